@@ -1,0 +1,1 @@
+"""supcrd: contrastive representation distillation of image classifiers."""
