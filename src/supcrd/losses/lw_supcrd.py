@@ -1,0 +1,192 @@
+"""Label-weighted supervised contrastive representation distillation: the core of this package."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from supcrd.losses.similarity import (
+    at_least_float32,
+    check_labels,
+    check_rows,
+    check_temperature,
+    cosine_logits,
+    masked_logsumexp,
+)
+
+
+def lw_supcrd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    teacher_logits: Tensor,
+    *,
+    candidate_labels: Tensor | None = None,
+    classes: Tensor | None = None,
+    alpha: float = 1.0,
+    beta: float = 10.0,
+    temperature: float = 0.07,
+    adaptive: bool = True,
+    teacher_temperature: float = 1.0,
+) -> Tensor:
+    """Student rows are pulled to teacher rows of their class and pushed from the others, as sure as the teacher is.
+
+    p_i = softmax(teacher_logits_i / teacher_temperature),  s_ij = cos(student_i, teacher_j) / temperature
+    w_pull_i = alpha p_i(y_i);  w_push_ij = beta_i (1 - p_i(y_j))
+    beta_i = beta / (p_i(y_i) + 0.5) if adaptive, else beta
+    POS_i = sum_{j: y_j = y_i} exp(s_ij);  NEG_i = sum_{j: y_j != y_i} w_push_ij exp(s_ij)
+    loss_i = -(1/alpha) ln( w_pull_i POS_i / (w_pull_i POS_i + NEG_i) )
+           = softplus( ln NEG_i - ln w_pull_i - ln POS_i ) / alpha
+
+    Args:
+        student: (B, D) float, the anchors; receives gradient; normalised here.
+        teacher: (N, D) float, the candidates; receives gradient if it requires it (joint training); normalised here.
+        labels: (B,) integers, the classes of the anchors.
+        teacher_logits: (B, C) float, the teacher's logits of the anchors' images.
+        candidate_labels: (N,) integers, the classes of the candidates; by default the anchors' (then N = B).
+        classes: (C,) distinct integers, the label that each column of `teacher_logits` stands for; by default
+            0..C-1. With it labels may be any integers.
+        alpha: > 0, weight of the pull.
+        beta: > 0, weight of the push; only beta/alpha matters inside the logarithm.
+        temperature: > 0, unitless; usually 0.05 to 0.2.
+        adaptive: push less where the teacher is sure of the anchor's class.
+        teacher_temperature: > 0, softens the teacher's probabilities.
+
+    Returns:
+        (B,) nats, >= 0, unreduced. An anchor without negatives or without positives among the candidates gives 0
+        with zero gradient. Finite for any finite input: 1 - p is computed as the other classes' share, never as a
+        difference, so a teacher that is certain still pushes by its true, tiny weight.
+
+    Raises:
+        ValueError: wrong shapes or types; alpha, beta or a temperature not positive; a label that no column stands
+            for (checked on the CPU only, since elsewhere looking would wait for the device).
+
+    Cost: O(B N (D + 1)) time, O(B (N + C)) memory.
+    Source: LW-SupCRD, REFERENCE formulas of the published repository reducereX/ATML_Proj (2024).
+    Difference: computed in log space, without the published eps = 1e-8 in numerator and denominator.
+
+    Example:
+        >>> labels = torch.tensor([0, 1])
+        >>> # p = 1/2 everywhere: w_pull = 1/2, w_push = 1/2; loss = ln(1 + 1/e)
+        >>> lw_supcrd(torch.eye(2), torch.eye(2), labels, torch.zeros(2, 2), beta=1.0, temperature=1.0)
+        tensor([0.3133, 0.3133])
+    """
+    check_weights(alpha, beta)
+    check_temperature(temperature)
+    check_temperature(teacher_temperature)
+    check_rows("student", student)
+    check_rows("teacher", teacher, student.shape[1])
+    check_labels("labels", labels, len(student))
+    check_rows("teacher_logits", teacher_logits)
+    if len(teacher_logits) != len(student):
+        raise ValueError(f"teacher_logits must have {len(student)} rows, one an anchor, got {len(teacher_logits)}")
+    if candidate_labels is None:
+        if len(teacher) != len(student):
+            raise ValueError(f"{len(teacher)} candidates for {len(student)} anchors need candidate_labels")
+        candidate_labels = labels
+    check_labels("candidate_labels", candidate_labels, len(teacher))
+
+    with torch.autocast(student.device.type, enabled=False):
+        log_p, log_not_p = log_probabilities(at_least_float32(teacher_logits) / teacher_temperature)
+        own_column = label_columns(labels, classes, log_p.shape[1])
+        log_own = log_p.gather(1, own_column[:, None]).squeeze(1)
+        log_push = log_not_p.index_select(1, label_columns(candidate_labels, classes, log_p.shape[1]))
+        log_beta = math.log(beta) - torch.log(log_own.exp() + 0.5) if adaptive else math.log(beta)
+
+        scores = cosine_logits(student, teacher, temperature)
+        same = labels[:, None] == candidate_labels[None, :]
+        log_positive = masked_logsumexp(scores, same)
+        log_negative = masked_logsumexp(scores + log_push, ~same) + log_beta
+        defined = same.any(dim=1) & ~same.all(dim=1)
+        margin = torch.where(defined, log_negative - (math.log(alpha) + log_own + log_positive), 0)
+        return torch.where(defined, nn.functional.softplus(margin), 0) / alpha
+
+
+def check_weights(alpha: float, beta: float) -> None:
+    """Raise ValueError unless both weights are positive finite numbers."""
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be a positive finite number, got {value}")
+
+
+def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """ln p and ln(1 - p) of softmax(logits), (B, C) -> two of (B, C), both without cancellation.
+
+    Every class but the most probable has p <= 1/2, where log1p(-p) is exact; for the most probable one, 1 - p is the
+    softmax mass of all others.
+
+    Example:
+        >>> log_p, log_not_p = log_probabilities(torch.tensor([[50.0, 0.0]]))  # 1 - p of the first is e^-50, not 0
+        >>> log_p[0].tolist(), log_not_p[0, 0].item()
+        ([0.0, -50.0], -50.0)
+    """
+    log_p = torch.log_softmax(logits, dim=1)
+    top = torch.zeros_like(logits, dtype=torch.bool).scatter(1, logits.argmax(dim=1, keepdim=True), True)
+    log_rest = masked_logsumexp(log_p, ~top)[:, None]
+    small = torch.where(top, 0, log_p.exp())
+    return log_p, torch.where(top, log_rest, torch.log1p(-small))
+
+
+def label_columns(labels: Tensor, classes: Tensor | None, count: int) -> Tensor:
+    """The column of the teacher's logits that stands for each label, (N,) -> (N,) in 0..count-1."""
+    if classes is None:
+        columns, known = labels.long(), (labels >= 0) & (labels < count)
+    else:
+        check_labels("classes", classes, count)
+        values, order = classes.sort()
+        place = torch.searchsorted(values, labels.to(values.dtype)).clamp(max=count - 1)
+        columns, known = order[place], values[place] == labels
+    if labels.device.type == "cpu" and not bool(known.all()):
+        wrong = labels[~known][0].item()
+        raise ValueError(f"label {wrong} stands for no column of the {count} teacher logits; pass classes=")
+    return columns
+
+
+class LWSupCRD(nn.Module):
+    """`lw_supcrd` averaged over all anchors.
+
+    Example:
+        >>> loss = LWSupCRD(beta=1.0, temperature=1.0)
+        >>> loss(torch.eye(2), torch.eye(2), torch.tensor([0, 1]), torch.zeros(2, 2))
+        tensor(0.3133)
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 10.0,
+        temperature: float = 0.07,
+        adaptive: bool = True,
+        teacher_temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_weights(alpha, beta)
+        check_temperature(temperature)
+        check_temperature(teacher_temperature)
+        self.alpha, self.beta, self.temperature = alpha, beta, temperature
+        self.adaptive, self.teacher_temperature = adaptive, teacher_temperature
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        labels: Tensor,
+        teacher_logits: Tensor,
+        candidate_labels: Tensor | None = None,
+        classes: Tensor | None = None,
+    ) -> Tensor:
+        """Mean loss, a scalar in nats; arguments as for `lw_supcrd`."""
+        loss = lw_supcrd(
+            student,
+            teacher,
+            labels,
+            teacher_logits,
+            candidate_labels=candidate_labels,
+            classes=classes,
+            alpha=self.alpha,
+            beta=self.beta,
+            temperature=self.temperature,
+            adaptive=self.adaptive,
+            teacher_temperature=self.teacher_temperature,
+        )
+        return loss.mean()

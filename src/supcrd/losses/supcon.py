@@ -1,0 +1,78 @@
+"""Supervised contrastive learning."""
+
+import torch
+from torch import Tensor, nn
+
+from supcrd.losses.similarity import (
+    check_labels,
+    check_rows,
+    check_temperature,
+    cosine_logits,
+    masked_logsumexp,
+)
+
+
+def supcon(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07) -> Tensor:
+    """Supervised contrastive loss: every row against all others, rows of its class being the positives.
+
+    loss_i = -mean_{p in P(i)} [ s_ip - logsumexp_{j != i} s_ij ],  P(i) = {p != i : y_p = y_i},
+    s_ij = cos(embedding_i, embedding_j) / temperature
+
+    Args:
+        embeddings: (B, D) float, or (B, V, D) for V views of each image; receives gradient; normalised here.
+        labels: (B,) integers, any values; the views of an image share its label.
+        temperature: > 0, unitless; usually 0.05 to 0.2.
+
+    Returns:
+        (B,) or (B, V) nats, unreduced. An anchor without positives gives 0 with zero gradient, and so does one
+        without negatives (a batch of one class), which has nothing to be told apart from.
+
+    Raises:
+        ValueError: wrong shapes or types; temperature <= 0.
+
+    Cost: O(B^2 V^2) time and memory.
+    Source: Khosla et al. 2020, arXiv:2004.11362, eq. 2 ("out"), without its factor temperature / base temperature.
+    Difference: eq. 2 is undefined without positives, and not 0 for a batch of one class.
+
+    Example:
+        >>> supcon(torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1]), temperature=1.0)  # ln(1 + 2/e)
+        tensor([0.5514, 0.5514, 0.5514, 0.5514])
+    """
+    check_temperature(temperature)
+    if embeddings.ndim not in (2, 3):
+        raise ValueError(f"embeddings must have shape (B, D) or (B, V, D), got {tuple(embeddings.shape)}")
+    shape = embeddings.shape[:-1]
+    check_labels("labels", labels, shape[0])
+    if embeddings.ndim == 3:
+        labels = labels.repeat_interleave(shape[1])
+        embeddings = embeddings.flatten(0, 1)
+    check_rows("embeddings", embeddings)
+
+    scores = cosine_logits(embeddings, embeddings, temperature)
+    same = labels[:, None] == labels[None, :]
+    others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    positives = same & others
+    count = positives.sum(dim=1)
+    # The mean over the positives of (row's logsumexp - s_ip), subtracted first: the sums stay small.
+    distance = masked_logsumexp(scores, others)[:, None] - scores
+    mean = torch.where(positives, distance, 0).sum(dim=1) / count.clamp(min=1)
+    defined = (count > 0) & ~same.all(dim=1)
+    return torch.where(defined, mean, 0).reshape(shape)
+
+
+class SupCon(nn.Module):
+    """`supcon` averaged over all anchors.
+
+    Example:
+        >>> SupCon(temperature=1.0)(torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1]))
+        tensor(0.5514)
+    """
+
+    def __init__(self, temperature: float = 0.07) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        self.temperature = temperature
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss, a scalar in nats; arguments as for `supcon`."""
+        return supcon(embeddings, labels, temperature=self.temperature).mean()
