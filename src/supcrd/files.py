@@ -12,7 +12,7 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it takes `path`'s place, else it is removed.
 
-    The file is flushed to the disk before the rename, so that after a crash the name never points at a half-written file.
+    The file is flushed to the disk before the rename, so that after a crash the name never points at half a file.
 
     Example:
         >>> import tempfile
