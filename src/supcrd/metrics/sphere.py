@@ -57,7 +57,7 @@ def uniformity(embeddings: Tensor, *, block: int = 512) -> float | None:
     Source: Wang & Isola 2020, arXiv:2005.10242, t = 2.
 
     Example:
-        >>> uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+        >>> round(uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])), 6)
         -8.0
     """
     count = len(embeddings)

@@ -1,0 +1,117 @@
+"""Data sources: `load` turns the name of one into an `ImageSet`."""
+
+import difflib
+from pathlib import Path
+
+from supcrd.data import cifar, digits, npz
+from supcrd.data import folder as folders
+from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
+from supcrd.data.split import balanced, stratified, subset
+from supcrd.errors import DataError
+
+__all__ = ["load", "ImageSet", "Split", "channel_statistics"]
+
+SOURCES = ("digits", "cifar10", "cifar100", "npz:PATH", "folder:PATH")
+
+
+def load(
+    source: str,
+    *,
+    folder: str | Path = "data",
+    validation: float = 0.1,
+    split_seed: int = 0,
+    image_size: int | None = None,
+    limit: int | None = None,
+    require_train: bool = True,
+) -> ImageSet:
+    """Read a data set whole into memory.
+
+    Where the source gives no validation split, one is taken out of train: of every class round(validation * n) of its n
+    images, at least one staying in train. It depends on nothing but the labels, `validation` and `split_seed`.
+
+    Args:
+        source: `digits`, `cifar10`, `cifar100`, `npz:PATH` or `folder:PATH`.
+        folder: where CIFAR archives are looked for, and downloaded to.
+        validation: share of train, in [0, 1); 0 for no validation split. Unused where the source has one.
+        split_seed: >= 0, draws the validation split.
+        image_size: pixels, for `folder:`: resize the shorter side to it and crop the centre. Elsewhere it can only
+            confirm the size that the images have.
+        limit: use at most so many images of each split, evenly over the classes: for trying a recipe out.
+        require_train: False accepts a source that has only a validation or a test split.
+
+    Returns:
+        Images as contiguous uint8 (N, H, H, channels), labels as int64 (N,) in 0..C-1.
+
+    Raises:
+        DataError: an unknown source or a value outside its range; data that are missing, damaged or not as they should
+            be; fewer than two classes; a class without a train image.
+
+    Cost: at most about twice the memory of the set while loading.
+
+    Example:
+        >>> data = load("digits")
+        >>> data.num_classes, data.channels, data.image_size, len(data.train), len(data.validation), len(data.test)
+        (10, 1, 8, 1295, 143, 359)
+    """
+    if not 0 <= validation < 1:
+        raise DataError(f"validation = {validation} is not a share of train; 0 <= validation < 1 is right")
+    if split_seed < 0:
+        raise DataError(f"split_seed = {split_seed} is negative; an integer of 0 or more is right")
+    for name, value in (("image_size", image_size), ("limit", limit)):
+        if value is not None and value < 1:
+            raise DataError(f"{name} = {value} is not positive; 1 or more is right")
+
+    contents = _read(source, Path(folder).expanduser(), image_size, require_train)
+    names, train, held_out, test = contents
+    if train is not None:
+        _check_classes(source, train, names)
+        if held_out is None and validation > 0:
+            train, held_out = _divide(source, train, validation, split_seed)
+    train, held_out, test = (_thin(split, limit) for split in (train, held_out, test))
+    result = ImageSet(source, train, held_out, test, names, fingerprint((train, held_out, test), names))
+    if image_size not in (None, result.image_size):
+        raise DataError(
+            f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only folder: resizes"
+        )
+    return result
+
+
+def _read(source: str, folder: Path, image_size: int | None, require_train: bool) -> Contents:
+    kind, _, path = source.partition(":")
+    if source == "digits":
+        return digits.read()
+    if source in ("cifar10", "cifar100"):
+        return cifar.read(source, folder)
+    if kind == "npz" and path:
+        return npz.read(Path(path).expanduser(), require_train=require_train)
+    if kind == "folder" and path:
+        return folders.read(Path(path).expanduser(), image_size=image_size, require_train=require_train)
+    nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
+    hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
+    raise DataError(f"unknown data source {source!r}: {hint}valid are {', '.join(SOURCES)}")
+
+
+def _check_classes(source: str, train: Split, names: tuple[str, ...]) -> None:
+    if len(names) < 2:
+        raise DataError(f"{source}: only one class ({', '.join(names)}); at least two are needed")
+    counts = train.labels.bincount(minlength=len(names))
+    for name, count in zip(names, counts.tolist(), strict=True):
+        if count == 0:
+            raise DataError(f"{source}: class {name!r} has no train image; give it at least one, or drop it")
+
+
+def _divide(source: str, train: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    kept, taken = stratified(train.labels, fraction=fraction, seed=seed)
+    if len(taken) == 0:
+        most = int(train.labels.bincount().max())
+        raise DataError(
+            f"{source}: validation = {fraction} takes no image of any class (the largest has {most}); "
+            "give a larger share, or 0 for no validation split"
+        )
+    return subset(train, kept), subset(train, taken)
+
+
+def _thin(split: Split | None, limit: int | None) -> Split | None:
+    if split is None or limit is None or len(split) <= limit:
+        return split
+    return subset(split, balanced(split.labels, limit=limit))

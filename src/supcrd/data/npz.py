@@ -1,0 +1,143 @@
+"""`npz:PATH`: images and labels in one NumPy archive, under MedMNIST's array names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from supcrd.data.images import Contents, Split
+from supcrd.errors import DataError
+
+Array = NDArray[Any]
+SPLITS = ("train", "val", "test")
+
+
+def read(path: Path, *, require_train: bool = True) -> Contents:
+    """Read `{train,val,test}_images`, `{train,val,test}_labels` and, where it is there, `class_names`.
+
+    Images are uint8, (N, H, H) or (N, H, H, 1) for grey, (N, H, H, 3) for RGB; labels are integers, (N,) or (N, 1).
+    With `class_names` (C strings) labels index them. Without, the classes are the distinct train labels in ascending
+    order, named by their value; a file without train must then hold labels that count from 0.
+
+    Args:
+        path: the file; nothing pickled in it is read.
+        require_train: False allows a file with only val or test arrays.
+
+    Raises:
+        DataError: the file is missing or damaged, or an array is missing or not as above.
+    """
+    arrays = _arrays(path)
+    images: dict[str, Array] = {}
+    labels: dict[str, Array] = {}
+    for split in SPLITS:
+        pair = f"{split}_images", f"{split}_labels"
+        if all(name in arrays for name in pair):
+            images[split], labels[split] = _pair(path, split, arrays[pair[0]], arrays[pair[1]])
+        elif any(name in arrays for name in pair):
+            there, missing = pair if pair[0] in arrays else pair[::-1]
+            raise DataError(f"{path}: {there} without {missing}; both are needed")
+    if not images:
+        raise DataError(f"{path}: holds no train_images and train_labels, only {_listed(arrays)}")
+    if require_train and "train" not in images:
+        raise DataError(f"{path}: train_images and train_labels are missing; it holds {_listed(arrays)}")
+
+    first = next(iter(images))
+    for split, array in images.items():
+        if array.shape[1:] != images[first].shape[1:]:
+            raise DataError(f"{path}: {split}_images are {_size(array)}, but {first}_images are {_size(images[first])}")
+    names, indices = _classes(path, labels, arrays.get("class_names"))
+    splits = {key: Split(_tensor(images[key]), _tensor(indices[key])) for key in images}
+    return Contents(names, splits.get("train"), splits.get("val"), splits.get("test"))
+
+
+def _arrays(path: Path) -> Mapping[str, Array]:
+    """The arrays we know, by name; others are not read."""
+    wanted = {f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")} | {"class_names"}
+    if not path.is_file():
+        raise DataError(f"{path}: no such npz file")
+    name = ""
+    # numpy and zipfile raise a dozen kinds of exception on damaged files; all of them mean the same to the user.
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found: dict[str, Array] = {}
+            for name in archive.files:
+                if name in wanted:
+                    found[name] = archive[name]
+            return found
+    except Exception as error:
+        if name and "allow_pickle" in str(error):
+            raise DataError(f"{path}: {name} holds Python objects; a plain array of numbers is needed") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        where = f"{path}: {name}" if name else str(path)
+        raise DataError(f"{where}: not a readable npz file, or a truncated one ({reason})") from error
+
+
+def _pair(path: Path, split: str, images: Array, labels: Array) -> tuple[Array, Array]:
+    """Check one split's arrays; return images as (N, H, H, channels), labels as (N,)."""
+    name = f"{path}: {split}_images"
+    if images.dtype != np.uint8:
+        raise DataError(f"{name} are {images.dtype}; uint8 in 0..255 is needed")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise DataError(f"{name} have shape {images.shape}; (N, H, H), (N, H, H, 1) or (N, H, H, 3) is needed")
+    if images.size == 0:
+        raise DataError(f"{name} are empty, shape {images.shape}; leave the array out, or fill it")
+    if images.shape[1] != images.shape[2]:
+        raise DataError(f"{name} are {_size(images)}; square images are needed")
+
+    name = f"{path}: {split}_labels"
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"{name} are {labels.dtype}; integers are needed")
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise DataError(f"{name} have shape {labels.shape}, several labels an image; one is needed: (N,) or (N, 1)")
+    if labels.ndim not in (1, 2):
+        raise DataError(f"{name} have shape {labels.shape}; (N,) or (N, 1) is needed")
+    if len(labels) != len(images):
+        raise DataError(f"{path}: {len(images)} {split}_images but {len(labels)} {split}_labels; as many are needed")
+    return images, labels.reshape(-1)
+
+
+def _classes(
+    path: Path, labels: Mapping[str, Array], class_names: Array | None
+) -> tuple[tuple[str, ...], dict[str, Array]]:
+    """The class names, and each split's labels as indices into them."""
+    if class_names is None and "train" in labels:
+        values = np.unique(labels["train"])
+        for split, array in labels.items():
+            unknown = array[~np.isin(array, values)]
+            if len(unknown):
+                raise DataError(f"{path}: {split}_labels hold {unknown[0]}, which train_labels lack")
+        return tuple(map(str, values)), {key: np.searchsorted(values, array) for key, array in labels.items()}
+
+    if class_names is None:
+        names = tuple(str(value) for value in range(int(max(array.max() for array in labels.values())) + 1))
+        counted = f"without train_labels and class_names they must count from 0 to {len(names) - 1}"
+    else:
+        if class_names.ndim != 1 or class_names.dtype.kind not in "US":
+            raise DataError(f"{path}: class_names are {class_names.dtype} {class_names.shape}; (C,) strings are needed")
+        names = tuple(
+            value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in class_names
+        )
+        counted = f"class_names gives {len(names)} names, so 0 to {len(names) - 1} is right"
+    for split, array in labels.items():
+        outside = array[(array < 0) | (array >= len(names))]
+        if len(outside):
+            raise DataError(f"{path}: {split}_labels hold {outside[0]}; {counted}")
+    return names, dict(labels)
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    wanted = array if array.dtype == np.uint8 and array.ndim == 4 else array.astype(np.int64)
+    return torch.from_numpy(np.ascontiguousarray(wanted))
+
+
+def _size(images: Array) -> str:
+    return " x ".join(map(str, images.shape[1:]))
+
+
+def _listed(arrays: Mapping[str, Array]) -> str:
+    return ", ".join(sorted(arrays)) or "none of the arrays known here"

@@ -1,0 +1,39 @@
+"""torchvision's ResNets with the stem that 32 px images need."""
+
+from torch import Tensor, nn
+
+LAYERS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+
+
+class CifarResNet(nn.Module):
+    """The ResNet of He et al. 2016 (ImageNet form, arXiv:1512.03385) with a 3x3 stride-1 stem and no max-pool.
+
+    Stages are torchvision's, under torchvision's names; `fc` is gone. `resnet50` ends in `projection`, a
+    Linear(2048, 512), as published; `resnet101` does too, so that every one of these has 512 features.
+    The stem has torch's default initialisation, as published; the stages have torchvision's.
+
+    Args:
+        arch: a key of `LAYERS`.
+        in_channels: of the images, >= 1.
+    """
+
+    feature_dim = 512
+
+    def __init__(self, arch: str, in_channels: int) -> None:
+        super().__init__()
+        from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+        bottleneck = arch in ("resnet50", "resnet101")
+        net = ResNet(Bottleneck if bottleneck else BasicBlock, list(LAYERS[arch]), num_classes=1)
+        self.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
+        self.bn1, self.relu = net.bn1, net.relu
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+        self.avgpool = net.avgpool
+        self.projection = nn.Linear(2048, self.feature_dim) if bottleneck else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, in_channels, H, W) float to (B, 512)."""
+        x = self.relu(self.bn1(self.conv1(images)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        features: Tensor = self.projection(self.avgpool(x).flatten(1))
+        return features

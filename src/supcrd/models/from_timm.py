@@ -1,0 +1,145 @@
+"""timm's models as encoders, with a low-resolution stem where the images are small."""
+
+import logging
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+LOW_RESOLUTION = 32
+"""Pixels: at this size and below, a stem made for ImageNet would throw most of the image away."""
+
+HUB = ("hf_hub:", "hf-hub:")
+
+logger = logging.getLogger("supcrd")
+
+
+class Encoder(NamedTuple):
+    """An encoder, the width F of its output, its name, and the classifier of its pretrained weights if any."""
+
+    net: nn.Module
+    feature_dim: int
+    arch: str
+    classifier: nn.Linear | None
+
+
+def check_timm_name(name: str) -> None:
+    """Refuse a name that timm does not know; a hub name only has its form checked.
+
+    Raises:
+        ValueError: names the nearest valid one.
+    """
+    import timm
+
+    if name.startswith(HUB):
+        if "/" not in name.strip("/"):
+            raise ValueError(f"arch 'timm:{name}' names no model; a hub name is timm:hf_hub:OWNER/NAME")
+        return
+    known = timm.list_models()
+    architecture = name.partition(".")[0]
+    if architecture in known and "." in name:
+        known = list(timm.models.get_arch_pretrained_cfgs(architecture)) or [architecture]
+    if name not in known:
+        nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise ValueError(f"arch 'timm:{name}' is unknown to timm; the nearest is 'timm:{nearest}'")
+
+
+def build_timm(name: str, *, in_channels: int, image_size: int, pretrained: bool) -> Encoder:
+    """Build timm's model `name` without its classifier; for images of 32 px or less, with a low-resolution stem.
+
+    ResNets get a 3x3 stride-1 `conv1` (pretrained weights: the centre 3x3 of their kernel; a deep stem only loses
+    its stride) and no max-pool; nets with a `conv_stem` (EfficientNet, MobileNet) lose its stride; transformers get
+    patches of 4 px (pretrained weights: timm resamples them). Others are left as they are. What was done is logged.
+
+    Returns:
+        The encoder. Its `arch` is the name given, except that a hub model of a plain architecture goes by that
+        architecture's name, so that its saved weights can be rebuilt without the hub.
+
+    Raises:
+        ValueError: timm cannot build it, cannot get its weights, or it cannot take images of this size.
+    """
+    try:
+        net, did = _create(name, in_channels, image_size, pretrained)
+        net_class = type(net).__name__
+        classifier = net.get_classifier() if pretrained else None
+        net.reset_classifier(0)
+        feature_dim = _feature_dim(net, in_channels, image_size)
+        arch = _offline_name(name)
+    except Exception as error:  # timm and the hub raise whatever they like: a user's one line comes from here
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"arch 'timm:{name}' does not work for {image_size} px images: {reason}") from error
+    if image_size <= LOW_RESOLUTION:
+        logger.info(
+            "timm:%s at %d px: %s", name, image_size, did or f"{net_class} left as it is, no low-resolution stem known"
+        )
+    return Encoder(net, feature_dim, arch, classifier if isinstance(classifier, nn.Linear) else None)
+
+
+def _create(name: str, in_channels: int, image_size: int, pretrained: bool) -> tuple[Any, str]:
+    import timm
+
+    low_resolution = image_size <= LOW_RESOLUTION
+    sizes: list[dict[str, Any]] = [{"img_size": image_size}, {}]
+    if low_resolution:
+        sizes.insert(0, {"img_size": image_size, "patch_size": 4})
+    # A net without patches refuses `patch_size` by TypeError, one without a fixed size `img_size` too.
+    classes: dict[str, Any] = {} if pretrained else {"num_classes": 0}
+    for size in sizes:
+        try:
+            net = timm.create_model(name, pretrained=pretrained, in_chans=in_channels, **classes, **size)
+        except (TypeError, RuntimeError, AssertionError) as error:
+            failure = error
+            continue
+        if not low_resolution:
+            return net, ""
+        return net, "patches of 4 px" if "patch_size" in size else _low_resolution_stem(net, keep=pretrained)
+    if not (pretrained and low_resolution and name.startswith(HUB) and isinstance(failure, RuntimeError)):
+        raise failure
+    # Hub weights trained on small images fit the low-resolution stem, and not the architecture as timm has it.
+    net = timm.create_model(name, in_chans=in_channels)
+    did = _low_resolution_stem(net, keep=False)
+    net.load_state_dict(timm.models.load_state_dict_from_hf(name[len(HUB[0]) :], weights_only=True))
+    return net, f"{did}, as in the hub's weights"
+
+
+def _low_resolution_stem(net: Any, *, keep: bool) -> str:
+    """Change the stem of `net` and say how; "" where none is known. `keep`: its weights are worth keeping."""
+    if hasattr(net, "conv_stem"):
+        net.conv_stem.stride = (1, 1)
+        return "conv_stem at stride 1"
+    if not all(hasattr(net, part) for part in ("conv1", "maxpool", "layer1")):
+        return ""
+    net.maxpool = nn.Identity()
+    old: Any = net.conv1
+    if isinstance(old, nn.Sequential):
+        old[0].stride = (1, 1)  # type: ignore[assignment]
+        return "deep conv1 at stride 1, no max-pool"
+    net.conv1 = nn.Conv2d(old.in_channels, old.out_channels, 3, padding=1, bias=old.bias is not None)
+    if not keep:
+        return "3x3 stride-1 conv1, no max-pool"
+    edge = (old.kernel_size[0] - 3) // 2
+    state = old.state_dict()
+    state["weight"] = state["weight"][:, :, edge : edge + 3, edge : edge + 3]
+    net.conv1.load_state_dict(state)
+    return "3x3 stride-1 conv1 (the centre of its pretrained kernel), no max-pool"
+
+
+def _feature_dim(net: nn.Module, in_channels: int, image_size: int) -> int:
+    training = net.training
+    net.eval()  # batch norm neither uses nor changes its statistics
+    with torch.no_grad():
+        features = net(torch.zeros(1, in_channels, image_size, image_size))
+    net.train(training)
+    if features.ndim != 2:
+        raise ValueError(f"its features have shape {tuple(features.shape)}, not (B, F)")
+    return int(features.shape[1])
+
+
+def _offline_name(name: str) -> str:
+    if not name.startswith(HUB):
+        return f"timm:{name}"
+    import timm
+
+    _, architecture, arguments = timm.models.load_model_config_from_hf(name[len(HUB[0]) :])
+    return f"timm:{name}" if arguments else f"timm:{architecture}"

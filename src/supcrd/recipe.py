@@ -1,0 +1,291 @@
+"""Recipes: TOML and KEY=VALUE overrides in, a validated `Recipe` out. Every mistake is found here, before any work."""
+
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from supcrd.errors import RecipeError
+from supcrd.models import check_arch
+from supcrd.settings import METHOD_SETTINGS, Recipe
+
+# Where a run happens, not what it computes: these keys neither name a run nor make it another one.
+PLACE_KEYS = ("train.device", "data.folder")
+# Tables whose keys are known by their last part in the name of a run folder.
+SHORT_TABLES = ("data", "model", "method", "augment", "train")
+
+
+def builtin_names() -> list[str]:
+    """Names of the recipes that ship with the package, sorted.
+
+    Example:
+        >>> "digits-lw-supcrd" in builtin_names()
+        True
+    """
+    return sorted(file.name.removesuffix(".toml") for file in _builtin().iterdir() if file.name.endswith(".toml"))
+
+
+def builtin_text(name: str) -> str:
+    """The TOML text of a built-in recipe.
+
+    Raises:
+        RecipeError: there is none of that name.
+    """
+    if name not in builtin_names():
+        raise RecipeError(f"unknown recipe {name!r}{_nearest(name, builtin_names())}; `supcrd recipes` lists them")
+    text: str = (_builtin() / f"{name}.toml").read_text(encoding="utf-8")
+    return text
+
+
+def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, apply overrides and validate it, its teacher's recipe included.
+
+    Args:
+        recipe: the name of a built-in recipe, or the path of a TOML file (which has a slash or ends in .toml).
+        overrides: "key.of.recipe=value", the value as TOML writes it, else a string. `method.name=...` keeps those keys
+            of the old method that the new one has too.
+
+    Returns:
+        The recipe; its name is the file's, with what the overrides changed, unless they give a `name`.
+
+    Raises:
+        RecipeError: a file that is missing or no TOML; an unknown key (the nearest valid one is named); a wrong type or
+            an impossible value.
+
+    Example:
+        >>> load("digits-lw-supcrd", ["method.beta=5"]).name
+        'digits-lw-supcrd_beta=5'
+    """
+    table, stem = _read(recipe)
+    original = _validate({"name": stem} | table, str(recipe))
+    changed = {"name": stem} | table
+    for override in overrides:
+        changed = _apply(changed, override)
+    result = _validate(changed, str(recipe))
+    if result.name == original.name:
+        result = result.model_copy(update={"name": run_name(original, result)})
+    teacher_recipe(result)
+    return result
+
+
+def teacher_recipe(student: Recipe) -> Recipe | None:
+    """The recipe of the teacher that a student's recipe asks to train first, on the student's data and device.
+
+    The data table is the student's: a teacher that saw the validation images, or other pixels, would spoil the run.
+
+    Raises:
+        RecipeError: as `load`, for the teacher's recipe and `teacher.override`.
+
+    Example:
+        >>> teacher_recipe(load("digits-lw-supcrd")).name
+        'digits-teacher'
+    """
+    if student.teacher is None or student.teacher.recipe is None:
+        return None
+    where = f"teacher.recipe {student.teacher.recipe}"
+    table, stem = _read(student.teacher.recipe)
+    original = _validate({"name": stem} | table, where)
+    changed = _merge({"name": stem} | table, student.teacher.override)
+    changed["data"] = to_table(student)["data"]
+    changed["train"] = dict(changed["train"]) | {"device": student.train.device}
+    result = _validate(changed, f"{where} with teacher.override")
+    if result.name == original.name:
+        result = result.model_copy(update={"name": run_name(original, result)})
+    if result.teacher is not None and result.teacher.recipe is not None:
+        teacher_recipe(result)  # a chain of teachers is checked to its end
+    return result
+
+
+def to_table(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as nested dicts of TOML's types, keys that are not set left out."""
+    table: dict[str, Any] = recipe.model_dump(mode="json", exclude_none=True)
+    return table
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The whole recipe, defaults included, as TOML text that `load` reads back."""
+    return tomli_w.dumps(to_table(recipe))
+
+
+def parse(text: str, where: str) -> Recipe:
+    """Validate the TOML text of a whole recipe (as `to_toml` writes it)."""
+    return _validate(_toml(text, where), where)
+
+
+def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ, key -> (old, new); None where a key is not set. Where a run happens does not count.
+
+    Example:
+        >>> differences(load("digits-crd"), load("digits-crd", ["seed=3", "train.device=cpu", "name=x"]))
+        {'seed': (0, 3)}
+    """
+    before, after = dict(_flatten(to_table(old))), dict(_flatten(to_table(new)))
+    keys = [key for key in {**before, **after} if key not in PLACE_KEYS and key != "name"]
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def run_name(original: Recipe, changed: Recipe) -> str:
+    """The original's name and what was changed: readable, and the same whenever the recipe is the same."""
+    parts = [original.name]
+    for key, (_, value) in sorted(differences(original, changed).items()):
+        if value is None:
+            continue  # a key that the new method does not have; the method's name says it
+        short = key.split(".", 1)[1] if key.split(".")[0] in SHORT_TABLES else key
+        value = f"{value:g}" if isinstance(value, float) else value
+        shown = Path(value.partition(":")[2] or value).stem if isinstance(value, str) else _show(value)
+        parts.append(f"{short}={re.sub(r'[^A-Za-z0-9.+-]+', '-', shown) or 'none'}")
+    name = "_".join(parts)
+    if len(name) <= 120:  # file systems allow 255 bytes
+        return name
+    return f"{name[:100]}_{hashlib.blake2b(name.encode(), digest_size=5).hexdigest()}"
+
+
+def _builtin() -> Any:
+    return resources.files("supcrd") / "recipes"
+
+
+def _read(recipe: str | Path) -> tuple[dict[str, Any], str]:
+    text = str(recipe)
+    if not text.endswith(".toml") and "/" not in text:
+        return _toml(builtin_text(text), text), text
+    path = Path(text).expanduser()
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise RecipeError(f"recipe {text} cannot be read: {reason}") from None
+    return _toml(content, text), re.sub(r"[^A-Za-z0-9._=+-]+", "-", path.stem)
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where} is not TOML: {error}") from None
+
+
+def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not key or not all(key.split(".")):
+        raise RecipeError(f"override {override!r} is not KEY=VALUE, such as train.epochs=2")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    if key == "method.name" and isinstance(value, str) and value in METHOD_SETTINGS and "method" in table:
+        shared = METHOD_SETTINGS[value].model_fields
+        table = table | {"method": {k: v for k, v in table["method"].items() if k in shared}}
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return _merge(table, value)
+
+
+def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(table)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old if isinstance(old, Mapping) else {}, value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _validate(table: dict[str, Any], where: str) -> Recipe:
+    try:
+        recipe = Recipe.model_validate(table)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {where}: " + "; ".join(_explain(error))) from None
+    for key, arch in (("model.arch", recipe.model.arch), ("teacher.arch", recipe.teacher and recipe.teacher.arch)):
+        if arch:
+            try:
+                check_arch(arch)
+            except ValueError as error:
+                raise RecipeError(f"recipe {where}: {key}: {error}") from None
+    return recipe
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        # the discriminator's value stands in the path behind "method"
+        path = [str(part) for i, part in enumerate(problem["loc"]) if not (i == 1 and problem["loc"][0] == "method")]
+        key, value, kind = ".".join(path), _show(problem["input"]), problem["type"]
+        if kind == "extra_forbidden":
+            yield f"unknown key {key} = {value}{_nearest(key, _valid_keys(problem['loc']))}"
+        elif kind == "missing":
+            yield f"key {key} is missing"
+        elif kind == "union_tag_invalid":
+            name = problem["input"].get("name") if isinstance(problem["input"], dict) else problem["input"]
+            valid = list(METHOD_SETTINGS)
+            yield f"unknown method.name = {_show(name)}{_nearest(str(name), valid)} Valid: {', '.join(valid)}"
+        elif kind == "union_tag_not_found":
+            yield f"key method.name is missing; valid: {', '.join(METHOD_SETTINGS)}"
+        elif kind == "value_error":
+            yield str(problem["ctx"]["error"])
+        elif kind == "literal_error":
+            valid = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+            yield f"{key} = {value}{_nearest(str(problem['input']), valid)} Valid: {', '.join(valid)}"
+        else:
+            message = problem["msg"]
+            yield f"{key} = {value}: {message[0].lower()}{message[1:]}"
+
+
+def _valid_keys(location: Sequence[Any]) -> list[str]:
+    """The keys beside the one at `location`, dotted; and all others behind them, for a key under the wrong table."""
+    table: Any = Recipe
+    for part in location[:-1]:
+        fields = table.model_fields if isinstance(table, type) and issubclass(table, BaseModel) else {}
+        if part in METHOD_SETTINGS and location[0] == "method":
+            table = METHOD_SETTINGS[part]
+        elif part in fields:
+            table = _model_of(fields[part].annotation)
+    prefix = ".".join(str(p) for i, p in enumerate(location[:-1]) if not (i == 1 and location[0] == "method"))
+    near = [f"{prefix}.{field}" if prefix else field for field in table.model_fields]
+    return near + [key for key in all_keys() if key not in near]
+
+
+def all_keys() -> list[str]:
+    """Every key that a recipe can have, dotted; those of all methods together."""
+    keys = list(_keys_of(Recipe, ""))
+    methods = {f"method.{field}" for settings in METHOD_SETTINGS.values() for field in settings.model_fields}
+    return sorted({*keys, *methods}, key=lambda key: (not key.startswith("train."), key))
+
+
+def _keys_of(table: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in table.model_fields.items():
+        inner = _model_of(field.annotation)
+        if inner is not None and name != "method":
+            yield from _keys_of(inner, f"{prefix}{name}.")
+        elif name != "method":
+            yield f"{prefix}{name}"
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    options: Iterable[Any] = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+
+
+def _nearest(value: str, valid: Sequence[str]) -> str:
+    by_last = {key.rsplit(".", 1)[-1]: key for key in reversed(valid)}
+    close = difflib.get_close_matches(value, valid, n=1, cutoff=0.6)
+    close = close or [by_last[k] for k in difflib.get_close_matches(value.rsplit(".", 1)[-1], by_last, n=1, cutoff=0.6)]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _show(value: Any) -> str:
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

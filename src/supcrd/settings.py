@@ -1,0 +1,261 @@
+"""The keys of a recipe as frozen, validated types. A key that is not here is an error, and so is a wrong type."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Channels = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
+Widths = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+
+
+class Settings(BaseModel):
+    """Base of all tables of a recipe: immutable, no unknown keys, no silent conversions, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataSettings(Settings):
+    """Which images, and how they are divided and normalised."""
+
+    source: str
+    """digits, cifar10, cifar100, npz:PATH or folder:PATH"""
+    folder: str = "data"
+    """where CIFAR archives lie, or are downloaded to"""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """share of train held out, stratified, where the source has no validation split; 0 for none"""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """draws the validation split; apart from `seed`, so that all runs and their teacher share one split"""
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    """for folder: sources, the size in pixels that images are brought to"""
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """use only so many images of each split, balanced over classes: to try a recipe out"""
+    mean: Channels | None = None
+    """channel means on the 0..1 scale; measured on the train split if not given"""
+    std: Channels | None = None
+    """channel standard deviations likewise"""
+
+    @model_validator(mode="after")
+    def _mean_and_std(self) -> "DataSettings":
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("data.mean and data.std must be given together")
+        if self.mean is not None and self.std is not None:
+            if len(self.mean) != len(self.std):
+                raise ValueError(f"data.mean has {len(self.mean)} channels, data.std has {len(self.std)}")
+            if min(self.std) <= 0:
+                raise ValueError(f"data.std = {list(self.std)} must be positive")
+        return self
+
+
+class ModelSettings(Settings):
+    """Which network."""
+
+    arch: str
+    """one of `supcrd.models.ARCHS`, or timm:NAME"""
+    projector: Widths = (128, 64)
+    """widths of the projection head; the last must equal the teacher's for methods that compare the two"""
+    pretrained: bool = False
+    """start from timm's pretrained weights (timm:NAME only; downloaded by timm)"""
+
+
+class AugmentSettings(Settings):
+    """How each view of a training image is made; see `supcrd.augment.draw`."""
+
+    views: Annotated[int, Field(ge=1, le=8)] = 2
+    """independent views of each image in a batch"""
+    crop_padding: Annotated[int, Field(ge=0)] = 4
+    flip: Share = 0.5
+    brightness: Annotated[float, Field(ge=0)] = 0.2
+    contrast: Annotated[float, Field(ge=0)] = 0.2
+    saturation: Annotated[float, Field(ge=0)] = 0.2
+
+
+class FitSettings(Settings):
+    """One optimisation: what `training.fit` needs to know."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Count = 128
+    """images, each of them seen in all its views"""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Positive = 1e-3
+    """peak learning rate"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """of SGD (Nesterov); the others use their standard betas"""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """linear warm-up, in epochs; one_cycle has its own"""
+    grad_clip: Positive | None = None
+    """largest norm of the gradient"""
+
+
+class TrainSettings(FitSettings):
+    """The main training of a run."""
+
+    epochs: Count
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps"""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 autocast where the hardware computes in it"""
+
+
+class HeadSettings(FitSettings):
+    """The projection head of a model whose method does not train it: cosine prototypes on frozen features."""
+
+    epochs: Annotated[int, Field(ge=0)] = 10
+    """0 leaves the head as it was initialised"""
+    temperature: Positive = 0.07
+
+
+class ProbeSettings(FitSettings):
+    """The final linear probe on frozen, cached features, which are standardised first."""
+
+    epochs: Annotated[int, Field(ge=0)] = 50
+    """0 for no final probe"""
+    batch_size: Count = 512
+    lr: Positive = 1e-2
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
+
+
+class CrossEntropy(Settings):
+    """Cross-entropy with the labels."""
+
+    reads_teacher: ClassVar[bool] = False
+    contrastive: ClassVar[bool] = False
+    name: Literal["cross_entropy"]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class KD(Settings):
+    """(1 - weight) * cross-entropy + weight * kd."""
+
+    reads_teacher: ClassVar[bool] = True
+    contrastive: ClassVar[bool] = False
+    name: Literal["kd"]
+    temperature: Positive = 4.0
+    weight: Share = 0.9
+
+
+class SupCon(Settings):
+    """See `supcrd.losses.supcon`."""
+
+    reads_teacher: ClassVar[bool] = False
+    contrastive: ClassVar[bool] = True
+    name: Literal["supcon"]
+    temperature: Positive = 0.07
+
+
+class CRD(Settings):
+    """See `supcrd.losses.crd`."""
+
+    reads_teacher: ClassVar[bool] = True
+    contrastive: ClassVar[bool] = True
+    name: Literal["crd"]
+    temperature: Positive = 0.07
+
+
+class LWSupCRD(Settings):
+    """See `supcrd.losses.lw_supcrd`."""
+
+    reads_teacher: ClassVar[bool] = True
+    contrastive: ClassVar[bool] = True
+    name: Literal["lw_supcrd"]
+    alpha: Positive = 1.0
+    beta: Positive = 10.0
+    temperature: Positive = 0.07
+    adaptive: bool = True
+    teacher_temperature: Positive = 1.0
+
+
+class Hybrid(LWSupCRD):
+    """See `supcrd.losses.hybrid`."""
+
+    name: Literal["hybrid"]  # type: ignore[assignment]
+    lam: Share = 0.3
+
+
+class TeacherSettings(Settings):
+    """Where the teacher comes from: exactly one of recipe, run, checkpoint and timm."""
+
+    recipe: str | None = None
+    """a recipe to train first, on the same data; its run folder stands beside the student's"""
+    override: dict[str, Any] = {}
+    """tables of keys that replace those of `recipe`, e.g. override.train.epochs"""
+    run: str | None = None
+    """a finished run folder"""
+    checkpoint: str | None = None
+    """weights: .safetensors of this package, or a published .pth"""
+    timm: str | None = None
+    """a timm model with pretrained weights for exactly these classes, e.g. hf_hub:OWNER/NAME"""
+    arch: str | None = None
+    """of `checkpoint`, where its keys do not tell"""
+    mean: Channels | None = None
+    """normalisation that the weights of `checkpoint` or `timm` expect; the student's if not given"""
+    std: Channels | None = None
+    head: HeadSettings = HeadSettings()
+    """for weights of `checkpoint` or `timm` without a trained projection head"""
+    joint: bool = True
+    """train a copy of the teacher's projection head with the student's loss"""
+    joint_lr_scale: Positive = 0.1
+    """its learning rate over the student's"""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TeacherSettings":
+        given = [key for key in ("recipe", "run", "checkpoint", "timm") if getattr(self, key) is not None]
+        if len(given) != 1:
+            what = " and ".join(f"teacher.{key}" for key in given) or "none"
+            raise ValueError(f"the teacher needs one of teacher.recipe, .run, .checkpoint and .timm, got {what}")
+        if self.override and self.recipe is None:
+            raise ValueError("teacher.override changes teacher.recipe, which is not given")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("teacher.mean and teacher.std must be given together")
+        return self
+
+
+Method = Annotated[CrossEntropy | KD | SupCon | CRD | LWSupCRD | Hybrid, Field(discriminator="name")]
+METHOD_SETTINGS: dict[str, type[Settings]] = {
+    "cross_entropy": CrossEntropy,
+    "kd": KD,
+    "supcon": SupCon,
+    "crd": CRD,
+    "lw_supcrd": LWSupCRD,
+    "hybrid": Hybrid,
+}
+
+
+class Recipe(Settings):
+    """One run: one model trained by one method."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$")]
+    """of the run folder"""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """initial weights, order of images, augmentation"""
+    data: DataSettings
+    model: ModelSettings
+    method: Method
+    augment: AugmentSettings = AugmentSettings()
+    train: TrainSettings
+    head: HeadSettings = HeadSettings()
+    probe: ProbeSettings = ProbeSettings()
+    teacher: TeacherSettings | None = None
+    """read by kd, crd, lw_supcrd and hybrid; with the others only compared with"""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        method = self.method
+        if method.reads_teacher and self.teacher is None:
+            raise ValueError(
+                f"method.name = {method.name!r} reads a teacher; "
+                "set one of teacher.recipe, teacher.run, teacher.checkpoint and teacher.timm"
+            )
+        if method.contrastive and self.train.batch_size < 2:
+            raise ValueError(
+                f"train.batch_size = {self.train.batch_size}: method {method.name} compares images of a batch; "
+                "it needs 2 or more"
+            )
+        if self.model.pretrained and not self.model.arch.startswith("timm:"):
+            raise ValueError(f"model.pretrained = true: only timm:NAME has pretrained weights, not {self.model.arch!r}")
+        return self
