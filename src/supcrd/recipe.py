@@ -139,8 +139,10 @@ def run_name(original: Recipe, changed: Recipe) -> str:
         if value is None:
             continue  # a key that the new method does not have; the method's name says it
         short = key.split(".", 1)[1] if key.split(".")[0] in SHORT_TABLES else key
-        value = f"{value:g}" if isinstance(value, float) else value
-        shown = Path(value.partition(":")[2] or value).stem if isinstance(value, str) else _show(value)
+        if isinstance(value, str):  # of a path its last part, which is what people know it by
+            shown = re.sub(r"\.(npz|toml|pth|pt|safetensors)$", "", re.split("[/:]", value.rstrip("/"))[-1])
+        else:
+            shown = f"{value:.12g}" if isinstance(value, float) else _show(value)
         parts.append(f"{short}={re.sub(r'[^A-Za-z0-9.+-]+', '-', shown) or 'none'}")
     name = "_".join(parts)
     if len(name) <= 120:  # file systems allow 255 bytes
@@ -280,9 +282,12 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def _nearest(value: str, valid: Sequence[str]) -> str:
-    by_last = {key.rsplit(".", 1)[-1]: key for key in reversed(valid)}
+    last = value.rsplit(".", 1)[-1]
+    by_last = {key.rsplit(".", 1)[-1]: key for key in reversed(valid)}  # the first of equal ones stays
+    if last in by_last:
+        return f"; did you mean {by_last[last]}?"
     close = difflib.get_close_matches(value, valid, n=1, cutoff=0.6)
-    close = close or [by_last[k] for k in difflib.get_close_matches(value.rsplit(".", 1)[-1], by_last, n=1, cutoff=0.6)]
+    close = close or [by_last[key] for key in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -62,11 +62,10 @@ def read(name: str, folder: Path) -> Contents:
     batches: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     names: tuple[str, ...] = ()
     for file, where, stream in _files(layout, folder):
-        content = restricted_load(stream, where=where)
         if file in layout.meta:
-            names = _class_names(content, layout.names_key, where)
+            names = _class_names(stream, layout.names_key, where)
         else:
-            batches[file] = _batch(content, layout.labels_key, where)
+            batches[file] = _batch(stream, layout.labels_key, where)
     missing = [file for file in layout.files if file not in batches and file not in layout.meta]
     if missing or not names:
         raise DataError(f"{folder / layout.archive}: lacks {', '.join(missing or layout.meta)}; download it again")
@@ -160,18 +159,20 @@ def _download(layout: Layout, folder: Path) -> None:
         ) from error
 
 
-def _class_names(content: Any, key: bytes, where: str) -> tuple[str, ...]:
+def _class_names(stream: IO[bytes], key: bytes, where: str) -> tuple[str, ...]:
+    content = restricted_load(stream, where=where)
     names = content.get(key) if isinstance(content, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, bytes | str) for name in names):
         raise DataError(f"{where}: holds no list of names {key.decode()!r}; download it again")
     return tuple(name if isinstance(name, str) else name.decode("utf-8", "replace") for name in names)
 
 
-def _batch(content: Any, labels_key: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _batch(stream: IO[bytes], labels_key: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Images as contiguous (N, 32, 32, 3) uint8 and labels as (N,) int64."""
+    content = restricted_load(stream, where=where)
     data = content.get(b"data") if isinstance(content, dict) else None
     labels = content.get(labels_key) if isinstance(content, dict) else None
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,) or data.size == 0:
         raise DataError(f"{where}: 'data' is no (N, 3072) uint8 array; download it again")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels) or len(labels) != len(data):
         raise DataError(f"{where}: {labels_key.decode()!r} is no list of {len(data)} integers; download it again")

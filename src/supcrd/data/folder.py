@@ -46,12 +46,13 @@ def read(path: Path, *, image_size: int | None = None, require_train: bool = Tru
         raise DataError(f"{path}: no train folder; images are expected as {path}/train/CLASS/*.png")
     classes = {split: _classes(folder) for split, folder in folders.items()}
     names = classes["train"] if "train" in classes else sorted(set().union(*classes.values()))
+    label = {name: index for index, name in enumerate(names)}
     files: dict[str, Labelled] = {}
     for split, folder in folders.items():
-        unknown = [name for name in classes[split] if name not in names]
+        unknown = [name for name in classes[split] if name not in label]
         if unknown:
             raise DataError(f"{folder / unknown[0]}: class {unknown[0]!r} is not in {folders['train']}")
-        files[split] = [(file, names.index(name)) for name in classes[split] for file in _image_files(folder / name)]
+        files[split] = [(file, label[name]) for name in classes[split] for file in _image_files(folder / name)]
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         every = [file for labelled in files.values() for file, _ in labelled]

@@ -1,5 +1,6 @@
 """`npz:PATH`: images and labels in one NumPy archive, under MedMNIST's array names."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def read(path: Path, *, require_train: bool = True) -> Contents:
         if array.shape[1:] != images[first].shape[1:]:
             raise DataError(f"{path}: {split}_images are {_size(array)}, but {first}_images are {_size(images[first])}")
     names, indices = _classes(path, labels, arrays.get("class_names"))
-    splits = {key: Split(_tensor(images[key]), _tensor(indices[key])) for key in images}
+    splits = {
+        key: Split(torch.from_numpy(np.ascontiguousarray(images[key])), torch.from_numpy(indices[key].astype(np.int64)))
+        for key in images
+    }
     return Contents(names, splits.get("train"), splits.get("val"), splits.get("test"))
 
 
@@ -58,6 +62,8 @@ def _arrays(path: Path) -> Mapping[str, Array]:
     wanted = {f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")} | {"class_names"}
     if not path.is_file():
         raise DataError(f"{path}: no such npz file")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: not an npz file (numpy.savez writes one), or a truncated one")
     name = ""
     # numpy and zipfile raise a dozen kinds of exception on damaged files; all of them mean the same to the user.
     try:
@@ -72,7 +78,7 @@ def _arrays(path: Path) -> Mapping[str, Array]:
             raise DataError(f"{path}: {name} holds Python objects; a plain array of numbers is needed") from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = f"{path}: {name}" if name else str(path)
-        raise DataError(f"{where}: not a readable npz file, or a truncated one ({reason})") from error
+        raise DataError(f"{where}: damaged, not a readable npz file ({reason})") from error
 
 
 def _pair(path: Path, split: str, images: Array, labels: Array) -> tuple[Array, Array]:
@@ -128,11 +134,6 @@ def _classes(
         if len(outside):
             raise DataError(f"{path}: {split}_labels hold {outside[0]}; {counted}")
     return names, dict(labels)
-
-
-def _tensor(array: Array) -> torch.Tensor:
-    wanted = array if array.dtype == np.uint8 and array.ndim == 4 else array.astype(np.int64)
-    return torch.from_numpy(np.ascontiguousarray(wanted))
 
 
 def _size(images: Array) -> str:

@@ -1,0 +1,88 @@
+"""The card of a model: what its weights need beside themselves."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from supcrd.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a model's weights need beside themselves: how to rebuild the network, feed it and name its answers.
+
+    Raises:
+        ValueError: a field that cannot be right; names it and its value.
+
+    Example:
+        >>> card = Card(arch="resnet8", num_classes=2, class_names=("cat", "dog"), mean=(0.5,) * 3, std=(0.25,) * 3)
+        >>> Card.from_json(card.to_json()) == card
+        True
+    """
+
+    arch: str
+    num_classes: int
+    in_channels: int = 3
+    image_size: int = 32
+    """H = W in pixels."""
+    projector: tuple[int, ...] = (128, 64)
+    class_names: tuple[str, ...] | None = None
+    """One for each class, in the order of the logits."""
+    mean: tuple[float, ...] | None = None
+    """One for each channel, of images scaled to 0..1."""
+    std: tuple[float, ...] | None = None
+    """Like `mean`; > 0."""
+    projection_trained: bool = True
+    """False where the projection head is fresh, because the weights came without one."""
+    recipe: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        names, mean, std = self.class_names, self.mean, self.std
+        channels, classes = self.in_channels, self.num_classes
+        right = {
+            "arch": isinstance(self.arch, str),
+            "num_classes": _is_count(classes) and classes > 1,
+            "in_channels": _is_count(channels),
+            "image_size": _is_count(self.image_size),
+            "projector": len(self.projector) > 0 and all(map(_is_count, self.projector)),
+            "class_names": names is None or (len(names) == classes and all(isinstance(name, str) for name in names)),
+            "mean": mean is None or (len(mean) == channels and all(map(_is_number, mean))),
+            "std": std is None or (len(std) == channels and all(_is_number(x) and x > 0 for x in std)),
+            "projection_trained": isinstance(self.projection_trained, bool),
+            "recipe": self.recipe is None or isinstance(self.recipe, dict),
+        }
+        for name, well in right.items():
+            if not well:
+                value = f"{getattr(self, name)!r:.80}"
+                raise ValueError(f"{name} is {value}; wrong for {classes!r} classes and {channels!r} channels")
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as JSON has it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Card":
+        """The card that `to_json` wrote.
+
+        Raises:
+            CheckpointError: no such card: a key that is unknown, missing or of an impossible value.
+        """
+        if not isinstance(value, dict):
+            raise CheckpointError(f"card: {type(value).__name__} in place of an object")
+        names = {field.name for field in fields(cls)}
+        for what, odd in (("unknown", value.keys() - names), ("missing", names - value.keys())):
+            if odd:
+                raise CheckpointError(f"card: {what} key {min(odd)!r}")
+        try:
+            parts: dict[str, Any] = {k: tuple(part) if isinstance(part, list) else part for k, part in value.items()}
+            return cls(**parts)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"card: {error}") from error
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

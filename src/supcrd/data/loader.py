@@ -1,0 +1,95 @@
+"""Batches for training: images of a set held on the device, cut, augmented and shuffled there; or cached features."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from supcrd.augment import augment, draw
+from supcrd.data.images import Split
+from supcrd.seeding import permutation
+from supcrd.settings import AugmentSettings
+
+
+class Batch(NamedTuple):
+    """One step's inputs: V views of B images, view after view."""
+
+    inputs: Tensor  # (V B, channels, H, W) float in [0, 1], or (B, F) features
+    labels: Tensor  # (V B,) int64
+    indices: Tensor  # (B,) int64, the images' places in the set
+
+
+class Batches(Protocol):
+    """What `training.fit` draws from: any epoch, from any step on, as a pure function of both."""
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch (0, 1, ...), from step `start` on."""
+
+
+def index_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
+    """Shuffled indices of an epoch, cut into batches; a last batch of a single image is left out.
+
+    One image has nothing to be contrasted with, and batch normalisation cannot train on it; another epoch will have it
+    in another place.
+
+    Example:
+        >>> [len(index) for index in index_batches(9, 4, seed=0, epoch=0)]
+        [4, 4]
+    """
+    order = permutation(count, "order", seed, epoch)
+    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
+    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < batch_size else batches
+
+
+class ViewBatches:
+    """Augmented views of a split whose uint8 images stay on the device; nothing but indices is copied per epoch."""
+
+    def __init__(
+        self, split: Split, settings: AugmentSettings, *, batch_size: int, seed: int, device: torch.device
+    ) -> None:
+        self.images, self.labels = split.images.to(device), split.labels.to(device)
+        self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
+        self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from step `start` on."""
+        s = self.settings
+        views = [
+            draw(
+                len(self.labels),
+                seed=self.seed,
+                epoch=epoch,
+                view=view,
+                crop_padding=s.crop_padding,
+                flip=s.flip,
+                brightness=s.brightness,
+                contrast=s.contrast,
+                saturation=s.saturation,
+            ).to(self.device)
+            for view in range(s.views)
+        ]
+        colour = max(s.brightness, s.contrast, s.saturation) > 0
+        for index in index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]:
+            index = index.to(self.device, non_blocking=True)
+            images = self.images[index]
+            made = [augment(images, view.take(index), padding=s.crop_padding, colour=colour) for view in views]
+            yield Batch(torch.cat(made), self.labels[index].repeat(s.views), index)
+
+
+class FeatureBatches:
+    """Shuffled rows of cached features."""
+
+    def __init__(self, features: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> None:
+        self.features, self.labels, self.batch_size, self.seed = features, labels, batch_size, seed
+        self.steps = len(index_batches(len(labels), batch_size, seed=seed, epoch=0))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from step `start` on."""
+        for index in index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]:
+            index = index.to(self.features.device)
+            yield Batch(self.features[index], self.labels[index], index)

@@ -1,0 +1,170 @@
+"""A model and a split -> numbers, and the outputs that they come from."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from supcrd import metrics
+from supcrd.augment import to_float
+from supcrd.data import Split
+from supcrd.data.loader import FeatureBatches
+from supcrd.device import Place
+from supcrd.files import replacing
+from supcrd.models import Output
+from supcrd.settings import ProbeSettings
+from supcrd.tasks import Normalised, ProbeFit
+from supcrd.training import Progress, fit
+
+
+class Numbers(NamedTuple):
+    """What `evaluate` gives."""
+
+    values: dict[str, Any]
+    outputs: Output  # of the split, on the CPU, float32
+
+
+def outputs(subject: Normalised, images: Tensor, place: Place, *, batch_size: int = 500) -> Output:
+    """A model's outputs of plain (not augmented) images, in eval mode.
+
+    Always in float32: numbers that are kept shall not depend on what precision a device likes to train in.
+
+    Args:
+        subject: the model, moved to the place's device, and its normalisation.
+        images: (N, H, W, channels) uint8.
+        place: the device.
+        batch_size: images at a time.
+
+    Returns:
+        Output of (N, F), (N, P), (N, C) float32 on the CPU.
+
+    Example:
+        >>> from supcrd.device import choose
+        >>> subject = Normalised(Model(2, "resnet8", in_channels=1, image_size=8), (0.5,), (0.5,))
+        >>> outputs(subject, torch.zeros(3, 8, 8, 1, dtype=torch.uint8), choose("cpu")).logits.shape
+        torch.Size([3, 2])
+    """
+    model = place.put(subject.model).eval()
+    parts: list[Output] = []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            batch = subject.prepare(to_float(images[start : start + batch_size].to(place.device)))
+            parts.append(Output(*(part.float().cpu() for part in model(batch))))
+    # cloned out of inference mode, so that a probe can be trained on them
+    return Output(*(torch.cat(column).clone() for column in zip(*parts, strict=True)))
+
+
+def evaluate(
+    subject: Normalised,
+    split: Split,
+    place: Place,
+    *,
+    train: Split | None = None,
+    teacher_logits: Tensor | None = None,
+    probe: ProbeSettings | None = None,
+    seed: int = 0,
+    report: Callable[[Progress], None] | None = None,
+) -> Numbers:
+    """Measure a model on a split.
+
+    Args:
+        subject: the model and its normalisation.
+        split: the images to measure on.
+        place: the device.
+        train: the training images: neighbours of kNN, and what the final linear probe learns from.
+        teacher_logits: (N, C) of the same images in the same order, for agreement and KL.
+        probe: settings of the final linear probe; None, or 0 epochs, for none.
+        seed: of the probe.
+        report: told of the probe's progress.
+
+    Returns:
+        Numbers: fractions 0..1, nats and distances, None where one does not apply: n, accuracy, accuracy_top5,
+        probe_accuracy, knn_accuracy (features, k = 20), alignment, uniformity, intra_class_distance,
+        inter_class_distance, separation_ratio (normalised projections, all pairs), ece, nll, teacher_agreement,
+        teacher_kl, parameters (encoder and classifier, what is deployed), projector_parameters. And the outputs.
+    """
+    result = outputs(subject, split.images, place)
+    labels = split.labels
+    values: dict[str, Any] = {
+        "n": len(labels),
+        "accuracy": metrics.top_k_accuracy(result.logits, labels),
+        "accuracy_top5": metrics.top_k_accuracy(result.logits, labels, k=5),
+        "probe_accuracy": None,
+        "knn_accuracy": None,
+    }
+    if train is not None:
+        known = outputs(subject, train.images, place).features
+        values["knn_accuracy"] = metrics.knn_accuracy(
+            result.features, labels, known, train.labels, num_classes=subject.model.num_classes
+        )
+        if probe is not None and probe.epochs > 0:
+            values["probe_accuracy"] = probe_accuracy(
+                known, train.labels, result.features, labels, probe, subject.model.num_classes, seed=seed, report=report
+            )
+    distances = metrics.class_distances(result.projections, labels)
+    values |= {
+        "alignment": metrics.alignment(result.projections, labels),
+        "uniformity": metrics.uniformity(result.projections),
+        "intra_class_distance": distances.intra,
+        "inter_class_distance": distances.inter,
+        "separation_ratio": distances.separation,
+        "ece": metrics.expected_calibration_error(result.logits, labels),
+        "nll": metrics.negative_log_likelihood(result.logits, labels),
+        "teacher_agreement": None if teacher_logits is None else metrics.agreement(result.logits, teacher_logits),
+        "teacher_kl": None if teacher_logits is None else metrics.kl_from_teacher(result.logits, teacher_logits),
+        "parameters": count(subject.model.encoder) + count(subject.model.classifier),
+        "projector_parameters": count(subject.model.projector),
+    }
+    return Numbers(values, result)
+
+
+def probe_accuracy(
+    train_features: Tensor,
+    train_labels: Tensor,
+    features: Tensor,
+    labels: Tensor,
+    settings: ProbeSettings,
+    num_classes: int,
+    *,
+    seed: int,
+    report: Callable[[Progress], None] | None = None,
+) -> float | None:
+    """Accuracy of a linear classifier trained on frozen features, which are standardised by the training rows.
+
+    Args:
+        train_features, train_labels: (M, F) float and (M,) int64.
+        features, labels: (N, F) and (N,), to classify.
+        settings: of the fit.
+        num_classes: C.
+        seed: initial weights and order.
+        report: told of progress.
+
+    Returns:
+        0..1.
+    """
+    mean, std = train_features.mean(dim=0), train_features.std(dim=0, unbiased=False)
+    std = torch.where(std > 0, std, 1)
+    torch.manual_seed(seed)
+    task = ProbeFit(train_features.shape[1], num_classes)
+    place = Place(torch.device("cpu"), bfloat16=False)  # a step is too small for a device to gain from
+    batches = FeatureBatches((train_features - mean) / std, train_labels, batch_size=settings.batch_size, seed=seed)
+    fit(task, batches, settings, seed=seed, place=place, report=report)
+    with torch.no_grad():
+        return metrics.top_k_accuracy(task.classifier((features - mean) / std), labels)
+
+
+def count(network: torch.nn.Module) -> int:
+    """Parameters of a network."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def save_outputs(path: Path, labels: Tensor, result: Output) -> None:
+    """Write labels (N,), logits (N, C) and projections (N, P) as a compressed npz, at once."""
+    import numpy as np
+
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(
+            file, labels=labels.numpy(), logits=result.logits.numpy(), projections=result.projections.numpy()
+        )

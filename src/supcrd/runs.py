@@ -1,0 +1,171 @@
+"""The run folder: one recipe, everything it gave, and nothing that another process would have to guess.
+
+recipe.toml (resolved), environment.json, metrics.jsonl (a line an epoch), checkpoint.pt (all state),
+model.safetensors and model.json, outputs.npz, and last evaluation.json: a run that has it is finished.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from supcrd import recipe as recipes
+from supcrd.errors import RunError
+from supcrd.files import write_json, write_text
+from supcrd.settings import Recipe
+
+FILES = (
+    "evaluation.json",  # first: a folder that is being cleared is no finished run
+    "recipe.toml",
+    "environment.json",
+    "metrics.jsonl",
+    "checkpoint.pt",
+    "model.safetensors",
+    "model.json",
+    "outputs.npz",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the recipe that it belongs to."""
+
+    folder: Path
+    recipe: Recipe
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run went to its end: the evaluation is what is written last."""
+        return (self.folder / "evaluation.json").is_file()
+
+    @property
+    def checkpoint(self) -> Path:
+        """All state of the training."""
+        return self.folder / "checkpoint.pt"
+
+    def evaluation(self) -> dict[str, Any]:
+        """The numbers of a finished run.
+
+        Raises:
+            RunError: the run is not finished, or the file is damaged.
+        """
+        path = self.folder / "evaluation.json"
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}; is the run finished?") from None
+        return values
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Bring metrics.jsonl to these rows, one JSON object a line, all at once."""
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def open_run(out: Path, recipe: Recipe, *, force: bool = False) -> Run:
+    """Create the folder of a run, or open the one that is there to go on with it.
+
+    Args:
+        out: the folder of run folders.
+        recipe: its name is the folder's.
+        force: start over: what an earlier run wrote there is removed (nothing else is).
+
+    Raises:
+        RunError: the folder cannot be written; it holds another recipe's run (the difference is shown) or something
+            that is no run.
+    """
+    folder = out / recipe.name
+    run = Run(folder, recipe)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+        held = folder / "recipe.toml"
+        if force:
+            for name in FILES:
+                (folder / name).unlink(missing_ok=True)
+        if held.exists():
+            _check_same(recipes.parse(held.read_text(encoding="utf-8"), str(held)), recipe, folder)
+        elif any(folder.iterdir()):
+            raise RunError(
+                f"{folder} is no run folder (it has files, but no recipe.toml); choose another --out or name"
+            )
+        else:
+            write_text(held, recipes.to_toml(recipe))
+            write_json(folder / "environment.json", environment())
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
+    return run
+
+
+def load_run(folder: str | Path) -> Run:
+    """Open a run folder for reading.
+
+    Raises:
+        RunError: there is none.
+    """
+    folder = Path(folder).expanduser()
+    path = folder / "recipe.toml"
+    if not path.is_file():
+        raise RunError(f"{folder} is no run folder: it has no recipe.toml")
+    return Run(folder, recipes.parse(path.read_text(encoding="utf-8"), str(path)))
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware that a number may depend on."""
+    import torch
+
+    packages = ("supcrd", "torch", "torchvision", "timm", "numpy", "scikit-learn", "safetensors")
+    return {
+        "python": sys.version.split()[0],
+        "packages": {name: _version(name) for name in packages},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "commit": _commit(),
+    }
+
+
+def _check_same(old: Recipe, new: Recipe, folder: Path) -> None:
+    changed = recipes.differences(old, new)
+    if changed:
+        shown = "; ".join(f"{key} was {before!r}, is {after!r}" for key, (before, after) in changed.items())
+        raise RunError(
+            f"{folder} holds a run of another recipe: {shown}; give another name=..., or --force to start over"
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the source that runs, where it runs from a checkout of this project."""
+    source = Path(__file__).resolve().parent
+    if source.parent.name != "src":
+        return None
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return told.stdout.strip() or None if told.returncode == 0 else None

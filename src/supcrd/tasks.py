@@ -1,0 +1,143 @@
+"""What `training.fit` optimises: modules that turn a batch into the terms of a loss. All state is in `state_dict()`."""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from supcrd.augment import normalise
+from supcrd.data.loader import Batch
+from supcrd.models import Model, Output
+
+
+class Normalised(NamedTuple):
+    """A model and the channel statistics that its images are normalised with."""
+
+    model: Model
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) in [0, 1] -> the same, normalised."""
+        mean, std = images.new_tensor(self.mean), images.new_tensor(self.std)
+        return normalise(images, mean, std)
+
+
+class Step(NamedTuple):
+    """What one step gives."""
+
+    terms: dict[str, Tensor]  # scalars whose sum is the loss
+    correct: Tensor  # scalar, rows of the batch that the classifier got right
+
+
+class Distillation(nn.Module):
+    """A student that learns by a method, with or without a teacher, and the classifier that reads it.
+
+    The student runs once a step on all views. Where the method does not train the classifier, that is an online probe:
+    it learns from detached features by a loss term of its own. The teacher is frozen in eval mode and no part of the
+    state; a copy of its projection head learns along where `joint` (the teacher itself stays as it was).
+    """
+
+    def __init__(
+        self,
+        student: Normalised,
+        method: nn.Module,
+        *,
+        contrastive: bool,
+        teacher: Normalised | None = None,
+        joint: bool = True,
+        joint_lr_scale: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.student, self.method, self.contrastive = student.model, method, contrastive
+        self._student, self._teacher = [student], [teacher]  # in lists, so that they are no submodules
+        self.teacher_projector: nn.Module | None = None
+        self.joint_lr_scale = joint_lr_scale
+        if teacher is not None:
+            teacher.model.requires_grad_(False).eval()
+            if contrastive:
+                self.teacher_projector = copy.deepcopy(teacher.model.projector).requires_grad_(joint)
+
+    def groups(self, lr: float) -> list[dict[str, object]]:
+        """Parameter groups for the optimiser."""
+        groups: list[dict[str, object]] = [
+            {"params": [*self.student.parameters(), *self.method.parameters()], "lr": lr}
+        ]
+        if self.teacher_projector is not None:
+            joint = [p for p in self.teacher_projector.parameters() if p.requires_grad]
+            groups += [{"params": joint, "lr": lr * self.joint_lr_scale}] if joint else []
+        return groups
+
+    def forward(self, batch: Batch) -> Step:
+        """The method's terms, and the online probe's where there is one."""
+        (student,), (teacher,) = self._student, self._teacher
+        images = student.prepare(batch.inputs)
+        output: Output = self.student(images, detach_classifier=self.contrastive)
+        taught = None
+        if teacher is not None:
+            same = (teacher.mean, teacher.std) == (student.mean, student.std)
+            taught = self._teach(teacher.model, images if same else teacher.prepare(batch.inputs))
+        terms = self.method(output, taught, batch.labels)
+        if self.contrastive:
+            terms["probe"] = functional.cross_entropy(output.logits.float(), batch.labels)
+        return Step(terms, (output.logits.detach().argmax(dim=1) == batch.labels).sum())
+
+    def _teach(self, teacher: Model, images: Tensor) -> Output:
+        with torch.no_grad():
+            features = teacher.encoder(images)
+            logits = teacher.classifier(features)
+        if self.teacher_projector is None:
+            return Output(features, features, logits)
+        return Output(features, self.teacher_projector(features), logits)
+
+
+class HeadFit(nn.Module):
+    """A projection head on a frozen encoder: cross-entropy on the cosine to bias-free class prototypes.
+
+    The prototypes are dropped afterwards.
+
+    Source: the reference's "cosine probe" (protocol, step 2).
+    """
+
+    def __init__(self, subject: Normalised, *, temperature: float) -> None:
+        super().__init__()
+        model = subject.model
+        self._subject, self.temperature = [subject], temperature
+        self.projector = model.projector
+        self.prototypes = nn.Linear(model.projection_dim, model.num_classes, bias=False)
+
+    def groups(self, lr: float) -> list[dict[str, object]]:
+        """Parameter groups for the optimiser."""
+        return [{"params": list(self.parameters()), "lr": lr}]
+
+    def forward(self, batch: Batch) -> Step:
+        """The one term, head."""
+        (subject,) = self._subject
+        subject.model.encoder.eval()
+        with torch.no_grad():
+            features = subject.model.encoder(subject.prepare(batch.inputs))
+        points = functional.normalize(self.projector(features).float(), dim=1)
+        with torch.autocast(points.device.type, enabled=False):
+            cosine = points @ functional.normalize(self.prototypes.weight, dim=1).T
+        loss = functional.cross_entropy(cosine / self.temperature, batch.labels)
+        return Step({"head": loss}, (cosine.detach().argmax(dim=1) == batch.labels).sum())
+
+
+class ProbeFit(nn.Module):
+    """A linear classifier on cached features."""
+
+    def __init__(self, feature_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(feature_dim, num_classes)
+
+    def groups(self, lr: float) -> list[dict[str, object]]:
+        """Parameter groups for the optimiser."""
+        return [{"params": list(self.parameters()), "lr": lr}]
+
+    def forward(self, batch: Batch) -> Step:
+        """The one term, probe."""
+        logits = self.classifier(batch.inputs).float()
+        loss = functional.cross_entropy(logits, batch.labels)
+        return Step({"probe": loss}, (logits.detach().argmax(dim=1) == batch.labels).sum())
