@@ -1,1 +1,38 @@
-"""supcrd: contrastive representation distillation of image classifiers."""
+"""supcrd: contrastive representation distillation of image classifiers.
+
+The public names are loaded when they are first used, so that `import supcrd` is fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from supcrd.assess import load_model
+    from supcrd.checkpoints import Card, save_model
+    from supcrd.losses import CRD, KD, Hybrid, LWSupCRD, SupCon, crd, hybrid, kd, lw_supcrd, supcon
+    from supcrd.models import Model, Output
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "supcrd.losses": ["CRD", "KD", "Hybrid", "LWSupCRD", "SupCon", "crd", "hybrid", "kd", "lw_supcrd", "supcon"],
+    "supcrd.models": ["Model", "Output"],
+    "supcrd.checkpoints": ["Card", "save_model"],
+    "supcrd.assess": ["load_model"],
+}
+
+__all__ = [
+    "CRD", "KD", "Hybrid", "LWSupCRD", "SupCon", "crd", "hybrid", "kd", "lw_supcrd", "supcon",
+    "Model", "Output", "Card", "save_model", "load_model",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'supcrd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

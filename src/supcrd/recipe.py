@@ -14,7 +14,6 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from supcrd.errors import RecipeError
-from supcrd.models import check_arch
 from supcrd.settings import METHOD_SETTINGS, Recipe
 
 # Where a run happens, not what it computes: these keys neither name a run nor make it another one.
@@ -208,6 +207,8 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _validate(table: dict[str, Any], where: str) -> Recipe:
+    from supcrd.models import check_arch  # brings torch, which listing recipes does not need
+
     try:
         recipe = Recipe.model_validate(table)
     except ValidationError as error:

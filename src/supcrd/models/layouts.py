@@ -54,8 +54,7 @@ def read_layout(
     Raises:
         ValueError: a layout that is not known or contradicts the arguments.
     """
-    for wrapping in ("module.", "_orig_mod."):
-        state = {key.removeprefix(wrapping): tensor for key, tensor in state.items()}
+    state = {re.sub(r"^(module\.|_orig_mod\.)+", "", key): tensor for key, tensor in state.items()}
     plain = not any(key.startswith("encoder.") for key in state)
     if plain:
         state = _renamed(state)

@@ -1,0 +1,200 @@
+"""The command line: the only place that prints, shows progress and sets the exit status.
+
+Results go to standard output, everything else (progress, log, errors) to standard error. Exit status: 0 done, 2 a
+mistake that the one line on standard error names, 130 interrupted.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from supcrd.errors import SupcrdError
+from supcrd.screen import Screen, show_comparison, show_evaluation, show_predictions, show_recipes, stderr, stdout
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    help="Distil a large image classifier into a small one by contrastive representation distillation.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder of run folders.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")]
+MeanOption = Annotated[str | None, typer.Option(help="Channel means the weights expect, 0..1 scale, comma-separated.")]
+StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations likewise.")]
+ArchOption = Annotated[str | None, typer.Option(help="Architecture of a .pth whose keys do not tell it.")]
+ClassesOption = Annotated[int | None, typer.Option(help="Classes that the weights must have.")]
+ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or published .pth.")]
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn what a user can cause into one line and exit status 2, Ctrl-C into 130."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except SupcrdError as error:
+            fail(str(error), 2)
+        except KeyboardInterrupt:
+            fail("interrupted; what was trained is kept, the same command goes on from there", 130)
+        except OSError as error:  # a full disk, a folder without permission
+            named = f"{error.filename}: " if error.filename else ""
+            fail(f"{named}{error.strerror or error}", 2)
+
+    return wrapper
+
+
+def fail(message: str, status: int) -> None:
+    """End with one line on standard error."""
+    line = " ".join(message.split())
+    stderr.print(f"error: {line}" if status == 2 else line, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(status)
+
+
+@app.command()
+@guarded
+def demo(out: OutOption = Path("runs")) -> None:
+    """Train a teacher and five students on handwritten digits (no download, about a minute) and compare them."""
+    from supcrd import pipeline, recipe
+    from supcrd.device import choose
+
+    names = ["digits-cross-entropy", "digits-supcon", "digits-crd", "digits-lw-supcrd", "digits-hybrid"]
+    place = choose()
+    with Screen() as screen:
+        screen.note(f"1,797 handwritten digits of 8 x 8 pixels; a resnet8x4 teaches resnet8 students on {place}.")
+        results = [pipeline.run(recipe.load(name), out, report=screen.report) for name in names]
+    teacher = results[0].teacher
+    assert teacher is not None
+    evaluations = [json.loads((teacher / "evaluation.json").read_text()), *(result.evaluation for result in results)]
+    show_comparison(evaluations)
+    stdout.print(f"Run folders: {out}/", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@guarded
+def recipes(name: Annotated[str | None, typer.Argument(help="Print this one.")] = None) -> None:
+    """List the built-in recipes, or print one."""
+    from supcrd import recipe
+
+    if name is not None:
+        stdout.print(recipe.builtin_text(name), end="", markup=False, highlight=False, soft_wrap=True)
+        return
+    show_recipes({known: recipe.builtin_text(known) for known in recipe.builtin_names()})
+
+
+@app.command()
+@guarded
+def train(
+    recipe: Annotated[str, typer.Argument(help="Built-in recipe or path of a TOML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes, e.g. train.epochs=2 method.beta=5.")
+    ] = None,
+    out: OutOption = Path("runs"),
+    force: Annotated[bool, typer.Option(help="Start the run over, not its teacher's.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model by a recipe: its teacher first where need be. An unfinished run goes on, a finished one stays."""
+    from supcrd import pipeline
+    from supcrd.recipe import load
+
+    loaded = load(recipe, overrides or [])
+    with Screen() as screen:
+        result = pipeline.run(loaded, out, force=force, report=screen.report)
+    if as_json:
+        folders = {"student": str(result.folder), "teacher": str(result.teacher) if result.teacher else None}
+        print_json({"status": result.status, "runs": folders, **folders, "evaluation": result.evaluation})
+        return
+    again = " (already finished; --force starts it over)" if result.status == "already finished" else ""
+    stdout.print(f"{result.folder}{again}", markup=False, highlight=False, soft_wrap=True)
+    show_evaluation(result.evaluation)
+
+
+@app.command()
+@guarded
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[str | None, typer.Option(help="Data source; by default that of the run.")] = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    arch: ArchOption = None,
+    num_classes: ClassesOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    data_folder: Annotated[str, typer.Option(help="Where CIFAR archives lie.")] = "data",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model on a split of a data set."""
+    from supcrd.assess import evaluate_file
+
+    with Screen() as screen:
+        values = evaluate_file(
+            model,
+            data,
+            split=split,
+            arch=arch,
+            num_classes=num_classes,
+            mean=numbers("--mean", mean),
+            std=numbers("--std", std),
+            data_folder=data_folder,
+            device=device,
+            report=screen.report,
+        )
+    if as_json:
+        print_json(values)
+    else:
+        show_evaluation(values)
+
+
+@app.command()
+@guarded
+def predict(
+    model: ModelArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    arch: ArchOption = None,
+    num_classes: ClassesOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the five most probable classes of each image."""
+    from supcrd.assess import predict_files
+
+    rows = predict_files(
+        model, images, arch=arch, num_classes=num_classes, mean=numbers("--mean", mean), std=numbers("--std", std)
+    )
+    if as_json:
+        print_json({"model": str(model), "predictions": rows})
+    else:
+        show_predictions(rows)
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Read r,g,b."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(abs(value) < float("inf") for value in values):
+        raise SupcrdError(f"{option} {text!r} is not numbers separated by commas, such as 0.5071,0.4867,0.4408")
+    if option == "--std" and min(values) <= 0:
+        raise SupcrdError(f"{option} {text!r} must be positive")
+    return values
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def main() -> None:
+    """Entry point of the `supcrd` command."""
+    app()

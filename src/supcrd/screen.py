@@ -1,0 +1,152 @@
+"""What the command line shows: live progress on standard error, tables on standard output."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from supcrd.training import Progress as Fit
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+
+class Screen(logging.Handler):
+    """A bar for each fit under way, and the package's log above them; on a file or pipe, a line for each fit."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.bars: dict[tuple[str, str], TaskID] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[told]}", style="dim"),
+            console=stderr,
+            disable=not stderr.is_terminal,
+        )
+
+    def __enter__(self) -> "Screen":
+        logger = logging.getLogger("supcrd")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+        logging.getLogger("supcrd").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a line of the package's log."""
+        self.note(record.getMessage())
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def report(self, run: str, stage: str, fit: "Fit") -> None:
+        """Move the bar of a fit (`supcrd.pipeline.Report`)."""
+        key = (run, stage)
+        if key not in self.bars:
+            self.bars[key] = self.progress.add_task(f"{run} {stage}", total=fit.epochs, told="")
+        told = _told(fit.row) if fit.row else None
+        fields: dict[str, Any] = {"told": told} if told else {}
+        done = fit.epoch + fit.step / fit.steps if fit.steps else fit.epoch
+        self.progress.update(self.bars[key], completed=round(done, 2), **fields)
+        if fit.row is None or stderr.is_terminal:
+            return
+        if fit.epoch == fit.epochs or fit.row["seconds"] > 5:  # a log has no use for hundreds of quick epochs
+            self.note(f"{run} {stage}: epoch {fit.epoch}/{fit.epochs}, {told}")
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    told = f"loss {row['loss']:.3f}, train {row['train_accuracy']:.1%}"
+    if row.get("validation_accuracy") is not None:
+        told += f", validation {row['validation_accuracy']:.1%}"
+    return f"{told}, {row['images_per_second']:.0f} images/s"
+
+
+def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """A row a run."""
+    first = evaluations[0]
+    table = Table(
+        title=f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %", title_justify="left"
+    )
+    table.add_column("run", no_wrap=True)
+    for name in ("accuracy", "probe", "kNN", "align.", "unif.", "params", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for e in evaluations:
+        table.add_row(
+            str(e["name"]),
+            *(_percent(e[key]) for key in ("accuracy", "probe_accuracy", "knn_accuracy")),
+            *("-" if e[key] is None else f"{e[key]:.3f}" for key in ("alignment", "uniformity")),
+            f"{e['parameters']:,}",
+            f"{e['train_seconds']:.1f}",
+        )
+    stdout.print(table)
+    stdout.print(
+        "accuracy: encoder and classifier (for contrastive methods an online probe)\n"
+        "probe: linear, on frozen features; kNN: 20 neighbours, on features\n"
+        "alignment, uniformity: of projections, lower is better; params: encoder and classifier",
+        style="dim",
+        highlight=False,
+    )
+
+
+FRACTIONS = (
+    "accuracy",
+    "accuracy_top5",
+    "probe_accuracy",
+    "knn_accuracy",
+    "ece",
+    "teacher_agreement",
+    "validation_accuracy",
+)
+
+
+def show_evaluation(values: Mapping[str, Any]) -> None:
+    """One evaluation, a line a number."""
+    table = Table(show_header=False, box=None)
+    for key, value in values.items():
+        if value is not None:
+            shown = f"{_percent(value)} %" if key in FRACTIONS or "accuracy" in key else _number(value)
+            table.add_row(key.replace("_", " "), shown)
+    stdout.print(table)
+
+
+def show_predictions(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The likeliest classes of each image."""
+    for row in rows:
+        stdout.print(row["image"], markup=False, highlight=False, soft_wrap=True)
+        for guess in row["classes"]:
+            stdout.print(f"  {guess['probability']:7.2%}  {guess['class']}", markup=False, highlight=False)
+
+
+def show_recipes(texts: Mapping[str, str]) -> None:
+    """Names of recipes with their results (the second line of each)."""
+    table = Table(show_header=False, box=None)
+    for name, text in texts.items():
+        table.add_row(name, text.splitlines()[1].removeprefix("# "), style=None)
+    stdout.print(table, highlight=False)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return (
+        "-" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    )
