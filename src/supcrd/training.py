@@ -102,7 +102,7 @@ def fit(
 
     Returns:
         The metrics of all epochs, those before a resume included: epoch (from 1), loss and its terms (means over the
-        epoch's rows), train_accuracy (of augmented images, while learning), lr, seconds, images_per_second (views).
+        epoch's rows), train_accuracy (of augmented images, while learning), lr (of its last step), seconds, images_per_second (views).
 
     Raises:
         RunError: a term or a weight is no longer finite; the last good state stays in `state_file`.
@@ -141,7 +141,6 @@ def fit(
             task.train()
             tally = tally or Tally(place.device)
             start = last_told = time.perf_counter()
-            factor = 0.0
             for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
                 torch.manual_seed(seed_for("step", seed, epoch, step))
                 factor = learning_rate_factor(settings, epoch * batches.steps + step, batches.steps)
@@ -166,7 +165,8 @@ def fit(
                     raise KeyboardInterrupt
             tally.check(task, epoch)
             tally.seconds += time.perf_counter() - start
-            row = {"epoch": epoch + 1, **tally.means(), "lr": settings.lr * factor}
+            last = learning_rate_factor(settings, (epoch + 1) * batches.steps - 1, batches.steps)
+            row = {"epoch": epoch + 1, **tally.means(), "lr": settings.lr * last}
             row["seconds"] = round(tally.seconds, 3)
             row["images_per_second"] = round(tally.rows / max(tally.seconds, 1e-9), 1)
             if on_epoch is not None:

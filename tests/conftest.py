@@ -1,0 +1,39 @@
+"""What many tests share: tiny data and quick recipes."""
+
+import os
+
+# Tests run tiny tensors: threads would cost more than they give, and starve others on a shared machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def npz(tmp_path):
+    """An npz of 8 x 8 RGB images in three classes that a small net can tell apart: the channel that is bright."""
+    random = np.random.default_rng(0)
+
+    def images(count):
+        labels = np.arange(count) % 3
+        pixels = random.integers(0, 60, (count, 8, 8, 3), dtype=np.uint8)
+        pixels[np.arange(count), :, :, labels] += 150
+        return pixels, labels.astype(np.int64)
+
+    path = tmp_path / "tiny.npz"
+    train, test = images(60), images(30)
+    np.savez(path, train_images=train[0], train_labels=train[1], test_images=test[0], test_labels=test[1])
+    return path
+
+
+@pytest.fixture
+def quick(npz):
+    """Overrides that make any built-in recipe take seconds on the tiny set."""
+    return [f"data.source=npz:{npz}", "model.arch=convnet", "train.epochs=2", "train.batch_size=16", "probe.epochs=2"]
+
+
+@pytest.fixture
+def quick_teacher():
+    """Overrides likewise for the teacher of a student's recipe."""
+    train = ["train.epochs=1", "train.batch_size=16", "head.epochs=1", "probe.epochs=0", "model.arch=convnet"]
+    return [f"teacher.override.{change}" for change in train]
