@@ -102,7 +102,8 @@ def fit(
 
     Returns:
         The metrics of all epochs, those before a resume included: epoch (from 1), loss and its terms (means over the
-        epoch's rows), train_accuracy (of augmented images, while learning), lr (of its last step), seconds, images_per_second (views).
+        epoch's rows), train_accuracy (of augmented images, while
+        learning), lr (of its last step), seconds, images_per_second (views).
 
     Raises:
         RunError: a term or a weight is no longer finite; the last good state stays in `state_file`.
@@ -221,12 +222,15 @@ class Tally:
 
     def check(self, task: nn.Module, epoch: int) -> None:
         """Raise RunError if a term was not finite in any step so far, or a weight is not now."""
-        for name, step in zip(self.names, self.bad.tolist() if self.bad is not None else [], strict=True):
-            if step >= 0:
-                raise RunError(
-                    f"loss term {name} was not finite in epoch {epoch + 1}, step {step + 1}; stopped, the last good "
-                    "checkpoint stays (try a lower train.lr, train.grad_clip or train.precision=float32)"
-                )
+        steps = self.bad.tolist() if self.bad is not None else []
+        bad = [(step, name) for name, step in zip(self.names, steps, strict=True) if step >= 0]
+        if bad:
+            # the first one: it spoils the weights, and with them every other term of the next step
+            step, name = min(bad)
+            raise RunError(
+                f"loss term {name} was not finite in epoch {epoch + 1}, step {step + 1}; stopped, the last good "
+                "checkpoint stays (try a lower train.lr, train.grad_clip or train.precision=float32)"
+            )
         weights = [p.detach().isfinite().all() for p in task.parameters()]
         if weights and not bool(torch.stack(weights).all()):
             raise RunError(
