@@ -132,11 +132,7 @@ def prepare_teacher(recipe: Recipe, images: ImageSet, out: Path, *, report: Repo
     model, card = load_model(folder)
     if card.mean is None or card.std is None:
         raise CheckpointError(f"{folder}: the teacher's card has no normalisation")
-    if (model.num_classes, model.in_channels) != (images.num_classes, images.channels):
-        raise CheckpointError(
-            f"the teacher {folder} knows {model.num_classes} classes of {model.in_channels}-channel images; "
-            f"the data have {images.num_classes} of {images.channels}"
-        )
+    _check_subject(model, images, folder)
     if recipe.method.contrastive and recipe.method.reads_teacher and not card.projection_trained:
         raise RecipeError(
             f"the teacher {folder} has no trained projection head, which {recipe.method.name} reads; "
@@ -166,6 +162,7 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
             raise CheckpointError(f"teacher.timm: {error}") from None
         card = _card(model, mean=settings.mean, std=settings.std, projection_trained=False)
         stem, key = str(settings.timm).rsplit("/", 1)[-1], ""
+    _check_subject(model, images, stem)
     mean, std = _statistics(recipe, images)
     card = replace(card, mean=card.mean or mean, std=card.std or std, class_names=images.class_names)
     told = (settings.head.model_dump_json(), images.fingerprint, card.mean, card.std, key, settings.timm)
@@ -173,11 +170,6 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
     folder = out / f"teacher-{stem}-{tag}"
     if (folder / "model.safetensors").is_file():
         return folder
-    if model.num_classes != images.num_classes or model.in_channels != images.channels:
-        raise CheckpointError(
-            f"the teacher {stem} knows {model.num_classes} classes of {model.in_channels}-channel images; "
-            f"the data have {images.num_classes} of {images.channels}"
-        )
     if not card.projection_trained and settings.head.epochs > 0:
         assert card.mean is not None
         assert card.std is not None
@@ -191,6 +183,14 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
     except OSError as error:
         raise RunError(f"folder {folder} cannot be written: {error.strerror}") from None
     return folder
+
+
+def _check_subject(model: Model, images: ImageSet, name: object) -> None:
+    if (model.num_classes, model.in_channels) != (images.num_classes, images.channels):
+        raise CheckpointError(
+            f"the teacher {name} knows {model.num_classes} classes of {model.in_channels}-channel images; "
+            f"the data have {images.num_classes} of {images.channels}"
+        )
 
 
 def _card(model: Model, **values: Any) -> Card:

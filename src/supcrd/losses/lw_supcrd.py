@@ -99,7 +99,8 @@ def lw_supcrd(
         log_negative = masked_logsumexp(scores + log_push, ~same) + log_beta
         defined = same.any(dim=1) & ~same.all(dim=1)
         margin = torch.where(defined, log_negative - (math.log(alpha) + log_own + log_positive), 0)
-        return torch.where(defined, nn.functional.softplus(margin), 0) / alpha
+        # Above its threshold softplus(x) is x; at the default of 20 float64 would lose its digits beyond the ninth.
+        return torch.where(defined, nn.functional.softplus(margin, threshold=50), 0) / alpha
 
 
 def check_weights(alpha: float, beta: float) -> None:
@@ -129,13 +130,14 @@ def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 def label_columns(labels: Tensor, classes: Tensor | None, count: int) -> Tensor:
     """The column of the teacher's logits that stands for each label, (N,) -> (N,) in 0..count-1."""
+    columns = labels.long().contiguous()  # not the given type: compared with an int8, a count of 300 wraps round
     if classes is None:
-        columns, known = labels.long(), (labels >= 0) & (labels < count)
+        known = (columns >= 0) & (columns < count)
     else:
         check_labels("classes", classes, count)
-        values, order = classes.sort()
-        place = torch.searchsorted(values, labels.to(values.dtype)).clamp(max=count - 1)
-        columns, known = order[place], values[place] == labels
+        values, order = classes.long().sort()
+        place = torch.searchsorted(values, columns).clamp(max=count - 1)
+        columns, known = order[place], values[place] == columns
     if labels.device.type == "cpu" and not bool(known.all()):
         wrong = labels[~known][0].item()
         raise ValueError(f"label {wrong} stands for no column of the {count} teacher logits; pass classes=")

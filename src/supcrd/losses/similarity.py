@@ -14,8 +14,8 @@ def check_temperature(temperature: float) -> None:
 
 
 def check_rows(name: str, rows: Tensor, width: int | None = None) -> None:
-    """Raise ValueError unless `rows` is a float matrix with at least one row (and `width` columns if given)."""
-    if rows.ndim != 2 or rows.shape[0] == 0 or not rows.is_floating_point():
+    """Raise ValueError unless `rows` is a float matrix without an empty side (and with `width` columns if given)."""
+    if rows.ndim != 2 or rows.numel() == 0 or not rows.is_floating_point():
         raise ValueError(f"{name} must be a float matrix (rows, D), got {tuple(rows.shape)} {rows.dtype}")
     if width is not None and rows.shape[1] != width:
         raise ValueError(f"{name} must have {width} columns, got {rows.shape[1]}")

@@ -70,7 +70,8 @@ def knn_accuracy(
     for start in range(0, len(features), block):
         rows, truth = features[start : start + block], labels[start : start + block]
         cosine, nearest = (functional.normalize(rows.float(), dim=1) @ bank.T).topk(min(k, len(bank)), dim=1)
-        weights = ((cosine - 1) / temperature).exp()  # cosine <= 1: no overflow, and the common factor does not matter
+        # Relative to the nearest, whose weight is then 1: no overflow, and never all of them 0.
+        weights = ((cosine - cosine[:, :1]) / temperature).exp()
         votes = (weights[:, :, None] * votes_of[nearest]).sum(dim=1)
         right += (votes.argmax(dim=1) == truth).sum()
     return right.item() / len(features)

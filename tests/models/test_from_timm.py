@@ -1,0 +1,148 @@
+"""timm's models as encoders: stems, pretrained weights (from files made here: no network) and refusals."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from supcrd.models import Model, check_arch
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "shape", "said"),
+    [
+        # The stem's output for 32 px: full resolution, or an 8 x 8 grid of patches.
+        ("resnet18", "maxpool", (64, 32, 32), "3x3 stride-1 conv1, no max-pool"),
+        ("resnet14t", "maxpool", (64, 32, 32), "deep conv1 at stride 1, no max-pool"),
+        ("mobilenetv3_small_050", "conv_stem", (16, 32, 32), "conv_stem at stride 1"),
+        ("vit_tiny_patch16_224", "patch_embed", (64, 192), "patches of 4 px"),
+        ("regnetx_002", "stem", (32, 16, 16), "RegNet left as it is"),
+    ],
+)
+def test_low_resolution_stem(name: str, stem: str, shape: tuple, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="supcrd")
+    model = Model(10, f"timm:{name}")
+    assert [record.getMessage().startswith(f"timm:{name} at 32 px: {said}") for record in caplog.records] == [True]
+    seen = []
+    getattr(model.encoder, stem).register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1:]))
+    features, _, logits = model(torch.randn(2, 3, 32, 32))
+    assert seen == [shape]
+    assert features.shape == (2, model.feature_dim)
+    assert logits.shape == (2, 10)
+
+
+def test_larger_images_keep_the_stem() -> None:
+    model = Model(10, "timm:resnet10t", image_size=64, in_channels=1)
+    assert model.encoder.conv1[0].stride == (2, 2)
+    assert isinstance(model.encoder.maxpool, nn.MaxPool2d)
+    assert model(torch.randn(2, 1, 64, 64)).logits.shape == (2, 10)
+    assert Model(10, "timm:vit_tiny_patch16_224", image_size=64)(torch.randn(1, 3, 64, 64)).logits.shape == (1, 10)
+
+
+def test_building_leaves_batch_norm_fresh_and_in_training_mode() -> None:
+    model = Model(10, "timm:resnet10t")
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(norm.training and norm.num_batches_tracked == 0 and (norm.running_mean == 0).all() for norm in norms)
+
+
+@pytest.fixture
+def weights_from(monkeypatch: pytest.MonkeyPatch):
+    """timm's own loading of pretrained weights, from a file in place of the network."""
+    create = timm.create_model
+
+    def use(path: Path, classes: int) -> None:
+        overlay = {"file": str(path), "num_classes": classes}
+
+        def patched(name: str, pretrained: bool = False, **options: object) -> nn.Module:
+            return create(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **options)
+
+        monkeypatch.setattr(timm, "create_model", patched)
+
+    return use
+
+
+def test_pretrained_weights_and_classifier(tmp_path: Path, weights_from) -> None:
+    theirs = timm.create_model("mobilenetv3_small_050", num_classes=7).eval()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    weights_from(tmp_path / "weights.pth", 7)
+    images = torch.randn(2, 3, 64, 64)
+    same = Model(7, "timm:mobilenetv3_small_050", image_size=64, pretrained=True).eval()
+    torch.testing.assert_close(same(images).logits, theirs(images))
+    other = Model(5, "timm:mobilenetv3_small_050", image_size=64, pretrained=True).eval()
+    assert torch.equal(other(images).features, same(images).features)
+    assert other(images).logits.shape == (2, 5)
+
+
+def test_low_resolution_stem_keeps_the_centre_of_a_pretrained_kernel(tmp_path: Path, weights_from) -> None:
+    theirs = timm.create_model("resnet18", num_classes=7)
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    weights_from(tmp_path / "weights.pth", 7)
+    model = Model(7, "timm:resnet18", pretrained=True)
+    assert torch.equal(model.encoder.conv1.weight, theirs.conv1.weight[:, :, 2:5, 2:5])
+    assert torch.equal(model.encoder.layer4[1].conv2.weight, theirs.layer4[1].conv2.weight)
+    assert torch.equal(model.classifier.weight, theirs.fc.weight)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that timm takes for a repository of the Hugging Face hub."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    def download(repo_id: str, filename: str, **_: object) -> str:
+        if repo_id != "owner/teacher":
+            raise OSError(f"{repo_id} is not\nthere")
+        if not (tmp_path / filename).exists():
+            raise EntryNotFoundError(filename)
+        return str(tmp_path / filename)
+
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", download)
+    return tmp_path
+
+
+def test_hub_teacher_trained_on_small_images(hub: Path) -> None:
+    theirs = timm.create_model("resnet18", num_classes=7).eval()
+    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    save_file(theirs.state_dict(), hub / "model.safetensors")
+    (hub / "config.json").write_text(json.dumps({"architecture": "resnet18", "num_classes": 7}))
+    model = Model(7, "timm:hf_hub:owner/teacher", pretrained=True).eval()
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(model(images).logits, theirs(images))
+    # Known by a name that needs no hub to be rebuilt.
+    assert model.config()["arch"] == "timm:resnet18"
+    Model(**model.config()).load_state_dict(model.state_dict())
+
+
+def test_hub_that_does_not_answer(hub: Path) -> None:
+    with pytest.raises(ValueError, match=r"timm:hf_hub:owner/other' does not work.*owner/other is not there"):
+        Model(7, "timm:hf_hub:owner/other")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("timm:resnet5O", "'timm:resnet5O' is unknown to timm; the nearest is 'timm:resnet50'"),
+        ("timm:resnet18.a1_in2k", "the nearest is 'timm:resnet18.a1_in1k'"),
+        ("timm:local-dir:/tmp", "unknown to timm"),
+        ("timm:hf_hub:owner", "a hub name is timm:hf_hub:OWNER/NAME"),
+        ("timm:", "unknown to timm"),
+    ],
+)
+def test_unknown_names(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_arch(name)
+
+
+def test_known_names() -> None:
+    for name in ("timm:resnet50", "timm:resnet18.a1_in1k", "timm:hf_hub:owner/name"):
+        check_arch(name)
+
+
+def test_images_too_small_for_the_architecture() -> None:
+    with pytest.raises(ValueError, match="'timm:convnext_atto' does not work for 8 px images") as caught:
+        Model(10, "timm:convnext_atto", image_size=8)
+    assert "\n" not in str(caught.value)
