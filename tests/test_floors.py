@@ -23,6 +23,7 @@ FLOORS = [
     ["assess"],
     ["screen"],
     ["cli"],
+    ["__main__"],
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 

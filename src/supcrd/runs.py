@@ -87,12 +87,13 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False) -> Run:
         probe.touch()
         probe.unlink()
         held = folder / "recipe.toml"
-        if force:
+        ours = held.exists()
+        if force and ours:
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)
         if held.exists():
             _check_same(recipes.parse(held.read_text(encoding="utf-8"), str(held)), recipe, folder)
-        elif any(folder.iterdir()):
+        elif not ours and any(folder.iterdir()):
             raise RunError(
                 f"{folder} is no run folder (it has files, but no recipe.toml); choose another --out or name"
             )

@@ -1,0 +1,5 @@
+"""`python -m supcrd` is the `supcrd` command."""
+
+from supcrd.cli import main
+
+main()
