@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from supcrd.training import Progress as Fit
@@ -23,12 +23,11 @@ class Screen(logging.Handler):
         super().__init__(logging.INFO)
         self.bars: dict[tuple[str, str], TaskID] = {}
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("epochs"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[told]}", style="dim"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=26)),
+            BarColumn(bar_width=14, table_column=Column(min_width=14)),
+            TextColumn("{task.fields[epoch]}", table_column=Column(no_wrap=True, min_width=5, justify="right")),
+            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[told]}", style="dim", table_column=Column(no_wrap=True)),
             console=stderr,
             disable=not stderr.is_terminal,
         )
@@ -58,22 +57,23 @@ class Screen(logging.Handler):
         """Move the bar of a fit (`supcrd.pipeline.Report`)."""
         key = (run, stage)
         if key not in self.bars:
-            self.bars[key] = self.progress.add_task(f"{run} {stage}", total=fit.epochs, told="")
+            self.bars[key] = self.progress.add_task(f"{run} {stage}", total=fit.epochs, told="", epoch="")
         told = _told(fit.row) if fit.row else None
         fields: dict[str, Any] = {"told": told} if told else {}
-        done = fit.epoch + fit.step / fit.steps if fit.steps else fit.epoch
-        self.progress.update(self.bars[key], completed=round(done, 2), **fields)
-        if fit.row is None or stderr.is_terminal:
+        fields["epoch"] = f"{fit.epoch}/{fit.epochs}"
+        self.progress.update(self.bars[key], completed=fit.epoch + fit.step / max(fit.steps, 1), **fields)
+        if fit.epoch == fit.epochs and stage != "train":
+            self.progress.remove_task(self.bars.pop(key))  # quick and done: the run's own bar stays
+        if fit.row is None or stderr.is_terminal or stage == "probe":
             return
         if fit.epoch == fit.epochs or fit.row["seconds"] > 5:  # a log has no use for hundreds of quick epochs
             self.note(f"{run} {stage}: epoch {fit.epoch}/{fit.epochs}, {told}")
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    told = f"loss {row['loss']:.3f}, train {row['train_accuracy']:.1%}"
-    if row.get("validation_accuracy") is not None:
-        told += f", validation {row['validation_accuracy']:.1%}"
-    return f"{told}, {row['images_per_second']:.0f} images/s"
+    held_out = row.get("validation_accuracy")
+    name, accuracy = ("train", row["train_accuracy"]) if held_out is None else ("val", held_out)
+    return f"loss {row['loss']:.3f}, {name} {accuracy:.1%}, {row['images_per_second']:.0f} img/s"
 
 
 def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
@@ -83,7 +83,7 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
         title=f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %", title_justify="left"
     )
     table.add_column("run", no_wrap=True)
-    for name in ("accuracy", "probe", "kNN", "align.", "unif.", "params", "s"):
+    for name in ("acc.", "probe", "kNN", "align.", "unif.", "params", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for e in evaluations:
         table.add_row(
@@ -95,7 +95,7 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
         )
     stdout.print(table)
     stdout.print(
-        "accuracy: encoder and classifier (for contrastive methods an online probe)\n"
+        "acc.: encoder and classifier (for contrastive methods an online probe)\n"
         "probe: linear, on frozen features; kNN: 20 neighbours, on features\n"
         "alignment, uniformity: of projections, lower is better; params: encoder and classifier",
         style="dim",
