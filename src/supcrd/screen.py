@@ -79,9 +79,8 @@ def _told(row: Mapping[str, Any]) -> str:
 def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
     """A row a run."""
     first = evaluations[0]
-    table = Table(
-        title=f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %", title_justify="left"
-    )
+    title = f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("run", no_wrap=True)
     for name in ("acc.", "probe", "kNN", "align.", "unif.", "params", "s"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -97,7 +96,8 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
     stdout.print(
         "acc.: encoder and classifier (for contrastive methods an online probe)\n"
         "probe: linear, on frozen features; kNN: 20 neighbours, on features\n"
-        "alignment, uniformity: of projections, lower is better; params: encoder and classifier",
+        "alignment, uniformity: of projections, lower is better\n"
+        "params: of encoder and classifier; s: seconds of training",
         style="dim",
         highlight=False,
     )
