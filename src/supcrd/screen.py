@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
@@ -81,7 +80,7 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
     """A row a run."""
     first = evaluations[0]
     title = f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("run", no_wrap=True)
     for name in ("acc.", "probe", "kNN", "align.", "unif.", "params", "s"):
         table.add_column(name, justify="right", no_wrap=True)
