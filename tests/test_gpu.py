@@ -1,0 +1,63 @@
+"""On a CUDA device everything agrees with the CPU. Collected nowhere else: a skipped test proves nothing."""
+
+import pytest
+import torch
+
+from supcrd import losses, pipeline
+from supcrd.augment import augment, draw
+from supcrd.device import choose
+from supcrd.models import Model
+from supcrd.recipe import load
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+def test_losses_agree():
+    torch.manual_seed(0)
+    student, teacher, logits = torch.randn(96, 64), torch.randn(96, 64), 4 * torch.randn(96, 10)
+    labels = torch.arange(96) % 10
+    calls = {
+        "supcon": lambda s, t, g, y: losses.supcon(s, y),
+        "crd": lambda s, t, g, y: losses.crd(s, t),
+        "lw_supcrd": lambda s, t, g, y: losses.lw_supcrd(s, t, y, g),
+        "hybrid": lambda s, t, g, y: losses.hybrid(s, t, y, g),
+        "kd": lambda s, t, g, y: losses.kd(s, t),
+    }
+    for name, call in calls.items():
+        results = []
+        for device in ("cpu", "cuda"):
+            s, t, g, y = (x.to(device) for x in (student, teacher, logits, labels))
+            s = s.detach().requires_grad_()
+            loss = call(s, t, g, y)
+            loss.sum().backward()
+            results.append((loss.detach().cpu(), s.grad.cpu()))
+        torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_views_agree():
+    images = torch.randint(0, 256, (32, 32, 32, 3), dtype=torch.uint8)
+    drawn = draw(32, seed=0, epoch=1, view=0)
+    ours = augment(images.cuda(), drawn.to(torch.device("cuda")), padding=4)
+    torch.testing.assert_close(ours.cpu(), augment(images, drawn, padding=4), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["convnet", "resnet8", "resnet18"])
+def test_networks_agree(arch):
+    torch.manual_seed(0)
+    model, images = Model(10, arch).eval(), torch.rand(8, 3, 32, 32)
+    with torch.no_grad():
+        here = model(images)
+        there = choose("cuda", "float32").put(model)(images.cuda())
+    for a, b in zip(here, there, strict=True):
+        torch.testing.assert_close(a, b.cpu(), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["digits-lw-supcrd", "digits-hybrid", "digits-crd", "digits-supcon", "digits-kd"])
+def test_training_learns(name, tmp_path, quick, quick_teacher):
+    changes = [*quick, *quick_teacher, "train.device=cuda", "train.epochs=20", "teacher.override.train.epochs=10"]
+    result = pipeline.run(load(name, changes), tmp_path)
+    assert "cuda" in result.evaluation["place"]
+    assert result.evaluation["knn_accuracy"] > 0.9
