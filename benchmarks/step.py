@@ -1,11 +1,11 @@
 """Images per second of a training step against a plain, reference-style loop on the same device in the same process.
 
-    python benchmarks/step.py --teacher resnet50 --student resnet18 --batch-size 128 --steps 10 --out docs/results/step.json
+    python benchmarks/step.py --teacher resnet50 --student resnet18 --out docs/results/step.json
 
-The plain loop is what the reference's notebook does, written fairly: float32, NCHW, torchvision's transforms for each image in
-a DataLoader with workers, the teacher run twice a step (features, then logits), the student once more for the classifier, two
-Adam optimisers without fused kernels. Images are random (noise costs what photographs cost). Medians over the steps, after one
-that is not counted; the two loops take turns in rounds, so that a noisy machine is noisy to both.
+The plain loop is what the reference's notebook does, written fairly: float32, NCHW, torchvision's transforms for each
+image in a DataLoader with workers, the teacher run twice a step (features, then logits), the student once more for the
+classifier, two Adam optimisers without fused kernels. Images are random (noise costs what photographs do). Medians over
+the steps, after one that is not counted; the two take turns, so that a noisy machine is noisy to both.
 """
 
 import argparse

@@ -55,6 +55,10 @@ class Distillation(nn.Module):
         self._student, self._teacher = [student], [teacher]  # in lists, so that they are no submodules
         self.teacher_projector: nn.Module | None = None
         self.joint_lr_scale = joint_lr_scale
+        # constants of every step: on the device once, and no part of the state
+        self.register_buffer("student_statistics", torch.tensor([student.mean, student.std]), persistent=False)
+        if teacher is not None:
+            self.register_buffer("teacher_statistics", torch.tensor([teacher.mean, teacher.std]), persistent=False)
         if teacher is not None:
             teacher.model.requires_grad_(False).eval()
             if contrastive:
@@ -73,12 +77,14 @@ class Distillation(nn.Module):
     def forward(self, batch: Batch) -> Step:
         """The method's terms, and the online probe's where there is one."""
         (student,), (teacher,) = self._student, self._teacher
-        images = student.prepare(batch.inputs)
+        images = normalise(batch.inputs, *self.get_buffer("student_statistics"))
         output: Output = self.student(images, detach_classifier=self.contrastive)
         taught = None
         if teacher is not None:
             same = (teacher.mean, teacher.std) == (student.mean, student.std)
-            taught = self._teach(teacher.model, images if same else teacher.prepare(batch.inputs))
+            if not same:
+                images = normalise(batch.inputs, *self.get_buffer("teacher_statistics"))
+            taught = self._teach(teacher.model, images)
         terms = self.method(output, taught, batch.labels)
         if self.contrastive:
             terms["probe"] = functional.cross_entropy(output.logits.float(), batch.labels)

@@ -31,7 +31,9 @@ class Batches(Protocol):
         """The batches of an epoch (0, 1, ...), from step `start` on."""
 
 
-def index_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
+def index_batches(
+    count: int, batch_size: int, *, seed: int, epoch: int, device: torch.device | None = None
+) -> list[Tensor]:
     """Shuffled indices of an epoch, cut into batches; a last batch of a single image is left out.
 
     One image has nothing to be contrasted with, and batch normalisation cannot train on it; another epoch will have it
@@ -41,7 +43,7 @@ def index_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> list
         >>> [len(index) for index in index_batches(9, 4, seed=0, epoch=0)]
         [4, 4]
     """
-    order = permutation(count, "order", seed, epoch)
+    order = permutation(count, "order", seed, epoch).to(device or "cpu")  # once an epoch: no step waits for a copy
     batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < batch_size else batches
 
@@ -74,8 +76,8 @@ class ViewBatches:
             for view in range(s.views)
         ]
         colour = max(s.brightness, s.contrast, s.saturation) > 0
-        for index in index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]:
-            index = index.to(self.device, non_blocking=True)
+        batches = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch, device=self.device)
+        for index in batches[start:]:
             images = self.images[index]
             made = [augment(images, view.take(index), padding=s.crop_padding, colour=colour) for view in views]
             yield Batch(torch.cat(made), self.labels[index].repeat(s.views), index)
@@ -90,6 +92,7 @@ class FeatureBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on."""
-        for index in index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]:
-            index = index.to(self.features.device)
+        device = self.features.device
+        batches = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch, device=device)
+        for index in batches[start:]:
             yield Batch(self.features[index], self.labels[index], index)

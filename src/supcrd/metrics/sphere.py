@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-12  # a mean cosine distance this small is float64's rounding: as a denominator it would be meaningless
+
 
 def sphere_points(rows: Tensor) -> Tensor:
     """Rows (N, D) L2-normalised in float64; a row of zeros, having no direction, stays zero."""
@@ -75,7 +77,7 @@ def uniformity(embeddings: Tensor, *, block: int = 512) -> float | None:
         kernel = exponent.exp_()
         inside = kernel[:, : len(rows)]  # holds each of its pairs twice, and the diagonal
         total += kernel.sum() - (inside.sum() + inside.diagonal().sum()) / 2
-    return (total / (count * (count - 1) / 2)).log().item()
+    return min((total / (count * (count - 1) / 2)).log().item(), 0.0)
 
 
 class ClassDistances(NamedTuple):
@@ -108,13 +110,14 @@ def class_distances(embeddings: Tensor, labels: Tensor) -> ClassDistances:
     intra = None
     if pairs > 0:
         dots = (sums.square().sum(dim=1) - squares).sum()
-        intra = max(1 - (dots / pairs).item(), 0.0)
+        intra = 1 - (dots / pairs).item()
+        intra = 0.0 if intra < ROUNDING else intra
     inter = None
     present = int((counts > 0).sum())
     if present > 1:
         centroids = sphere_points(sums[counts > 0])
         total = centroids.sum(dim=0).square().sum() - centroids.square().sum()
-        inter = 1 - total.item() / (present * (present - 1))
+        inter = max(1 - total.item() / (present * (present - 1)), 0.0)
     separation = inter / intra if inter is not None and intra else None
     return ClassDistances(intra, inter, separation)
 

@@ -1,0 +1,85 @@
+"""Gather finished runs into one JSON file of results: what README and docs show is read from such files.
+
+    python benchmarks/collect.py runs/a runs/b ... --command "supcrd train ..." --out docs/results/NAME.json
+
+Runs that differ only in their seed are one configuration, with mean, sample standard deviation and n (runs).
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from supcrd import recipe as recipes
+from supcrd.files import write_json
+from supcrd.runs import load_run
+
+KEPT = (
+    "accuracy",
+    "accuracy_top5",
+    "probe_accuracy",
+    "knn_accuracy",
+    "validation_accuracy",
+    "alignment",
+    "uniformity",
+    "separation_ratio",
+    "ece",
+    "nll",
+    "teacher_agreement",
+    "teacher_kl",
+    "train_seconds",
+)
+
+
+def configuration(folder: Path) -> str:
+    """The recipe's name without its seed."""
+    run = load_run(folder)
+    return "_".join(part for part in run.recipe.name.split("_") if not part.startswith("seed="))
+
+
+def summary(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation of each number over runs."""
+    told: dict[str, Any] = {"n": len(evaluations), "seeds": sorted(e["seed"] for e in evaluations)}
+    told |= {key: evaluations[0][key] for key in ("method", "arch", "parameters")}
+    for key in KEPT:
+        values = [e[key] for e in evaluations if e.get(key) is not None]
+        if len(values) == len(evaluations):
+            spread = statistics.stdev(values) if len(values) > 1 else None
+            told[key] = {"mean": statistics.mean(values), "std": spread}
+    return told
+
+
+def main() -> None:
+    """Read the folders, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--command", required=True, help="what gave these runs")
+    parser.add_argument("--note", default="", help="budget and circumstances")
+    parser.add_argument("--out", required=True, type=Path)
+    options = parser.parse_args()
+
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for folder in options.folders:
+        evaluation = load_run(folder).evaluation() | {"teacher": None}  # a path of this machine
+        source = evaluation["source"].rsplit("/", 1)[-1]
+        groups.setdefault(configuration(folder), []).append(evaluation | {"source": source})
+    first = options.folders[0]
+    epochs = {configuration(f): recipes.to_table(load_run(f).recipe)["train"] for f in options.folders}
+    write_json(
+        options.out,
+        {
+            "command": options.command,
+            "note": options.note,
+            "split": next(iter(groups.values()))[0]["split"],
+            "images": next(iter(groups.values()))[0]["n"],
+            "environment": json.loads((first / "environment.json").read_text()),
+            "training": epochs,
+            "summary": {name: summary(runs) for name, runs in groups.items()},
+            "runs": [run for runs in groups.values() for run in runs],
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The tables of README, made from the JSON files of docs/results: `python benchmarks/tables.py` writes them in place.
+
+A table stands between `<!-- results NAME -->` and `<!-- end -->`. tests/test_docs.py checks that they are up to date.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results"
+DOCUMENTS = ("README.md",)
+
+
+def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
+    """Mean ± standard deviation, or the mean alone of a single run."""
+    if value is None:
+        return "-"
+    text = f"{scale * value['mean']:.{digits}f}"
+    return text if value["std"] is None else f"{text} ± {scale * value['std']:.{digits}f}"
+
+
+def table(name: str) -> str:
+    """The Markdown table of docs/results/NAME.json."""
+    results = json.loads((RESULTS / f"{name}.json").read_text())
+    if "times_as_fast" in results:
+        return step_table(results)
+    head = "| run | model | params | epochs | n | accuracy % | kNN % | alignment | uniformity | minutes |"
+    lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for run, told in results["summary"].items():
+        cells = [
+            f"`{run.split('_source=')[0]}`",
+            told["arch"],
+            f"{told['parameters']:,}",
+            str(results["training"][run]["epochs"]),
+            str(told["n"]),
+            shown(told.get("accuracy"), 100, 2),
+            shown(told.get("knn_accuracy"), 100, 2),
+            shown(told.get("alignment"), 1, 3),
+            shown(told.get("uniformity"), 1, 3),
+            shown(told.get("train_seconds"), 1 / 60, 1),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", told_of(results)])
+
+
+def step_table(results: dict[str, Any]) -> str:
+    """The table of benchmarks/step.py."""
+    lines = ["| step | ms | images/s |", "|---|---:|---:|"]
+    for name, label in (("plain", "plain, reference-style"), ("ours", "supcrd")):
+        milliseconds, rate = 1000 * results["seconds_per_step"][name], results["images_per_second"][name]
+        lines.append(f"| {label} | {milliseconds:.0f} | {rate:.1f} |")
+    what = (
+        f"{results['teacher']} to {results['student']}, batch {results['batch_size']}, two views, {results['place']}; "
+    )
+    what += f"{results['times_as_fast']:.1f} times as fast, medians of {results['steps']} steps."
+    return "\n".join([*lines, "", f"{what} {told_of(results)}"])
+
+
+def told_of(results: dict[str, Any]) -> str:
+    """Command, hardware and versions, in one line."""
+    e = results["environment"]
+    packages = e["packages"]
+    where = ", ".join(e["gpus"]) or f"{e['processor']}, {e['threads']} thread{'s' * (e['threads'] != 1)}"
+    split = f" Split: {results['split']}, {results['images']:,} images." if "split" in results else ""
+    note = f" {results['note']}" if results.get("note") else ""
+    return (
+        f"`{results['command']}`;{split}{note} {where}; torch {packages['torch']}, Python {e['python']}, "
+        f"commit {(e['commit'] or 'unknown')[:10]}."
+    )
+
+
+def filled(text: str) -> str:
+    """The document with its tables made anew."""
+    pattern = re.compile(r"(<!-- results (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(lambda match: f"{match[1]}\n{table(match[2])}\n\n{match[3]}", text)
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        path = ROOT / document
+        path.write_text(filled(path.read_text()))

@@ -1,0 +1,60 @@
+"""README: its library example runs, its tables are those of docs/results, the commands that it names exist."""
+
+import importlib.util
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import supcrd
+from supcrd import recipe as recipes
+from supcrd.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_library_example_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    names = {}
+    exec(code, names)
+    assert names["total"].isfinite()
+
+
+def test_tables_are_made_from_the_results():
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    for name in tables.DOCUMENTS:
+        text = (ROOT / name).read_text()
+        assert tables.filled(text) == text, f"run python benchmarks/tables.py: {name} is out of date"
+
+
+def test_no_machine_stands_in_the_results():
+    for path in (ROOT / "docs" / "results").glob("*.json"):
+        assert json.loads(path.read_text())["command"]
+        assert not re.search(r'"/(home|root|work|tmp|Users)/', path.read_text())
+
+
+def test_recipes_that_are_named_exist():
+    named = set(re.findall(r"supcrd train ([\w.-]+)", README))
+    assert {name for name in named if not name.endswith(".toml")} <= set(recipes.builtin_names())
+
+
+def test_commands_and_methods_that_are_named_exist():
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert set(re.findall(r"^supcrd (\w+)", README, re.MULTILINE)) <= commands
+    table = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    assert table == list(recipes.METHOD_SETTINGS)
+
+
+def test_one_version():
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == supcrd.__version__
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/log.md"])
+def test_documents_that_are_named_exist(name):
+    assert (ROOT / name).read_text()
