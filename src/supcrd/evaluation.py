@@ -42,6 +42,7 @@ def outputs(subject: Normalised, images: Tensor, place: Place, *, batch_size: in
 
     Example:
         >>> from supcrd.device import choose
+        >>> from supcrd.models import Model
         >>> subject = Normalised(Model(2, "resnet8", in_channels=1, image_size=8), (0.5,), (0.5,))
         >>> outputs(subject, torch.zeros(3, 8, 8, 1, dtype=torch.uint8), choose("cpu")).logits.shape
         torch.Size([3, 2])

@@ -113,6 +113,7 @@ class HeadFit(nn.Module):
         self._subject, self.temperature = [subject], temperature
         self.projector = model.projector
         self.prototypes = nn.Linear(model.projection_dim, model.num_classes, bias=False)
+        self.register_buffer("statistics", torch.tensor([subject.mean, subject.std]), persistent=False)
 
     def groups(self, lr: float) -> list[dict[str, object]]:
         """Parameter groups for the optimiser."""
@@ -123,7 +124,7 @@ class HeadFit(nn.Module):
         (subject,) = self._subject
         subject.model.encoder.eval()
         with torch.no_grad():
-            features = subject.model.encoder(subject.prepare(batch.inputs))
+            features = subject.model.encoder(normalise(batch.inputs, *self.get_buffer("statistics")))
         points = functional.normalize(self.projector(features).float(), dim=1)
         with torch.autocast(points.device.type, enabled=False):
             cosine = points @ functional.normalize(self.prototypes.weight, dim=1).T
