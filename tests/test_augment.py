@@ -1,14 +1,14 @@
 """Augmentation against loops over single images and against torchvision, and the draw against its distribution."""
 
 import math
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as v1
 import torchvision.transforms.v2.functional as v2
-from scipy.stats import chisquare
+from scipy.stats import chi2_contingency, chisquare
 from torch import Tensor
 
 from supcrd.augment import Parameters, augment, crop_and_flip, draw, jitter_colours, normalise, to_float
@@ -248,6 +248,16 @@ def test_factors_are_uniform_each_in_its_range() -> None:
         assert even(cells, 20)
     assert np.abs(np.corrcoef(factors.T.numpy()) - np.eye(3)).max() < 0.03
     assert torch.equal(drawn(100, **IDENTITY).factors, torch.ones(100, 3))
+
+
+def test_parameters_are_independent_of_each_other() -> None:
+    p = drawn(20_000)
+    factors = ((p.factors - 0.8) / 0.4 * 4).long().clamp(0, 3).T
+    columns = [p.top // 3, p.left // 3, p.flip.long(), *factors, p.order @ torch.tensor([9, 3, 1])]
+    for a, b in combinations([column.unique(return_inverse=True)[1] for column in columns], 2):
+        cells = int(b.max()) + 1
+        counts = np.bincount((a * cells + b).numpy(), minlength=(int(a.max()) + 1) * cells)
+        assert chi2_contingency(counts.reshape(-1, cells)).pvalue > 1e-4
 
 
 def test_all_six_orders_are_equally_likely() -> None:

@@ -201,7 +201,8 @@ def test_any_integers_name_the_classes(names: list[int]) -> None:
 @pytest.mark.parametrize("count", [10, 200, 300])  # more columns than the narrow types can count
 def test_any_type_of_integer_will_do(dtype: torch.dtype, count: int) -> None:
     rows, logits = random_rows(6), random_rows(6, count, seed=1)
-    labels = torch.tensor([0, 9, 5, 9, 0, 7])
+    last = min(count, 128) - 1
+    labels = torch.tensor([0, last, 5, last, 0, 7])
     expected = lw_supcrd(rows, rows, labels, logits)
     assert torch.equal(lw_supcrd(rows, rows, labels.to(dtype), logits), expected)
     classes = torch.arange(count, dtype=torch.int32)
@@ -225,3 +226,13 @@ def test_labels_may_be_a_strided_view(recwarn: pytest.WarningsRecorder) -> None:
     expected = lw_supcrd(rows, rows, labels.clone(), logits, classes=classes)
     assert torch.equal(lw_supcrd(rows, rows, labels, logits, classes=classes), expected)
     assert not recwarn.list
+
+
+def test_arguments_of_different_precision_meet_in_the_higher_one():
+    torch.manual_seed(0)
+    low, high, y = torch.randn(8, 4), torch.randn(8, 4, dtype=torch.float64), torch.arange(8) % 3
+    logits = torch.randn(8, 3)
+    expected = hybrid(low.double(), high, y, logits.double(), temperature=0.5)
+    torch.testing.assert_close(hybrid(low, high, y, logits, temperature=0.5).double(), expected, rtol=1e-6, atol=0)
+    assert crd(low, high).dtype == torch.float64
+    assert crd(low.bfloat16(), low).dtype == torch.float32

@@ -186,6 +186,10 @@ def test_length_of_rows_does_not_matter(name: str) -> None:
     lengths = torch.logspace(-6, 6, len(b.student), dtype=torch.float64)[:, None]
     longer = replace(b, student=b.student * lengths, teacher=b.teacher * lengths.flip(0), bank=b.bank * 7)
     torch.testing.assert_close(loss(longer), loss(b), rtol=1e-12, atol=1e-14)
+    for length in (2.0**-100, 2.0**100):  # 1e-30 and 1e30, whose squares leave float32; powers of two are exact
+        b = batch()
+        longer = replace(b, student=b.student * length, teacher=b.teacher / length)
+        torch.testing.assert_close(loss(longer), loss(b), rtol=1e-6, atol=1e-6)
 
 
 @every_loss

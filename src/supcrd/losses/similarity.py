@@ -29,9 +29,12 @@ def check_labels(name: str, labels: Tensor, count: int) -> None:
         raise ValueError(f"{name} must be integers, got {labels.dtype}")
 
 
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Promote half precisions to float32; float32 and float64 stay."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+def at_least_float32(tensor: Tensor, *others: Tensor) -> Tensor:
+    """Promote `tensor` to float32, or to float64 where it or one of the `others` it will meet has that."""
+    dtype = torch.float32
+    for each in (tensor, *others):
+        dtype = torch.promote_types(dtype, each.dtype)
+    return tensor.to(dtype)
 
 
 def unit_rows(rows: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ def cosine_logits(anchors: Tensor, candidates: Tensor, temperature: float) -> Te
         (B, N) in float32 (float64 for float64 input), in [-1/temperature, 1/temperature].
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        anchors, candidates = at_least_float32(anchors), at_least_float32(candidates)
+        anchors, candidates = at_least_float32(anchors, candidates), at_least_float32(candidates, anchors)
         return unit_rows(anchors) @ unit_rows(candidates).T / temperature
 
 
