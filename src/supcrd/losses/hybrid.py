@@ -1,6 +1,5 @@
 """The weighted sum of SupCon and LW-SupCRD."""
 
-import torch
 from torch import Tensor, nn
 
 from supcrd.losses.lw_supcrd import LWSupCRD, lw_supcrd
@@ -39,6 +38,7 @@ def hybrid(
     Source: reference README, "Hybrid"; the plain sum (an older notebook divided each term by its running mean).
 
     Example:
+        >>> import torch
         >>> student, labels = torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1])
         >>> hybrid(student, student, labels, torch.zeros(4, 2), lam=1.0, temperature=1.0)  # SupCon alone
         tensor([0.5514, 0.5514, 0.5514, 0.5514])
@@ -58,7 +58,7 @@ def hybrid(
         adaptive=adaptive,
         teacher_temperature=teacher_temperature,
     )
-    return torch.lerp(taught, alone, lam)
+    return lam * alone + (1 - lam) * taught
 
 
 def check_share(lam: float) -> None:
@@ -71,6 +71,7 @@ class Hybrid(nn.Module):
     """`hybrid` averaged over all anchors.
 
     Example:
+        >>> import torch
         >>> student, labels = torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1])
         >>> Hybrid(lam=1.0, temperature=1.0)(student, student, labels, torch.zeros(4, 2))
         tensor(0.5514)
@@ -94,4 +95,4 @@ class Hybrid(nn.Module):
         """Mean loss, a scalar in nats; arguments as for `hybrid`."""
         alone = supcon(student, labels, temperature=self.distil.temperature).mean()
         taught: Tensor = self.distil(student, teacher, labels, teacher_logits)
-        return torch.lerp(taught, alone, self.lam)
+        return self.lam * alone + (1 - self.lam) * taught
