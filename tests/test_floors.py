@@ -19,6 +19,7 @@ FLOORS = [
     ["methods", "tasks"],
     ["training"],
     ["evaluation"],
+    ["stages"],
     ["pipeline"],
     ["assess"],
     ["screen"],

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import supcrd
-from supcrd import pipeline
+from supcrd import pipeline, stages
 from supcrd import recipe as recipes
 from supcrd.checkpoints import load_model as read_model
 from supcrd.checkpoints import load_state, save_model
@@ -205,7 +205,7 @@ def test_an_untrained_head_keeps_its_own_weights(tmp_path):
     """Projections of a saved model are its own also where its head was never trained (cifar100-undistilled)."""
     torch.manual_seed(5)
     model = Model(3, "convnet", image_size=8).eval()
-    card = pipeline._card(model, projection_trained=False)
+    card = stages.describe(model, projection_trained=False)
     save_model(tmp_path, model, card)
     again, read = read_model(tmp_path)
     images = torch.rand(2, 3, 8, 8)

@@ -15,6 +15,7 @@ from supcrd.data.loader import FeatureBatches, ViewBatches, index_batches
 from supcrd.device import choose
 from supcrd.errors import RunError
 from supcrd.recipe import load
+from supcrd.runs import Run
 from supcrd.settings import AugmentSettings, FitSettings
 from supcrd.tasks import ProbeFit, Step
 from supcrd.training import fit, interruptible, learning_rate_factor, make_optimizer
@@ -149,17 +150,17 @@ def test_half_and_resumed_equals_whole_run(method, tmp_path, quick, quick_teache
     recipe = load(f"digits-{method}", [*quick, *quick_teacher, "train.epochs=4", "train.precision=float32"])
     whole = pipeline.run(recipe, tmp_path / "whole")
 
-    real = pipeline.Run.write_metrics
+    real = Run.write_metrics
 
     def interrupt(self, rows):
         real(self, rows)
         if len(rows) == 2 and self.recipe.name == recipe.name:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(pipeline.Run, "write_metrics", interrupt)
+    monkeypatch.setattr(Run, "write_metrics", interrupt)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(recipe, tmp_path / "cut")
-    monkeypatch.setattr(pipeline.Run, "write_metrics", real)
+    monkeypatch.setattr(Run, "write_metrics", real)
     folder = tmp_path / "cut" / recipe.name
     assert not (folder / "evaluation.json").exists()
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2

@@ -17,9 +17,9 @@ from supcrd.data.folder import read_image
 from supcrd.errors import CheckpointError, DataError
 from supcrd.evaluation import evaluate
 from supcrd.models import Model
-from supcrd.pipeline import Report
 from supcrd.seeding import seed_for
 from supcrd.settings import DataSettings, ProbeSettings
+from supcrd.stages import Report
 from supcrd.tasks import Normalised
 
 SPLITS = ("test", "validation", "train")

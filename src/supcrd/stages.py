@@ -1,0 +1,231 @@
+"""The stages of one run: a new student, its training, its projection head, its evaluation."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from supcrd import recipe as recipes
+from supcrd.checkpoints import Card, load_state, save_model
+from supcrd.data import ImageSet, Split, channel_statistics
+from supcrd.data.loader import ViewBatches
+from supcrd.device import Place
+from supcrd.errors import RecipeError
+from supcrd.evaluation import evaluate, outputs, save_outputs
+from supcrd.files import write_json
+from supcrd.methods import build_method
+from supcrd.metrics import top_k_accuracy
+from supcrd.models import Model
+from supcrd.runs import Run
+from supcrd.seeding import seed_for
+from supcrd.settings import AugmentSettings, HeadSettings, Recipe
+from supcrd.tasks import Distillation, HeadFit, Normalised
+from supcrd.training import Progress, fit
+
+logger = logging.getLogger("supcrd")
+
+Report = Callable[[str, str, Progress], None]
+"""Told (run name, stage, progress); stages are train, head and probe."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher ready to teach."""
+
+    subject: Normalised
+    folder: Path
+
+
+def statistics(recipe: Recipe, images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Channel mean and std: the recipe's, or those of its training images.
+
+    Raises:
+        RecipeError: given for another number of channels.
+    """
+    if recipe.data.mean is None or recipe.data.std is None:
+        assert images.train is not None
+        return channel_statistics(images.train.images)
+    if len(recipe.data.mean) != images.channels:
+        raise RecipeError(
+            f"data.mean has {len(recipe.data.mean)} channels, the images of {images.source} have {images.channels}"
+        )
+    return recipe.data.mean, recipe.data.std
+
+
+def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
+    """The network of a recipe, its weights drawn by the recipe's seed.
+
+    Raises:
+        RecipeError: the architecture cannot take these images.
+    """
+    torch.manual_seed(seed_for("weights", recipe.seed))
+    mean, std = statistics(recipe, images)
+    try:
+        model = Model(
+            images.num_classes,
+            recipe.model.arch,
+            in_channels=images.channels,
+            image_size=images.image_size,
+            projector=recipe.model.projector,
+            pretrained=recipe.model.pretrained,
+        )
+    except ValueError as error:
+        raise RecipeError(f"model.arch: {error}") from None
+    return Normalised(model, mean, std)
+
+
+def train(
+    this: Run,
+    student: Normalised,
+    images: ImageSet,
+    teacher: Teacher | None,
+    place: Place,
+    report: Report | None,
+) -> Card:
+    """Train the student and, where its method does not, its projection head; save the model and its card."""
+    recipe = this.recipe
+    settings = recipe.teacher
+    assert images.train is not None
+    task = Distillation(
+        student,
+        build_method(recipe.method),
+        contrastive=recipe.method.contrastive,
+        # a method that reads no teacher does not pay for its forward passes
+        teacher=teacher.subject if teacher is not None and recipe.method.reads_teacher else None,
+        joint=settings.joint if settings else False,
+        joint_lr_scale=settings.joint_lr_scale if settings else 1.0,
+    )
+    place.put(task)
+    if teacher is not None:
+        place.put(teacher.subject.model)
+    seed = seed_for("run", recipe.seed)
+    batches = ViewBatches(
+        images.train, recipe.augment, batch_size=recipe.train.batch_size, seed=seed, device=place.device
+    )
+    rows: list[dict[str, Any]] = []
+    if this.checkpoint.exists():  # a kill may have come between the two files: the checkpoint is right
+        rows = load_state(this.checkpoint)["history"]
+        this.write_metrics(rows)
+
+    def on_epoch(row: dict[str, Any]) -> None:
+        if images.validation is not None:
+            row["validation_accuracy"] = _accuracy(student, images.validation, place)
+        rows.append(row)
+        this.write_metrics(rows)
+
+    logger.info("%s: training on %s", recipe.name, place)
+    fit(
+        task,
+        batches,
+        recipe.train,
+        seed=seed,
+        place=place,
+        state_file=this.checkpoint,
+        on_epoch=on_epoch,
+        report=(lambda progress: report(recipe.name, "train", progress)) if report else None,
+    )
+    trained = recipe.method.contrastive
+    if not trained and recipe.head.epochs > 0:
+        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, name=recipe.name)
+        trained = True
+    card = describe(
+        student.model,
+        class_names=images.class_names,
+        mean=student.mean,
+        std=student.std,
+        projection_trained=trained,
+        recipe=recipes.to_table(recipe),
+    )
+    save_model(this.folder, student.model, card)
+    return card
+
+
+def fit_head(
+    subject: Normalised,
+    images: ImageSet,
+    augment: AugmentSettings,
+    settings: HeadSettings,
+    place: Place,
+    report: Report | None,
+    *,
+    seed: int,
+    name: str,
+) -> None:
+    """Train a model's projection head on its frozen encoder, by `HeadFit`."""
+    assert images.train is not None
+    seed = seed_for("head", seed)
+    torch.manual_seed(seed)
+    place.put(subject.model)
+    task = place.put(HeadFit(subject, temperature=settings.temperature))
+    task.projector.requires_grad_(True)
+    view = augment.model_copy(update={"views": 1})
+    batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)
+    told = (lambda progress: report(name, "head", progress)) if report else None
+    fit(task, batches, settings, seed=seed, place=place, report=told)
+
+
+def _accuracy(subject: Normalised, split: Split, place: Place) -> float | None:
+    training = subject.model.training
+    result = top_k_accuracy(outputs(subject, split.images, place).logits, split.labels)
+    subject.model.train(training)
+    return result
+
+
+def measure(
+    this: Run,
+    student: Normalised,
+    card: Card,
+    images: ImageSet,
+    teacher: Teacher | None,
+    place: Place,
+    report: Report | None,
+) -> dict[str, Any]:
+    """Measure on the test split, or on validation or train where there is none, and say which."""
+    recipe = this.recipe
+    name, split = next(
+        (name, split)
+        for name, split in (("test", images.test), ("validation", images.validation), ("train", images.train))
+        if split is not None
+    )
+    teacher_logits = outputs(teacher.subject, split.images, place).logits if teacher is not None else None
+    started = time.perf_counter()
+    numbers = evaluate(
+        student,
+        split,
+        place,
+        train=images.train,
+        teacher_logits=teacher_logits,
+        probe=recipe.probe,
+        seed=seed_for("probe", recipe.seed),
+        report=(lambda progress: report(recipe.name, "probe", progress)) if report else None,
+    )
+    rows = load_state(this.checkpoint)["history"]
+    evaluation = {
+        "name": recipe.name,
+        "method": recipe.method.name,
+        "arch": recipe.model.arch,
+        "seed": recipe.seed,
+        "source": images.source,
+        "split": name,
+        **numbers.values,
+        "projection_trained": card.projection_trained,
+        "validation_accuracy": rows[-1].get("validation_accuracy"),
+        "train_seconds": round(sum(row["seconds"] for row in rows), 2),
+        "evaluation_seconds": round(time.perf_counter() - started, 2),
+        "place": str(place),
+        "data_fingerprint": images.fingerprint,
+        "teacher": str(teacher.folder) if teacher is not None else None,
+    }
+    save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
+    write_json(this.folder / "evaluation.json", evaluation)
+    return evaluation
+
+
+def describe(model: Model, **values: Any) -> Card:
+    """The card of a model; `values` are those fields of `Card` that the model itself does not know."""
+    config = model.config()
+    return Card(**(config | {"projector": tuple(config["projector"])}), **values)
