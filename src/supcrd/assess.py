@@ -93,7 +93,11 @@ def evaluate_file(
         raise CheckpointError("--mean and --std must be given together")
     place = devices.choose(device, "float32")
     model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
-    images = _load(card, source, data_folder)
+    try:
+        probe = ProbeSettings.model_validate((card.recipe or {}).get("probe", {}))
+        images = _load(card, source, data_folder)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
     _check_fit(card, images, path)
     chosen = {"test": images.test, "validation": images.validation, "train": images.train}[split]
     if chosen is None or len(chosen) == 0:
@@ -112,7 +116,7 @@ def evaluate_file(
         chosen,
         place,
         train=bank,
-        probe=ProbeSettings(**(card.recipe or {}).get("probe", {})),
+        probe=probe,
         seed=seed_for("probe", (card.recipe or {}).get("seed", 0)),
         report=(lambda progress: report(str(path), "probe", progress)) if report else None,
     )
@@ -147,6 +151,8 @@ def predict_files(
     model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
     if card.mean is None or card.std is None:
         raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
+    if card.in_channels not in (1, 3):
+        raise CheckpointError(f"{path} takes {card.in_channels}-channel images; only grey and RGB files can be read")
     names = card.class_names or tuple(str(index) for index in range(card.num_classes))
     # all files are read before any is shown: a bad one leaves no half list
     pixels = [read_image(image, channels=card.in_channels, image_size=card.image_size) for image in images]
@@ -155,6 +161,8 @@ def predict_files(
     with torch.inference_mode():
         for image, array in zip(images, pixels, strict=True):
             probabilities = torch.softmax(model(subject.prepare(to_float(array[None]))).logits[0], dim=0)
+            if not bool(probabilities.isfinite().all()):
+                raise CheckpointError(f"{path}: its outputs of {image} are not finite; check --mean and --std")
             best = probabilities.topk(min(top, card.num_classes))
             classes = [
                 {"class": names[index], "index": index, "probability": probability}

@@ -133,7 +133,8 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error  # torch hides a full disk
+        raise CheckpointError(f"{path} cannot be written: {reason}") from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -44,6 +44,10 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             fail(str(error), 2)
         except KeyboardInterrupt:
             fail("interrupted; what was trained is kept, the same command goes on from there", 130)
+        except (MemoryError, RuntimeError) as error:  # torch's own out of memory is a RuntimeError
+            if "memory" not in str(error) and not isinstance(error, MemoryError):
+                raise
+            fail("out of memory; lower train.batch_size or the sizes of the model", 2)
         except OSError as error:  # a full disk, a folder without permission
             named = f"{error.filename}: " if error.filename else ""
             fail(f"{named}{error.strerror or error}", 2)

@@ -56,6 +56,8 @@ def choose(device: str = "auto", precision: str = "auto") -> Place:
         raise RunError(f"train.device = {device!r}: this machine has {count} CUDA devices; use auto or cpu")
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise RunError(f"train.device = {device!r}: this machine has no MPS device; use auto or cpu")
+    if chosen.type != "cuda" and chosen.index:
+        raise RunError(f"train.device = {device!r}: there is only one; {chosen.type} is right")
     if chosen.type not in ("cpu", "cuda", "mps"):
         raise RunError(f"train.device = {device!r} is not supported; auto, cpu, cuda, cuda:N or mps is right")
     return Place(chosen, precision == "bfloat16" or (precision == "auto" and has_native_bfloat16(chosen)))

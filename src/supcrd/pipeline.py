@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from supcrd import data, device, stages
 from supcrd import recipe as recipes
 from supcrd.checkpoints import Card, load_model, save_model
@@ -58,6 +60,8 @@ def run(
     if not force and (out / recipe.name / "evaluation.json").is_file():
         finished = open_run(out, recipe)
         evaluation = finished.evaluation()
+        if images is not None and evaluation.get("data_fingerprint") != images.fingerprint:
+            raise RunError(f"{finished.folder} was trained on other data than {images.source} holds; give another name")
         taught = evaluation.get("teacher")
         return Result(finished.folder, Path(taught) if taught else None, evaluation, "already finished")
     images = images or load_data(recipe)
@@ -67,7 +71,7 @@ def run(
     if teacher is not None:
         _check_teacher(recipe, student.model, teacher.subject.model)
 
-    this = open_run(out, recipe, force=force)
+    this = open_run(out, recipe, force=force, fingerprint=images.fingerprint)
     status = "resumed" if this.checkpoint.exists() else "trained"
     card = stages.train(this, student, images, teacher, place, report)
     logger.info("%s: evaluating", recipe.name)
@@ -172,6 +176,15 @@ def _check_subject(model: Model, card: Card, images: ImageSet, name: object) -> 
             f"the teacher {name} knows {model.num_classes} classes of {model.in_channels}-channel images; "
             f"the data have {images.num_classes} of {images.channels}"
         )
+    if model.image_size != images.image_size:  # a convolutional net may well take both
+        try:
+            with torch.inference_mode():
+                model.eval()(torch.zeros(1, images.channels, images.image_size, images.image_size))
+        except (RuntimeError, ValueError, AssertionError):
+            raise CheckpointError(
+                f"the teacher {name} takes {model.image_size} px images, those of {images.source} are "
+                f"{images.image_size} px"
+            ) from None
     known = card.class_names
     if known and known != images.class_names and sorted(known) == sorted(images.class_names):
         raise CheckpointError(f"the teacher {name} has the classes of {images.source} in another order")

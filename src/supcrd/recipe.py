@@ -75,7 +75,7 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return result
 
 
-def teacher_recipe(student: Recipe) -> Recipe | None:
+def teacher_recipe(student: Recipe, *, chain: tuple[str, ...] = ()) -> Recipe | None:
     """The recipe of the teacher that a student's recipe asks to train first, on the student's data and device.
 
     The data table is the student's: a teacher that saw the validation images, or other pixels, would spoil the run.
@@ -89,17 +89,26 @@ def teacher_recipe(student: Recipe) -> Recipe | None:
     """
     if student.teacher is None or student.teacher.recipe is None:
         return None
+    named = student.teacher.recipe
+    if named in chain:
+        raise RecipeError(f"teacher.recipe {named} is its own teacher: {' -> '.join((*chain, named))}")
+    if "data" in student.teacher.override:
+        raise RecipeError("teacher.override.data: a teacher learns on its student's data; set data.KEY instead")
     where = f"teacher.recipe {student.teacher.recipe}"
     table, stem = _read(student.teacher.recipe)
     original = _validate({"name": stem} | table, where)
     changed = _merge({"name": stem} | table, student.teacher.override)
-    changed["data"] = to_table(student)["data"]
-    changed["train"] = dict(changed["train"]) | {"device": student.train.device}
     result = _validate(changed, f"{where} with teacher.override")
+    place = result.train.model_copy(update={"device": student.train.device})
+    result = result.model_copy(update={"data": student.data, "train": place})
     if result.name == original.name:
         result = result.model_copy(update={"name": run_name(original, result)})
     if result.teacher is not None and result.teacher.recipe is not None:
-        teacher_recipe(result)  # a chain of teachers is checked to its end
+        teacher_recipe(result, chain=(*chain, named))  # a chain of teachers is checked to its end
+    if result.name == student.name:
+        raise RecipeError(
+            f"name = {student.name!r} is that of its teacher; give another name=... or teacher.override.name"
+        )
     return result
 
 
@@ -169,7 +178,7 @@ def _read(recipe: str | Path) -> tuple[dict[str, Any], str]:
 def _toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits, endless nesting
         raise RecipeError(f"{where} is not TOML: {error}") from None
 
 
@@ -179,9 +188,10 @@ def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
     if not equals or not key or not all(key.split(".")):
         raise RecipeError(f"override {override!r} is not KEY=VALUE, such as train.epochs=2")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        parsed = {}
+    value: Any = parsed["value"] if len(parsed) == 1 else text
     if key == "method.name" and isinstance(value, str) and value in METHOD_SETTINGS and "method" in table:
         shared = METHOD_SETTINGS[value].model_fields
         table = table | {"method": {k: v for k, v in table["method"].items() if k in shared}}

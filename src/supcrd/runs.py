@@ -60,6 +60,8 @@ class Run:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}; is the run finished?") from None
+        if not isinstance(values, dict):
+            raise RunError(f"{path} holds no JSON object; --force starts the run over")
         return values
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
@@ -67,7 +69,7 @@ class Run:
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def open_run(out: Path, recipe: Recipe, *, force: bool = False) -> Run:
+def open_run(out: Path, recipe: Recipe, *, force: bool = False, fingerprint: str | None = None) -> Run:
     """Create the folder of a run, or open the one that is there to go on with it.
 
     Args:
@@ -92,14 +94,15 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False) -> Run:
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)
         if held.exists():
-            _check_same(recipes.parse(held.read_text(encoding="utf-8"), str(held)), recipe, folder)
-        elif not ours and any(folder.iterdir()):
+            _check_same(_read_recipe(held), recipe, folder)
+            _check_data(folder, fingerprint)
+        elif not ours and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise RunError(
                 f"{folder} is no run folder (it has files, but no recipe.toml); choose another --out or name"
             )
         else:
             write_text(held, recipes.to_toml(recipe))
-            write_json(folder / "environment.json", environment())
+            write_json(folder / "environment.json", environment() | {"data_fingerprint": fingerprint})
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     return run
@@ -115,7 +118,14 @@ def load_run(folder: str | Path) -> Run:
     path = folder / "recipe.toml"
     if not path.is_file():
         raise RunError(f"{folder} is no run folder: it has no recipe.toml")
-    return Run(folder, recipes.parse(path.read_text(encoding="utf-8"), str(path)))
+    return Run(folder, _read_recipe(path))
+
+
+def _read_recipe(path: Path) -> Recipe:
+    try:
+        return recipes.parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise RunError(f"{path} is damaged: not UTF-8 text") from None
 
 
 def environment() -> dict[str, Any]:
@@ -141,6 +151,13 @@ def _check_same(old: Recipe, new: Recipe, folder: Path) -> None:
         raise RunError(
             f"{folder} holds a run of another recipe: {shown}; give another name=..., or --force to start over"
         )
+
+
+def _check_data(folder: Path, fingerprint: str | None) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads((folder / "environment.json").read_text(encoding="utf-8")).get("data_fingerprint")
+        if None not in (before, fingerprint) and before != fingerprint:
+            raise RunError(f"{folder} holds a run on other data (their fingerprint was {before}, is {fingerprint})")
 
 
 def _version(package: str) -> str | None:

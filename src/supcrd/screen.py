@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from supcrd.training import Progress as Fit
@@ -120,7 +121,7 @@ def show_evaluation(values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if value is not None:
             shown = f"{_percent(value)} %" if key in FRACTIONS or "accuracy" in key else _number(value)
-            table.add_row(key.replace("_", " "), shown)
+            table.add_row(key.replace("_", " "), Text(shown, overflow="fold"))
     stdout.print(table)
 
 

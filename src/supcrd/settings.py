@@ -256,6 +256,8 @@ class Recipe(Settings):
                 f"train.batch_size = {self.train.batch_size}: method {method.name} compares images of a batch; "
                 "it needs 2 or more"
             )
+        if self.train.batch_size * self.augment.views < 2:
+            raise ValueError("train.batch_size = 1 and augment.views = 1: batch normalisation needs 2 rows or more")
         if self.model.pretrained and not self.model.arch.startswith("timm:"):
             raise ValueError(f"model.pretrained = true: only timm:NAME has pretrained weights, not {self.model.arch!r}")
         return self

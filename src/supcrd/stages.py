@@ -106,19 +106,14 @@ def train(
     batches = ViewBatches(
         images.train, recipe.augment, batch_size=recipe.train.batch_size, seed=seed, device=place.device
     )
-    rows: list[dict[str, Any]] = []
-    if this.checkpoint.exists():  # a kill may have come between the two files: the checkpoint is right
-        rows = load_state(this.checkpoint)["history"]
-        this.write_metrics(rows)
 
-    def on_epoch(row: dict[str, Any]) -> None:
+    def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
             row["validation_accuracy"] = _accuracy(student, images.validation, place)
-        rows.append(row)
-        this.write_metrics(rows)
+        this.write_metrics([*earlier, row])
 
     logger.info("%s: training on %s", recipe.name, place)
-    fit(
+    history = fit(
         task,
         batches,
         recipe.train,
@@ -128,6 +123,7 @@ def train(
         on_epoch=on_epoch,
         report=(lambda progress: report(recipe.name, "train", progress)) if report else None,
     )
+    this.write_metrics(history)  # a kill may have come between the two files: the checkpoint is right
     trained = recipe.method.contrastive
     if not trained and recipe.head.epochs > 0:
         fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, name=recipe.name)
@@ -197,7 +193,7 @@ def measure(
         student,
         split,
         place,
-        train=images.train,
+        train=None if name == "train" else images.train,  # an image is its own nearest neighbour
         teacher_logits=teacher_logits,
         probe=recipe.probe,
         seed=seed_for("probe", recipe.seed),

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from supcrd.checkpoints import load_state, save_state
 from supcrd.data.loader import Batches
 from supcrd.device import Place
-from supcrd.errors import RunError
+from supcrd.errors import CheckpointError, RunError
 from supcrd.seeding import seed_for
 from supcrd.settings import FitSettings
 
@@ -84,7 +84,7 @@ def fit(
     seed: int,
     place: Place,
     state_file: Path | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_epoch: Callable[[dict[str, Any], list[dict[str, Any]]], None] | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Optimise a task for `settings.epochs` epochs, from where `state_file` left off.
@@ -126,10 +126,15 @@ def fit(
     first_epoch, first_step, tally = 0, 0, None
     if state_file is not None and state_file.exists():
         state = load_state(state_file)
-        task.load_state_dict(state["task"])
-        optimizer.load_state_dict(state["optimizer"])
-        first_epoch, first_step, history = state["epoch"], state["step"], state["history"]
-        tally = Tally(place.device, state["tally"]) if state["tally"] else None
+        try:
+            task.load_state_dict(state["task"])
+            optimizer.load_state_dict(state["optimizer"])
+            first_epoch, first_step, history = state["epoch"], state["step"], state["history"]
+            tally = Tally(place.device, state["tally"]) if state["tally"] else None
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{state_file}: not a state of this training ({str(error).splitlines()[0]}); remove it to start over"
+            ) from error
 
     def save(epoch: int, step: int, tally: "Tally | None") -> None:
         if state_file is not None:
@@ -171,7 +176,7 @@ def fit(
             row["seconds"] = round(tally.seconds, 3)
             row["images_per_second"] = round(tally.rows / max(tally.seconds, 1e-9), 1)
             if on_epoch is not None:
-                on_epoch(row)
+                on_epoch(row, history)
             history.append(row)
             first_step, tally = 0, None
             save(epoch + 1, 0, None)
