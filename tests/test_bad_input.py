@@ -326,7 +326,7 @@ def test_a_student_cannot_take_its_teachers_folder(base, out):
         ("train.epochs=", "train.epochs = ''"),
         ("train.epochs=2\nfoo=3", "train.epochs"),
         ("train.batch_size=1", "train.batch_size = 1: method crd compares images of a batch"),
-        ("train.device=cpu:7", "train.device = 'cpu:7'"),
+        ("train.device=cpu:7", "device 'cpu:7'"),
         ("teacher.override.train=3", "train = 3"),
         ("teacher.override.data.source=digits", "teacher.override.data"),
         ("teacher.override.data.nonsense=1", "teacher.override.data"),

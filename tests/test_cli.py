@@ -63,8 +63,8 @@ def test_recipes():
 
 def test_train_json_names_folders_and_holds_the_evaluation(trained, tmp_path):
     assert trained["status"] == "trained"
-    assert trained["student"] == str(tmp_path / "runs" / "student")
-    assert os.path.isdir(trained["teacher"])
+    assert trained["runs"]["student"] == str(tmp_path / "runs" / "student")
+    assert os.path.isdir(trained["runs"]["teacher"])
     assert 0 <= trained["evaluation"]["accuracy"] <= 1
     out, _ = supcrd("train", tmp_path / "runs" / "student" / "recipe.toml", "--out", tmp_path / "runs", "--json")
     assert json.loads(out)["status"] == "already finished"
@@ -87,14 +87,14 @@ def test_evaluate_gives_the_runs_own_numbers(trained, tmp_path, npz):
         "ece",
         "nll",
     ]
-    for model in (trained["student"], f"{trained['student']}/model.safetensors"):
+    for model in (trained["runs"]["student"], f"{trained['runs']['student']}/model.safetensors"):
         for data in ([], ["--data", f"npz:{npz}"]):
             values = json.loads(supcrd("evaluate", model, *data, "--json")[0])
             for key in [*keys, "probe_accuracy"]:
                 assert values[key] == pytest.approx(trained["evaluation"][key]), key
     assert values["accuracy_top5"] is None  # three classes
-    assert json.loads(supcrd("evaluate", trained["student"], "--split", "validation", "--json")[0])["n"] == 6
-    assert "accuracy" in supcrd("evaluate", trained["student"])[0]
+    assert json.loads(supcrd("evaluate", trained["runs"]["student"], "--split", "validation", "--json")[0])["n"] == 6
+    assert "accuracy" in supcrd("evaluate", trained["runs"]["student"])[0]
 
 
 def test_evaluate_a_published_checkpoint(tmp_path, npz):
@@ -118,7 +118,7 @@ def test_predict(trained, tmp_path):
         pixels = np.zeros((20, 12, 3), dtype=np.uint8)
         pixels[:, :, channel] = 200
         Image.fromarray(pixels).save(tmp_path / name)
-    arguments = ["predict", trained["student"], tmp_path / "red.png", tmp_path / "blue.webp"]
+    arguments = ["predict", trained["runs"]["student"], tmp_path / "red.png", tmp_path / "blue.webp"]
     rows = json.loads(supcrd(*arguments, "--json")[0])["predictions"]
     assert [row["image"] for row in rows] == [str(tmp_path / "red.png"), str(tmp_path / "blue.webp")]
     for row in rows:
@@ -138,7 +138,7 @@ def test_mistakes_are_one_line_and_status_2(tmp_path, npz, quick):
     missing = one_line("train", "digits-supcon", f"data.source=npz:{tmp_path}/no.npz", "--out", tmp_path / "runs")
     assert f"{tmp_path}/no.npz" in missing
     device = one_line("train", "digits-supcon", *quick, "train.device=cuda:7", "--out", tmp_path / "runs")
-    assert "train.device = 'cuda:7'" in device
+    assert "device 'cuda:7'" in device
     assert not (tmp_path / "runs").exists()
 
 
@@ -156,7 +156,7 @@ def test_mistakes_are_one_line_and_status_2(tmp_path, npz, quick):
     ],
 )
 def test_evaluate_mistakes(trained, options, said):
-    result = CliRunner().invoke(app, ["evaluate", trained["student"], *options])
+    result = CliRunner().invoke(app, ["evaluate", trained["runs"]["student"], *options])
     assert result.exit_code == 2
     assert said in result.stderr
     assert result.stdout == ""
@@ -164,7 +164,7 @@ def test_evaluate_mistakes(trained, options, said):
 
 def test_predict_mistakes(trained, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nonsense")
-    _, told = supcrd("predict", trained["student"], tmp_path / "broken.png", status=2)
+    _, told = supcrd("predict", trained["runs"]["student"], tmp_path / "broken.png", status=2)
     assert "broken.png" in told
     torch.save(Model(3, "convnet", image_size=8).state_dict(), tmp_path / "p.pth")
     _, told = supcrd("predict", tmp_path / "p.pth", tmp_path / "broken.png", status=2)

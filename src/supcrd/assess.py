@@ -98,6 +98,10 @@ def evaluate_file(
         images = _load(card, source, data_folder)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
+    if card.recipe is None and card.image_size != images.image_size:  # a .pth may leave the size open
+        model, card = read_model(
+            path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=images.image_size
+        )
     _check_fit(card, images, path)
     chosen = {"test": images.test, "validation": images.validation, "train": images.train}[split]
     if chosen is None or len(chosen) == 0:

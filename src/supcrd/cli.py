@@ -68,6 +68,7 @@ def demo(out: OutOption = Path("runs")) -> None:
     """Train a teacher and five students on handwritten digits (no download, about a minute) and compare them."""
     from supcrd import pipeline, recipe
     from supcrd.device import choose
+    from supcrd.runs import load_run
 
     names = ["digits-cross-entropy", "digits-supcon", "digits-crd", "digits-lw-supcrd", "digits-hybrid"]
     place = choose()
@@ -76,7 +77,7 @@ def demo(out: OutOption = Path("runs")) -> None:
         results = [pipeline.run(recipe.load(name), out, report=screen.report) for name in names]
     teacher = results[0].teacher
     assert teacher is not None
-    evaluations = [json.loads((teacher / "evaluation.json").read_text()), *(result.evaluation for result in results)]
+    evaluations = [load_run(teacher).evaluation(), *(result.evaluation for result in results)]
     show_comparison(evaluations)
     stdout.print(f"Run folders: {out}/", markup=False, highlight=False, soft_wrap=True)
 
@@ -113,7 +114,7 @@ def train(
         result = pipeline.run(loaded, out, force=force, report=screen.report)
     if as_json:
         folders = {"student": str(result.folder), "teacher": str(result.teacher) if result.teacher else None}
-        print_json({"status": result.status, "runs": folders, **folders, "evaluation": result.evaluation})
+        print_json({"status": result.status, "runs": folders, "evaluation": result.evaluation})
         return
     again = " (already finished; --force starts it over)" if result.status == "already finished" else ""
     stdout.print(f"{result.folder}{again}", markup=False, highlight=False, soft_wrap=True)

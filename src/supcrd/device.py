@@ -50,16 +50,16 @@ def choose(device: str = "auto", precision: str = "auto") -> Place:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise RunError(f"train.device = {device!r} is unknown; auto, cpu, cuda, cuda:N or mps is right") from None
+        raise RunError(f"device {device!r} is unknown; auto, cpu, cuda, cuda:N or mps is right") from None
     if chosen.type == "cuda" and (not torch.cuda.is_available() or (chosen.index or 0) >= torch.cuda.device_count()):
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        raise RunError(f"train.device = {device!r}: this machine has {count} CUDA devices; use auto or cpu")
+        raise RunError(f"device {device!r}: this machine has {count} CUDA devices; use auto or cpu")
     if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise RunError(f"train.device = {device!r}: this machine has no MPS device; use auto or cpu")
+        raise RunError(f"device {device!r}: this machine has no MPS device; use auto or cpu")
     if chosen.type != "cuda" and chosen.index:
-        raise RunError(f"train.device = {device!r}: there is only one; {chosen.type} is right")
+        raise RunError(f"device {device!r}: there is only one; {chosen.type} is right")
     if chosen.type not in ("cpu", "cuda", "mps"):
-        raise RunError(f"train.device = {device!r} is not supported; auto, cpu, cuda, cuda:N or mps is right")
+        raise RunError(f"device {device!r} is not supported; auto, cpu, cuda, cuda:N or mps is right")
     return Place(chosen, precision == "bfloat16" or (precision == "auto" and has_native_bfloat16(chosen)))
 
 

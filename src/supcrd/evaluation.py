@@ -29,7 +29,8 @@ class Numbers(NamedTuple):
 def outputs(subject: Normalised, images: Tensor, place: Place, *, batch_size: int = 500) -> Output:
     """A model's outputs of plain (not augmented) images, in eval mode.
 
-    Always in float32: numbers that are kept shall not depend on what precision a device likes to train in.
+    Never in bfloat16: numbers that are kept shall not depend on what precision a device likes to train in. (torch lets
+    recent NVIDIA devices convolve in TF32 unless `torch.backends.cudnn.allow_tf32` is false.)
 
     Args:
         subject: the model, moved to the place's device, and its normalisation.

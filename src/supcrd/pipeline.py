@@ -14,7 +14,7 @@ from supcrd.checkpoints import Card, load_model, save_model
 from supcrd.data import ImageSet
 from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
 from supcrd.models import Model
-from supcrd.runs import load_run, open_run
+from supcrd.runs import check_same, load_run, locked, open_run
 from supcrd.settings import Recipe
 from supcrd.stages import Report, Teacher
 from supcrd.tasks import Normalised
@@ -58,12 +58,13 @@ def run(
     out = Path(out).expanduser()
     place = device.choose(recipe.train.device, recipe.train.precision)
     if not force and (out / recipe.name / "evaluation.json").is_file():
-        finished = open_run(out, recipe)
+        finished = load_run(out / recipe.name)  # only read: the folder may well be write-protected by now
+        check_same(finished.recipe, recipe, finished.folder)
         evaluation = finished.evaluation()
         if images is not None and evaluation.get("data_fingerprint") != images.fingerprint:
             raise RunError(f"{finished.folder} was trained on other data than {images.source} holds; give another name")
         taught = evaluation.get("teacher")
-        return Result(finished.folder, Path(taught) if taught else None, evaluation, "already finished")
+        return Result(finished.folder, out / taught if taught else None, evaluation, "already finished")
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
     student = stages.new_student(recipe, images)  # before any work: an impossible network is found here
@@ -71,11 +72,12 @@ def run(
     if teacher is not None:
         _check_teacher(recipe, student.model, teacher.subject.model)
 
-    this = open_run(out, recipe, force=force, fingerprint=images.fingerprint)
-    status = "resumed" if this.checkpoint.exists() else "trained"
-    card = stages.train(this, student, images, teacher, place, report)
-    logger.info("%s: evaluating", recipe.name)
-    evaluation = stages.measure(this, student, card, images, teacher, place, report)
+    with locked(out / recipe.name):
+        this = open_run(out, recipe, force=force, fingerprint=images.fingerprint)
+        status = "resumed" if this.checkpoint.exists() else "trained"
+        card = stages.train(this, student, images, teacher, place, report)
+        logger.info("%s: evaluating", recipe.name)
+        evaluation = stages.measure(this, student, card, images, teacher, place, report)
     return Result(this.folder, teacher.folder if teacher else None, evaluation, status)
 
 
@@ -106,6 +108,8 @@ def prepare_teacher(recipe: Recipe, images: ImageSet, out: Path, *, report: Repo
         folder = run(to_train, out, report=report, images=images).folder
     elif settings.run is not None:
         held = load_run(settings.run)
+        if held.folder.resolve() == (out / recipe.name).resolve():
+            raise RecipeError(f"teacher.run {settings.run} is the folder of the run itself; give it another name=...")
         if not held.finished:
             raise RunError(f"teacher.run {settings.run} is not finished; run `supcrd train` on it first")
         folder = held.folder
@@ -130,9 +134,10 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
     settings = recipe.teacher
     assert settings is not None
     if settings.checkpoint is not None:
-        model, card = load_model(settings.checkpoint, arch=settings.arch, mean=settings.mean, std=settings.std)
-        stem, identity = Path(settings.checkpoint).stem, Path(settings.checkpoint)
-        key = hashlib.blake2b(_weights_file(identity).read_bytes(), digest_size=5).hexdigest()
+        path = Path(settings.checkpoint).expanduser()
+        model, card = load_model(path, arch=settings.arch, mean=settings.mean, std=settings.std)
+        weights = path / "model.safetensors" if path.is_dir() else path
+        stem, key = path.stem, hashlib.blake2b(weights.read_bytes(), digest_size=5).hexdigest()
     else:
         try:
             model = Model(
@@ -144,29 +149,29 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
             )
         except ValueError as error:
             raise CheckpointError(f"teacher.timm: {error}") from None
+        if settings.mean is not None and len(settings.mean) != images.channels:
+            raise RecipeError(f"teacher.mean has {len(settings.mean)} channels, the images have {images.channels}")
         card = stages.describe(model, mean=settings.mean, std=settings.std, projection_trained=False)
         stem, key = str(settings.timm).rsplit("/", 1)[-1], ""
     _check_subject(model, card, images, stem)
     mean, std = stages.statistics(recipe, images)
     card = replace(card, mean=card.mean or mean, std=card.std or std, class_names=images.class_names)
-    told = (settings.head.model_dump_json(), images.fingerprint, card.mean, card.std, key, settings.timm)
+    about = settings.model_dump_json(include={"head", "arch", "timm"})
+    told = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
     tag = hashlib.blake2b(repr(told).encode(), digest_size=5).hexdigest()
     folder = out / f"teacher-{stem}-{tag}"
     if (folder / "model.safetensors").is_file():
         return folder
-    if not card.projection_trained and settings.head.epochs > 0:
-        assert card.mean is not None
-        assert card.std is not None
-        subject = Normalised(model, card.mean, card.std)
-        place = device.choose(recipe.train.device, recipe.train.precision)
-        # one head for all seeds of all students, whichever comes first
-        stages.fit_head(subject, images, recipe.augment, settings.head, place, report, seed=0, name=folder.name)
-        card = replace(card, projection_trained=True)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if not card.projection_trained and settings.head.epochs > 0:
+            assert card.mean is not None
+            assert card.std is not None
+            subject = Normalised(model, card.mean, card.std)
+            place = device.choose(recipe.train.device, recipe.train.precision)
+            # one head for all seeds of all students, whichever comes first
+            stages.fit_head(subject, images, recipe.augment, settings.head, place, report, seed=0, folder=folder)
+            card = replace(card, projection_trained=True)
         save_model(folder, model, card)
-    except OSError as error:
-        raise RunError(f"folder {folder} cannot be written: {error.strerror}") from None
     return folder
 
 
@@ -188,10 +193,6 @@ def _check_subject(model: Model, card: Card, images: ImageSet, name: object) -> 
     known = card.class_names
     if known and known != images.class_names and sorted(known) == sorted(images.class_names):
         raise CheckpointError(f"the teacher {name} has the classes of {images.source} in another order")
-
-
-def _weights_file(path: Path) -> Path:
-    return path / "model.safetensors" if path.is_dir() else path
 
 
 def _check_training_split(recipe: Recipe, images: ImageSet) -> None:

@@ -69,7 +69,7 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         changed = _apply(changed, override)
     result = _validate(changed, str(recipe))
-    if result.name == original.name:
+    if not any(override.partition("=")[0].strip() == "name" for override in overrides):
         result = result.model_copy(update={"name": run_name(original, result)})
     teacher_recipe(result)
     return result
@@ -101,7 +101,7 @@ def teacher_recipe(student: Recipe, *, chain: tuple[str, ...] = ()) -> Recipe | 
     result = _validate(changed, f"{where} with teacher.override")
     place = result.train.model_copy(update={"device": student.train.device})
     result = result.model_copy(update={"data": student.data, "train": place})
-    if result.name == original.name:
+    if "name" not in student.teacher.override:
         result = result.model_copy(update={"name": run_name(original, result)})
     if result.teacher is not None and result.teacher.recipe is not None:
         teacher_recipe(result, chain=(*chain, named))  # a chain of teachers is checked to its end

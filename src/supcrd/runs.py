@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ FILES = (
     "environment.json",
     "metrics.jsonl",
     "checkpoint.pt",
+    "head.pt",  # while the projection head is being fitted
     "model.safetensors",
     "model.json",
     "outputs.npz",
@@ -94,7 +96,7 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False, fingerprint: str
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)
         if held.exists():
-            _check_same(_read_recipe(held), recipe, folder)
+            check_same(_read_recipe(held), recipe, folder)
             _check_data(folder, fingerprint)
         elif not ours and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise RunError(
@@ -106,6 +108,41 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False, fingerprint: str
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     return run
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a run folder (made if need be) to this process, and clear what a killed one left half written.
+
+    The lock is on the folder itself and ends with the process, however that ends. Where the system has no such locks
+    (Windows, some network file systems) there is none.
+
+    Raises:
+        RunError: another process works there, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
+    handle = None
+    try:
+        with contextlib.suppress(ImportError, PermissionError):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"another process works in {folder}; wait for it, or give another name=...") from None
+            except OSError:
+                pass  # a file system without locks
+        for name in FILES:
+            for leftover in folder.glob(f".{name}.*.tmp"):
+                leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -144,7 +181,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _check_same(old: Recipe, new: Recipe, folder: Path) -> None:
+def check_same(old: Recipe, new: Recipe, folder: Path) -> None:
+    """Raise RunError, showing the difference, unless both recipes ask for the same run."""
     changed = recipes.differences(old, new)
     if changed:
         shown = "; ".join(f"{key} was {before!r}, is {after!r}" for key, (before, after) in changed.items())

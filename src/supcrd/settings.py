@@ -8,6 +8,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Channels = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
+Deviations = Annotated[tuple[Positive, ...], Field(strict=False, min_length=1, max_length=3)]
 Widths = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
 
 
@@ -34,18 +35,15 @@ class DataSettings(Settings):
     """use only so many images of each split, balanced over classes: to try a recipe out"""
     mean: Channels | None = None
     """channel means on the 0..1 scale; measured on the train split if not given"""
-    std: Channels | None = None
+    std: Deviations | None = None
     """channel standard deviations likewise"""
 
     @model_validator(mode="after")
     def _mean_and_std(self) -> "DataSettings":
         if (self.mean is None) != (self.std is None):
             raise ValueError("data.mean and data.std must be given together")
-        if self.mean is not None and self.std is not None:
-            if len(self.mean) != len(self.std):
-                raise ValueError(f"data.mean has {len(self.mean)} channels, data.std has {len(self.std)}")
-            if min(self.std) <= 0:
-                raise ValueError(f"data.std = {list(self.std)} must be positive")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(f"data.mean has {len(self.mean)} channels, data.std has {len(self.std)}")
         return self
 
 
@@ -88,7 +86,7 @@ class FitSettings(Settings):
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """linear warm-up, in epochs; one_cycle has its own"""
     grad_clip: Positive | None = None
-    """largest norm of the gradient"""
+    """largest norm of the gradient; encoder with projection head, classifier and teacher's head each by itself"""
 
 
 class TrainSettings(FitSettings):
@@ -194,7 +192,7 @@ class TeacherSettings(Settings):
     """of `checkpoint`, where its keys do not tell"""
     mean: Channels | None = None
     """normalisation that the weights of `checkpoint` or `timm` expect; the student's if not given"""
-    std: Channels | None = None
+    std: Deviations | None = None
     head: HeadSettings = HeadSettings()
     """for weights of `checkpoint` or `timm` without a trained projection head"""
     joint: bool = True
@@ -212,6 +210,8 @@ class TeacherSettings(Settings):
             raise ValueError("teacher.override changes teacher.recipe, which is not given")
         if (self.mean is None) != (self.std is None):
             raise ValueError("teacher.mean and teacher.std must be given together")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(f"teacher.mean has {len(self.mean)} channels, teacher.std has {len(self.std)}")
         return self
 
 

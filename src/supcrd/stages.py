@@ -1,6 +1,7 @@
 """The stages of one run: a new student, its training, its projection head, its evaluation."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from supcrd.checkpoints import Card, load_state, save_model
 from supcrd.data import ImageSet, Split, channel_statistics
 from supcrd.data.loader import ViewBatches
 from supcrd.device import Place
-from supcrd.errors import RecipeError
+from supcrd.errors import RecipeError, RunError
 from supcrd.evaluation import evaluate, outputs, save_outputs
 from supcrd.files import write_json
 from supcrd.methods import build_method
@@ -113,20 +114,23 @@ def train(
         this.write_metrics([*earlier, row])
 
     logger.info("%s: training on %s", recipe.name, place)
-    history = fit(
-        task,
-        batches,
-        recipe.train,
-        seed=seed,
-        place=place,
-        state_file=this.checkpoint,
-        on_epoch=on_epoch,
-        report=(lambda progress: report(recipe.name, "train", progress)) if report else None,
-    )
+    try:
+        history = fit(
+            task,
+            batches,
+            recipe.train,
+            seed=seed,
+            place=place,
+            state_file=this.checkpoint,
+            on_epoch=on_epoch,
+            report=(lambda progress: report(recipe.name, "train", progress)) if report else None,
+        )
+    except RunError as error:
+        raise RunError(f"{this.folder}: {error}") from None
     this.write_metrics(history)  # a kill may have come between the two files: the checkpoint is right
     trained = recipe.method.contrastive
     if not trained and recipe.head.epochs > 0:
-        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, name=recipe.name)
+        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.folder)
         trained = True
     card = describe(
         student.model,
@@ -137,6 +141,7 @@ def train(
         recipe=recipes.to_table(recipe),
     )
     save_model(this.folder, student.model, card)
+    (this.folder / "head.pt").unlink(missing_ok=True)  # its work is in the model now
     return card
 
 
@@ -149,7 +154,7 @@ def fit_head(
     report: Report | None,
     *,
     seed: int,
-    name: str,
+    folder: Path,
 ) -> None:
     """Train a model's projection head on its frozen encoder, by `HeadFit`."""
     assert images.train is not None
@@ -160,8 +165,8 @@ def fit_head(
     task.projector.requires_grad_(True)
     view = augment.model_copy(update={"views": 1})
     batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)
-    told = (lambda progress: report(name, "head", progress)) if report else None
-    fit(task, batches, settings, seed=seed, place=place, report=told)
+    told = (lambda progress: report(folder.name, "head", progress)) if report else None
+    fit(task, batches, settings, seed=seed, place=place, state_file=folder / "head.pt", report=told)
 
 
 def _accuracy(subject: Normalised, split: Split, place: Place) -> float | None:
@@ -214,7 +219,8 @@ def measure(
         "evaluation_seconds": round(time.perf_counter() - started, 2),
         "place": str(place),
         "data_fingerprint": images.fingerprint,
-        "teacher": str(teacher.folder) if teacher is not None else None,
+        # from the folder of run folders, so that this may be moved
+        "teacher": os.path.relpath(teacher.folder, this.folder.parent) if teacher is not None else None,
     }
     save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
     write_json(this.folder / "evaluation.json", evaluation)

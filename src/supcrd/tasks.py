@@ -66,9 +66,10 @@ class Distillation(nn.Module):
 
     def groups(self, lr: float) -> list[dict[str, object]]:
         """Parameter groups for the optimiser."""
-        groups: list[dict[str, object]] = [
-            {"params": [*self.student.parameters(), *self.method.parameters()], "lr": lr}
-        ]
+        student = self.student
+        learned = [*student.encoder.parameters(), *student.projector.parameters(), *self.method.parameters()]
+        classifier = list(student.classifier.parameters())
+        groups: list[dict[str, object]] = [{"params": learned, "lr": lr}, {"params": classifier, "lr": lr}]
         if self.teacher_projector is not None:
             joint = [p for p in self.teacher_projector.parameters() if p.requires_grad]
             groups += [{"params": joint, "lr": lr * self.joint_lr_scale}] if joint else []

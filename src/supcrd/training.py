@@ -125,15 +125,15 @@ def fit(
     history: list[dict[str, Any]] = []
     first_epoch, first_step, tally = 0, 0, None
     if state_file is not None and state_file.exists():
-        state = load_state(state_file)
         try:
+            state = load_state(state_file)
             task.load_state_dict(state["task"])
             optimizer.load_state_dict(state["optimizer"])
             first_epoch, first_step, history = state["epoch"], state["step"], state["history"]
             tally = Tally(place.device, state["tally"]) if state["tally"] else None
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (CheckpointError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"{state_file}: not a state of this training ({str(error).splitlines()[0]}); remove it to start over"
+                f"{state_file}: no state of this training ({str(error).splitlines()[0]}); remove it to start over"
             ) from error
 
     def save(epoch: int, step: int, tally: "Tally | None") -> None:
@@ -157,7 +157,8 @@ def fit(
                 optimizer.zero_grad(set_to_none=True)
                 torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
                 if settings.grad_clip is not None:
-                    nn.utils.clip_grad_norm_(task.parameters(), settings.grad_clip)
+                    for group in optimizer.param_groups:  # a probe's gradient must not scale the encoder's
+                        nn.utils.clip_grad_norm_(group["params"], settings.grad_clip)
                 optimizer.step()
                 tally.add(terms, correct, len(batch.labels), step)
                 now = time.perf_counter()
@@ -191,7 +192,9 @@ class Tally:
     """Sums of an epoch, kept on the device and read at its end: no step waits for the device."""
 
     def __init__(self, device: torch.device, state: dict[str, Any] | None = None) -> None:
-        state = state or {"names": [], "sums": None, "bad": None, "correct": torch.zeros(()), "rows": 0, "seconds": 0.0}
+        if state is None:
+            right = torch.zeros((), dtype=torch.int64)
+            state = {"names": [], "sums": None, "bad": None, "correct": right, "rows": 0, "seconds": 0.0}
         self.names: list[str] = state["names"]
         self.sums: Tensor | None = None if state["sums"] is None else state["sums"].to(device)
         self.bad: Tensor | None = None if state["bad"] is None else state["bad"].to(device)
@@ -233,14 +236,15 @@ class Tally:
             # the first one: it spoils the weights, and with them every other term of the next step
             step, name = min(bad)
             raise RunError(
-                f"loss term {name} was not finite in epoch {epoch + 1}, step {step + 1}; stopped, the last good "
-                "checkpoint stays (try a lower train.lr, train.grad_clip or train.precision=float32)"
+                f"loss term {name} was not finite in epoch {epoch + 1}, step {step + 1}; stopped; a checkpoint "
+                "of the epochs before stays (try a lower train.lr, train.grad_clip or train.precision=float32)"
             )
-        weights = [p.detach().isfinite().all() for p in task.parameters()]
+        statistics = [b for name, b in task.named_buffers() if name.endswith(("running_mean", "running_var"))]
+        weights = [t.detach().isfinite().all() for t in (*task.parameters(), *statistics)]
         if weights and not bool(torch.stack(weights).all()):
             raise RunError(
-                f"a weight was not finite at the end of epoch {epoch + 1}; stopped, the last good checkpoint stays "
-                "(try a lower train.lr, train.grad_clip or train.precision=float32)"
+                f"a weight was not finite at the end of epoch {epoch + 1}; stopped; a checkpoint of the epochs "
+                "before stays (try a lower train.lr, train.grad_clip or train.precision=float32)"
             )
 
 
@@ -252,6 +256,9 @@ def interruptible() -> Iterator[threading.Event]:
         yield flag  # only the main thread may handle signals
         return
     previous = signal.getsignal(signal.SIGINT)
+    if previous is None or previous is signal.SIG_IGN:
+        yield flag  # somebody else's business, or ignored on purpose (a job in the background of a script)
+        return
 
     def handle(number: int, frame: object) -> None:
         flag.set()
