@@ -1,4 +1,5 @@
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from supcrd.checkpoints import load_state, save_model
 from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
 from supcrd.models import Model
 from supcrd.recipe import load
+from supcrd.runs import locked
 
 
 @pytest.mark.parametrize("name", recipes.builtin_names())
@@ -211,3 +213,81 @@ def test_an_untrained_head_keeps_its_own_weights(tmp_path):
     images = torch.rand(2, 3, 8, 8)
     assert torch.equal(model(images).projections, again(images).projections)
     assert read.projection_trained is False
+
+
+def test_a_run_folder_belongs_to_one_process_at_a_time(tmp_path, quick, quick_teacher):
+    recipe = load("digits-supcon", [*quick, *quick_teacher])
+    with locked(tmp_path / recipe.name), pytest.raises(RunError, match="another process works in"):
+        pipeline.run(recipe, tmp_path)
+    leftover = tmp_path / recipe.name / ".checkpoint.pt.123.tmp"
+    leftover.write_text("half")
+    assert pipeline.run(recipe, tmp_path).status == "trained"
+    assert not leftover.exists()
+
+
+def test_a_run_cannot_teach_itself(tmp_path, quick, quick_teacher):
+    first = run_quick("digits-crd", quick, quick_teacher, tmp_path, "name=mine")
+    path = tmp_path / "student.toml"
+    path.write_text(recipes.builtin_text("digits-kd").replace('recipe = "digits-teacher"', f'run = "{first.folder}"'))
+    before = (first.folder / "checkpoint.pt").read_bytes()
+    with pytest.raises(RecipeError, match="is the folder of the run itself"):
+        pipeline.run(load(path, [*quick, "name=mine"]), tmp_path, force=True)
+    assert (first.folder / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_head_cut_short_goes_on_bit_identically(tmp_path, quick, quick_teacher, monkeypatch):
+    recipe = load("digits-cross-entropy", [*quick, *quick_teacher, "head.epochs=6"])
+    whole = pipeline.run(recipe, tmp_path / "whole")
+    seen = []
+
+    def report(run, stage, progress):
+        if run == recipe.name and stage == "head":
+            seen.append(progress.epoch)
+            if progress.epoch == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(recipe, tmp_path / "cut", report=report)
+    folder = tmp_path / "cut" / recipe.name
+    assert (folder / "head.pt").exists()
+    assert not (folder / "model.safetensors").exists()
+    seen.clear()
+    resumed = pipeline.run(
+        recipe, tmp_path / "cut", report=lambda run, stage, p: stage == "head" and seen.append(p.epoch)
+    )
+    assert min(seen) == 4
+    assert not (folder / "head.pt").exists()
+    weights = [read_model(r.folder)[0].state_dict() for r in (whole, resumed)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_runs_may_be_moved(tmp_path, quick, quick_teacher):
+    first = run_quick("digits-crd", quick, quick_teacher, tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    again = run_quick("digits-crd", quick, quick_teacher, tmp_path / "there")
+    assert again.status == "already finished"
+    assert again.teacher == tmp_path / "there" / first.teacher.name
+
+
+def test_clipping_treats_encoder_and_probe_apart(npz):
+    """With clipping, the probe's gradient, however large, leaves the encoder's step as it is."""
+    from supcrd.data.loader import ViewBatches
+    from supcrd.device import choose
+    from supcrd.methods import build_method
+    from supcrd.settings import FitSettings
+    from supcrd.tasks import Distillation, Normalised
+    from supcrd.training import fit
+
+    recipe = load("digits-supcon", [f"data.source=npz:{npz}"])
+    images = pipeline.load_data(recipe)
+    steps = []
+    for scale in (1.0, 1000.0):
+        torch.manual_seed(0)
+        model = Model(3, "convnet", image_size=8)
+        model.classifier.weight.data.mul_(scale)
+        task = Distillation(Normalised(model, (0.5,) * 3, (0.5,) * 3), build_method(recipe.method), contrastive=True)
+        batches = ViewBatches(images.train, recipe.augment, batch_size=16, seed=0, device=torch.device("cpu"))
+        settings = FitSettings(epochs=1, batch_size=16, optimizer="sgd", lr=0.1, grad_clip=0.01)
+        fit(task, batches, settings, seed=0, place=choose("cpu", "float32"))
+        steps.append(model.encoder.state_dict())
+    assert all(torch.equal(steps[0][key], steps[1][key]) for key in steps[0])
