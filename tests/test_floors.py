@@ -13,6 +13,7 @@ FLOORS = [
     ["files", "seeding"],
     ["losses", "metrics", "models", "augment"],
     ["settings"],
+    ["explain"],
     ["recipe", "device", "data", "card"],
     ["checkpoints"],
     ["runs"],

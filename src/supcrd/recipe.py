@@ -1,19 +1,18 @@
 """Recipes: TOML and KEY=VALUE overrides in, a validated `Recipe` out. Every mistake is found here, before any work."""
 
-import difflib
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from supcrd.errors import RecipeError
+from supcrd.explain import explain, nearest, show
 from supcrd.settings import METHOD_SETTINGS, Recipe
 
 # Where a run happens, not what it computes: these keys neither name a run nor make it another one.
@@ -39,7 +38,7 @@ def builtin_text(name: str) -> str:
         RecipeError: there is none of that name.
     """
     if name not in builtin_names():
-        raise RecipeError(f"unknown recipe {name!r}{_nearest(name, builtin_names())}; `supcrd recipes` lists them")
+        raise RecipeError(f"unknown recipe {name!r}{nearest(name, builtin_names())}; `supcrd recipes` lists them")
     text: str = (_builtin() / f"{name}.toml").read_text(encoding="utf-8")
     return text
 
@@ -150,7 +149,7 @@ def run_name(original: Recipe, changed: Recipe) -> str:
         if isinstance(value, str):  # of a path its last part, which is what people know it by
             shown = re.sub(r"\.(npz|toml|pth|pt|safetensors)$", "", re.split("[/:]", value.rstrip("/"))[-1])
         else:
-            shown = f"{value:.12g}" if isinstance(value, float) else _show(value)
+            shown = f"{value:.12g}" if isinstance(value, float) else show(value)
         parts.append(f"{short}={re.sub(r'[^A-Za-z0-9.+-]+', '-', shown) or 'none'}")
     name = "_".join(parts)
     if len(name) <= 120:  # file systems allow 255 bytes
@@ -222,7 +221,7 @@ def _validate(table: dict[str, Any], where: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(table)
     except ValidationError as error:
-        raise RecipeError(f"recipe {where}: " + "; ".join(_explain(error))) from None
+        raise RecipeError(f"recipe {where}: " + "; ".join(explain(error))) from None
     for key, arch in (("model.arch", recipe.model.arch), ("teacher.arch", recipe.teacher and recipe.teacher.arch)):
         if arch:
             try:
@@ -230,78 +229,3 @@ def _validate(table: dict[str, Any], where: str) -> Recipe:
             except ValueError as error:
                 raise RecipeError(f"recipe {where}: {key}: {error}") from None
     return recipe
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors(include_url=False):
-        # the discriminator's value stands in the path behind "method"
-        path = [str(part) for i, part in enumerate(problem["loc"]) if not (i == 1 and problem["loc"][0] == "method")]
-        key, value, kind = ".".join(path), _show(problem["input"]), problem["type"]
-        if kind == "extra_forbidden":
-            yield f"unknown key {key} = {value}{_nearest(key, _valid_keys(problem['loc']))}"
-        elif kind == "missing":
-            yield f"key {key} is missing"
-        elif kind == "union_tag_invalid":
-            name = problem["input"].get("name") if isinstance(problem["input"], dict) else problem["input"]
-            valid = list(METHOD_SETTINGS)
-            yield f"unknown method.name = {_show(name)}{_nearest(str(name), valid)} Valid: {', '.join(valid)}"
-        elif kind == "union_tag_not_found":
-            yield f"key method.name is missing; valid: {', '.join(METHOD_SETTINGS)}"
-        elif kind == "value_error":
-            yield str(problem["ctx"]["error"])
-        elif kind == "literal_error":
-            valid = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
-            yield f"{key} = {value}{_nearest(str(problem['input']), valid)} Valid: {', '.join(valid)}"
-        else:
-            message = problem["msg"]
-            yield f"{key} = {value}: {message[0].lower()}{message[1:]}"
-
-
-def _valid_keys(location: Sequence[Any]) -> list[str]:
-    """The keys beside the one at `location`, dotted; and all others behind them, for a key under the wrong table."""
-    table: Any = Recipe
-    for part in location[:-1]:
-        fields = table.model_fields if isinstance(table, type) and issubclass(table, BaseModel) else {}
-        if part in METHOD_SETTINGS and location[0] == "method":
-            table = METHOD_SETTINGS[part]
-        elif part in fields:
-            table = _model_of(fields[part].annotation)
-    prefix = ".".join(str(p) for i, p in enumerate(location[:-1]) if not (i == 1 and location[0] == "method"))
-    near = [f"{prefix}.{field}" if prefix else field for field in table.model_fields]
-    return near + [key for key in all_keys() if key not in near]
-
-
-def all_keys() -> list[str]:
-    """Every key that a recipe can have, dotted; those of all methods together."""
-    keys = list(_keys_of(Recipe, ""))
-    methods = {f"method.{field}" for settings in METHOD_SETTINGS.values() for field in settings.model_fields}
-    return sorted({*keys, *methods}, key=lambda key: (not key.startswith("train."), key))
-
-
-def _keys_of(table: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in table.model_fields.items():
-        inner = _model_of(field.annotation)
-        if inner is not None and name != "method":
-            yield from _keys_of(inner, f"{prefix}{name}.")
-        elif name != "method":
-            yield f"{prefix}{name}"
-
-
-def _model_of(annotation: Any) -> type[BaseModel] | None:
-    options: Iterable[Any] = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-
-
-def _nearest(value: str, valid: Sequence[str]) -> str:
-    last = value.rsplit(".", 1)[-1]
-    by_last = {key.rsplit(".", 1)[-1]: key for key in reversed(valid)}  # the first of equal ones stays
-    if last in by_last:
-        return f"; did you mean {by_last[last]}?"
-    close = difflib.get_close_matches(value, valid, n=1, cutoff=0.6)
-    close = close or [by_last[key] for key in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _show(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
