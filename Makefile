@@ -14,7 +14,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -p no:doctest tests/test_floors.py
+	$(BIN)/python -m pytest tests/test_floors.py
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix src tests benchmarks
