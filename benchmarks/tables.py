@@ -26,8 +26,8 @@ def table(name: str) -> str:
     results = json.loads((RESULTS / f"{name}.json").read_text())
     if "times_as_fast" in results:
         return step_table(results)
-    head = "| run | model | params | epochs | n | accuracy % | kNN % | alignment | uniformity | minutes |"
-    lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    head = "| run | model | params | epochs | n | accuracy % | probe % | kNN % | alignment | uniformity | train s |"
+    lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for run, told in results["summary"].items():
         cells = [
             f"`{run.split('_source=')[0]}`",
@@ -36,10 +36,11 @@ def table(name: str) -> str:
             str(results["training"][run]["epochs"]),
             str(told["n"]),
             shown(told.get("accuracy"), 100, 2),
+            shown(told.get("probe_accuracy"), 100, 2),
             shown(told.get("knn_accuracy"), 100, 2),
             shown(told.get("alignment"), 1, 3),
             shown(told.get("uniformity"), 1, 3),
-            shown(told.get("train_seconds"), 1 / 60, 1),
+            shown(told.get("train_seconds"), 1, 0),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", told_of(results)])
