@@ -1,5 +1,6 @@
 """`cifar10` and `cifar100`: the official Python archives, found or downloaded, verified, and read without trust."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -146,12 +147,16 @@ def _download(layout: Layout, folder: Path) -> None:
     from torchvision.datasets.utils import download_url
 
     archive = folder / layout.archive
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
             download_url(layout.url, temporary, filename=layout.archive, md5=layout.archive_md5)
             os.replace(Path(temporary, layout.archive), archive)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
+        if made:  # an empty folder would be all that is left of the attempt
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{archive} is not there, and downloading {layout.url} failed ({reason}); "
