@@ -231,7 +231,7 @@ def test_labels_beyond_the_class_names(archive: Archive, monkeypatch: pytest.Mon
 def test_no_archive_and_no_network(archive: Archive) -> None:
     archive.folder /= "new"
     fails(archive, "no network", f"put it at {archive.folder / OFFICIAL[archive.name].filename}")
-    assert os.listdir(archive.folder) == []
+    assert not archive.folder.exists()
 
 
 def test_a_data_folder_that_cannot_be_made(archive: Archive) -> None:
