@@ -1,6 +1,7 @@
-"""The tables of README, made from the JSON files of docs/results: `python benchmarks/tables.py` writes them in place.
+"""What README and recipes say of results, made from the JSON files of docs/results: `python benchmarks/tables.py`.
 
-A table stands between `<!-- results NAME -->` and `<!-- end -->`. tests/test_docs.py checks that they are up to date.
+A table stands between `<!-- results NAME -->` and `<!-- end -->`, a recipe's result in its second line;
+tests/test_docs.py checks that all are up to date.
 """
 
 import json
@@ -10,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
+RECIPES = ROOT / "src" / "supcrd" / "recipes"
 DOCUMENTS = ("README.md",)
 
 
@@ -78,7 +80,25 @@ def filled(text: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}\n{table(match[2])}\n\n{match[3]}", text)
 
 
+def recipe_lines() -> dict[Path, str]:
+    """The text of each measured recipe with its second line made anew."""
+    texts = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        results = json.loads(path.read_text())
+        for run, told in results.get("summary", {}).items():
+            recipe = RECIPES / f"{run.split('_source=')[0]}.toml"
+            first, _, *rest = recipe.read_text().split("\n")
+            accuracy, probe = (shown(told.get(key), 100, 2) for key in ("accuracy", "probe_accuracy"))
+            runs = f"{told['n']} run{'s' * (told['n'] > 1)}, {results['images']:,} {results['split']} images"
+            hardware = results["environment"]["processor"]
+            line = f"# Result: accuracy {accuracy} %, linear probe {probe} % ({runs}; {hardware})"
+            texts[recipe] = "\n".join([first, line, *rest])
+    return texts
+
+
 if __name__ == "__main__":
     for document in DOCUMENTS:
         path = ROOT / document
         path.write_text(filled(path.read_text()))
+    for path, text in recipe_lines().items():
+        path.write_text(text)

@@ -129,7 +129,7 @@ def show_recipes(texts: Mapping[str, str]) -> None:
     """Names of recipes with their results (the second line of each)."""
     table = Table(show_header=False, box=None)
     for name, text in texts.items():
-        table.add_row(name, text.splitlines()[1].removeprefix("# "))
+        table.add_row(name, text.splitlines()[1].removeprefix("# Result: "))
     stdout.print(table, highlight=False)
 
 
