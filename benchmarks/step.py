@@ -106,7 +106,7 @@ def our_steps(student: Model, teacher: Model, split: Split, batch_size: int, pla
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(terms.values())).sum().backward()
             optimizer.step()
-            tally.add(terms, correct, len(batch.labels), 0)
+            tally.add(terms, correct, batch, 0)
             yield
         epoch += 1
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from supcrd.checkpoints import load_state, save_state
-from supcrd.data.loader import Batches
+from supcrd.data.loader import Batch, Batches
 from supcrd.device import Place
 from supcrd.errors import CheckpointError, RunError
 from supcrd.seeding import seed_for
@@ -102,8 +102,8 @@ def fit(
 
     Returns:
         The metrics of all epochs, those before a resume included: epoch (from 1), loss and its terms (means over the
-        epoch's rows), train_accuracy (of augmented images, while
-        learning), lr (of its last step), seconds, images_per_second (views).
+        epoch's rows), train_accuracy (of augmented images, while learning), lr (of its last step), seconds,
+        images_per_second (an image with all its views counts once).
 
     Raises:
         RunError: a term or a weight is no longer finite; the last good state stays in `state_file`.
@@ -160,7 +160,7 @@ def fit(
                     for group in optimizer.param_groups:  # a probe's gradient must not scale the encoder's
                         nn.utils.clip_grad_norm_(group["params"], settings.grad_clip)
                 optimizer.step()
-                tally.add(terms, correct, len(batch.labels), step)
+                tally.add(terms, correct, batch, step)
                 now = time.perf_counter()
                 if report is not None and now - last_told > 0.2:
                     report(Progress(epoch, settings.epochs, step + 1, batches.steps))
@@ -175,7 +175,7 @@ def fit(
             last = learning_rate_factor(settings, (epoch + 1) * batches.steps - 1, batches.steps)
             row = {"epoch": epoch + 1, **tally.means(), "lr": settings.lr * last}
             row["seconds"] = round(tally.seconds, 3)
-            row["images_per_second"] = round(tally.rows / max(tally.seconds, 1e-9), 1)
+            row["images_per_second"] = round(tally.images / max(tally.seconds, 1e-9), 1)
             if on_epoch is not None:
                 on_epoch(row, history)
             history.append(row)
@@ -194,21 +194,24 @@ class Tally:
     def __init__(self, device: torch.device, state: dict[str, Any] | None = None) -> None:
         if state is None:
             right = torch.zeros((), dtype=torch.int64)
-            state = {"names": [], "sums": None, "bad": None, "correct": right, "rows": 0, "seconds": 0.0}
+            state = {"names": [], "sums": None, "bad": None, "correct": right}
+            state |= {"rows": 0, "images": 0, "seconds": 0.0}
         self.names: list[str] = state["names"]
         self.sums: Tensor | None = None if state["sums"] is None else state["sums"].to(device)
         self.bad: Tensor | None = None if state["bad"] is None else state["bad"].to(device)
         self.correct: Tensor = state["correct"].to(device)
         self.rows: int = state["rows"]
+        self.images: int = state["images"]
         self.seconds: float = state["seconds"]
 
     def state(self) -> dict[str, Any]:
         """What `Tally(device, state)` goes on from."""
-        names = ("names", "sums", "bad", "correct", "rows", "seconds")
+        names = ("names", "sums", "bad", "correct", "rows", "images", "seconds")
         return {name: getattr(self, name) for name in names}
 
-    def add(self, terms: dict[str, Tensor], correct: Tensor, rows: int, step: int) -> None:
-        """Add a step of `rows` rows."""
+    def add(self, terms: dict[str, Tensor], correct: Tensor, batch: Batch, step: int) -> None:
+        """Add a step: its terms are means over the rows (views) of the batch."""
+        rows = len(batch.labels)
         values = torch.stack([term.detach().float() for term in terms.values()])
         if self.sums is None or self.bad is None:
             self.names = list(terms)
@@ -219,6 +222,7 @@ class Tally:
         self.bad = torch.where((self.bad < 0) & ~values.isfinite(), step, self.bad)
         self.correct = self.correct + correct
         self.rows += rows
+        self.images += len(batch.indices)
 
     def means(self) -> dict[str, float]:
         """Loss, its terms and the accuracy, as means over the rows."""
