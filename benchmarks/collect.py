@@ -64,7 +64,8 @@ def main() -> None:
         evaluation = load_run(folder).evaluation() | {"teacher": None}  # a path of this machine
         source = evaluation["source"].rsplit("/", 1)[-1]
         groups.setdefault(configuration(folder), []).append(evaluation | {"source": source})
-    first = options.folders[0]
+    environments = [json.loads((folder / "environment.json").read_text()) for folder in options.folders]
+    commits = sorted({str(environment["commit"]) for environment in environments})
     epochs = {configuration(f): recipes.to_table(load_run(f).recipe)["train"] for f in options.folders}
     write_json(
         options.out,
@@ -73,7 +74,7 @@ def main() -> None:
             "note": options.note,
             "split": next(iter(groups.values()))[0]["split"],
             "images": next(iter(groups.values()))[0]["n"],
-            "environment": json.loads((first / "environment.json").read_text()),
+            "environment": environments[0] | {"commit": ", ".join(commits), "data_fingerprint": None},
             "training": epochs,
             "summary": {name: summary(runs) for name, runs in groups.items()},
             "runs": [run for runs in groups.values() for run in runs],

@@ -70,7 +70,7 @@ def told_of(results: dict[str, Any]) -> str:
     note = f" {results['note']}" if results.get("note") else ""
     return (
         f"`{results['command']}`;{split}{note} {where}; torch {packages['torch']}, Python {e['python']}, "
-        f"commit {(e['commit'] or 'unknown')[:10]}."
+        f"commit {', '.join(commit[:10] for commit in (e['commit'] or 'unknown').split(', '))}."
     )
 
 

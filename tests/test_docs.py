@@ -43,7 +43,9 @@ def test_no_machine_stands_in_the_results():
 
 def test_recipes_that_are_named_exist():
     named = set(re.findall(r"supcrd train ([\w.-]+)", README))
-    assert {name for name in named if not name.endswith(".toml")} <= set(recipes.builtin_names())
+    fixed = {name for name in named if not name.endswith(".toml") and "METHOD" not in name}
+    assert fixed
+    assert fixed <= set(recipes.builtin_names())
 
 
 def test_commands_and_methods_that_are_named_exist():
