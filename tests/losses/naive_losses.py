@@ -1,4 +1,4 @@
-"""The losses as REFERENCE.md and their papers write them: double loops over Python floats, eps = 0, nothing shared.
+"""The losses as the reference and their papers write them: double loops over Python floats, eps = 0, nothing shared.
 
 `student` and the others are lists of rows of floats; each function returns a list with one loss an anchor.
 """

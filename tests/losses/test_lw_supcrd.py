@@ -37,7 +37,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize(("p", "factor"), [(0.0, 2.0), (0.3, 1.25), (0.9, 1 / 1.4), (1.0, 1 / 1.5), (0.5, 1.0)])
 def test_adaptive_beta_is_the_published_one(p: float, factor: float) -> None:
-    # REFERENCE: 2 beta at p = 0, 1.25 at 0.3, 0.71 at 0.9, 0.67 at 1. Adaptive with beta is plain with factor * beta.
+    # As published: 2 beta at p = 0, 1.25 at 0.3, 0.71 at 0.9, 0.67 at 1. Adaptive beta is plain factor * beta.
     other = (1 - p) / 2
     logits = torch.tensor([[max(p, 1e-300), max(other, 1e-300), max(other, 1e-300)]], dtype=torch.float64).log()
     rows, labels = random_rows(4), torch.tensor([0, 1, 2, 0])

@@ -62,7 +62,7 @@ def lw_supcrd(
             for (checked on the CPU only, since elsewhere looking would wait for the device).
 
     Cost: O(B N (D + 1)) time, O(B (N + C)) memory.
-    Source: LW-SupCRD, REFERENCE formulas of the published repository reducereX/ATML_Proj (2024).
+    Source: LW-SupCRD as published in reducereX/ATML_Proj (December 2024); the softmax temperature is its proposal's.
     Difference: computed in log space, without the published eps = 1e-8 in numerator and denominator.
 
     Example:

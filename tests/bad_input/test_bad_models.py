@@ -1,0 +1,141 @@
+"""Checkpoints, teachers, recipes and overrides that are not right."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from typed import NET, Code, contents, images, invoke, refused, student, teacher_from, write_npz
+
+from supcrd import recipe
+from supcrd.models import Model
+
+# Checkpoints, in the three places that take one
+
+
+@pytest.fixture(params=["evaluate", "predict", "teacher.checkpoint"])
+def reader(request, base, tmp_path, monkeypatch):
+    """Reads a weights file by one of the commands; gives the line it ends with."""
+    monkeypatch.chdir(tmp_path)
+    normalisation = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
+
+    def read(path, arch="convnet"):
+        if request.param == "evaluate":
+            return refused("evaluate", path, "--data", f"npz:{base}/tiny.npz", "--arch", arch, "--json")
+        if request.param == "predict":
+            return refused("predict", path, base / "image.png", "--arch", arch, *normalisation, "--json")
+        file = teacher_from(tmp_path, f'checkpoint = "{path}"\narch = "{arch}"')
+        line = refused("train", file, f"data.source=npz:{base}/tiny.npz", *NET, "--out", tmp_path / "runs", "--json")
+        assert not (tmp_path / "runs").exists()
+        return line
+
+    return read
+
+
+def test_a_checkpoint_of_another_architecture(reader, base):
+    line = reader(base / "convnet.pth", arch="resnet8")
+    assert "its weights do not fit arch 'resnet8': 45 keys missing (encoder.conv1.weight, " in line
+    assert "8 keys unexpected (encoder.conv.0.weight, " in line
+
+
+def test_a_truncated_checkpoint(reader, base, tmp_path):
+    whole = (base / "convnet.pth").read_bytes()
+    (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
+    assert "half.pth: empty, truncated or no PyTorch checkpoint" in reader(tmp_path / "half.pth")
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_a_checkpoint_with_code(reader, tmp_path, save):
+    save({"weights": Code()}, tmp_path / "evil.pth")
+    assert "evil.pth: it holds code" in reader(tmp_path / "evil.pth")
+    assert not (tmp_path / "code-was-run").exists()
+
+
+def test_a_checkpoint_that_is_not_there(reader, tmp_path):
+    assert "nosuch.pth does not exist" in reader(tmp_path / "nosuch.pth")
+
+
+# Teachers that do not fit
+
+
+def test_a_teacher_of_another_image_size(base, tmp_path):
+    torch.save(Model(3, "convnet", image_size=32).state_dict(), tmp_path / "big.pth")
+    file = teacher_from(tmp_path, f'checkpoint = "{tmp_path}/big.pth"')
+    line = refused("train", file, f"data.source=npz:{base}/tiny.npz", *NET, "--out", tmp_path / "runs")
+    assert "32" in line
+    assert "8" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_teacher_with_the_classes_in_another_order(tmp_path):
+    names = np.array(["cat", "dog", "eel"])
+    ours = write_npz(tmp_path / "ours.npz", class_names=names)
+    theirs = write_npz(tmp_path / "theirs.npz", class_names=names[::-1], train_labels=2 - images(30)[1])
+    made = invoke("train", "digits-teacher", f"data.source=npz:{theirs}", *NET, "name=t", "--out", tmp_path / "runs")
+    assert made.exit_code == 0
+    file = teacher_from(tmp_path, f'run = "{tmp_path}/runs/t"')
+    line = refused("train", file, f"data.source=npz:{ours}", *NET, "name=s", "--out", tmp_path / "runs")
+    assert "classes" in line
+    assert "order" in line
+    assert not (tmp_path / "runs" / "s").exists()
+
+
+@pytest.mark.parametrize("chain", [1, 2])
+def test_a_teacher_that_is_its_own_teacher(base, tmp_path, chain):
+    names = [f"link{index}.toml" for index in range(chain)]
+    for name, following in zip(names, names[1:] + names[:1], strict=True):
+        text = recipe.builtin_text("digits-crd").replace('"digits-teacher"', f'"{tmp_path / following}"')
+        (tmp_path / name).write_text(text)
+    line = refused("train", tmp_path / names[0], f"data.source=npz:{base}/tiny.npz", "--out", tmp_path / "runs")
+    assert "teacher.recipe" in line
+    assert str(tmp_path / names[0]) in line
+
+
+def test_a_student_cannot_take_its_teachers_folder(base, out):
+    before = contents(out / "teacher")
+    line = refused("train", "digits-crd", *student(base, "name=teacher"), "--out", out, "--force")
+    assert "name" in line
+    assert contents(out / "teacher") == before
+
+
+# Recipes and overrides
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("method.name=lw_supcd", "unknown method.name = 'lw_supcd'; did you mean lw_supcrd?"),
+        ("method.name={x=1}", "unknown method.name = {'x': 1}"),
+        ("model.arch=resnet9", "arch 'resnet9' is unknown; the nearest is 'resnet8'"),
+        ("train.epochs=0", "train.epochs = 0"),
+        ("train.epochs=", "train.epochs = ''"),
+        ("train.epochs=2\nfoo=3", "train.epochs"),
+        ("train.batch_size=1", "train.batch_size = 1: method crd compares images of a batch"),
+        ("train.device=cpu:7", "device 'cpu:7'"),
+        ("teacher.override.train=3", "train = 3"),
+        ("teacher.override.data.source=digits", "teacher.override.data"),
+        ("teacher.override.data.nonsense=1", "teacher.override.data"),
+        ("seed=" + "9" * 5000, "seed"),
+    ],
+)
+def test_impossible_overrides(base, tmp_path, change, said):
+    assert said in refused("train", "digits-crd", *student(base, change), "--out", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_batch_norm_cannot_train_on_single_values(base, tmp_path):
+    """One image of 8 px leaves resnet18's last stage one value a channel."""
+    changes = ["model.arch=resnet18", "train.batch_size=1", "augment.views=1", "data.limit=6", "data.validation=0"]
+    line = refused("train", "digits-cross-entropy", *student(base, *changes), "--out", tmp_path / "runs")
+    assert "batch_size" in line
+
+
+def test_what_does_not_fit_in_memory(base, tmp_path):
+    changes = student(base, "model.projector=[1000000000000, 64]")
+    assert "memory" in refused("train", "digits-supcon", *changes, "--out", tmp_path / "runs")
+
+
+def test_a_loss_that_is_not_finite_keeps_nothing_bad(base, tmp_path):
+    line = refused("train", "digits-supcon", *student(base, "train.lr=1e30"), "--out", tmp_path)
+    assert "was not finite in epoch 1" in line
+    assert sorted(path.name for path in (tmp_path / "student").iterdir()) == ["environment.json", "recipe.toml"]
