@@ -4,15 +4,22 @@ A table stands between `<!-- results NAME -->` and `<!-- end -->`, a recipe's re
 tests/test_docs.py checks that all are up to date.
 """
 
+import ast
+import inspect
 import json
 import re
+import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from supcrd import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 RECIPES = ROOT / "src" / "supcrd" / "recipes"
 DOCUMENTS = ("README.md",)
+TABLES = ("data", "model", "augment", "train", "head", "probe", "teacher")
 
 
 def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
@@ -80,6 +87,50 @@ def filled(text: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}\n{table(match[2])}\n\n{match[3]}", text)
 
 
+def keys() -> str:
+    """docs/recipes.md: every key of a recipe with its type, default and meaning, read from the settings themselves."""
+    lines = ["# The keys of a recipe", "", "Made by `python benchmarks/tables.py` from `src/supcrd/settings.py`.", ""]
+    methods = [(f"method, name = {name!r}", model, "method") for name, model in settings.METHOD_SETTINGS.items()]
+    tables = [(name, getattr(settings, f"{name.title()}Settings"), name) for name in TABLES]
+    tables = [("(top level)", settings.Recipe, ""), *tables[:2], *methods, *tables[2:]]
+    for title, model, prefix in tables:
+        texts = meanings(model)
+        lines += [f"## {title}", "", " ".join((model.__doc__ or "").split()), ""]
+        lines += ["| key | default | meaning |", "|---|---|---|"]
+        for field, info in model.model_fields.items():
+            if field in (*TABLES, "method") and not prefix:
+                continue
+            default = "required" if info.is_required() else f"`{shorter(info.default)}`"
+            lines.append(f"| `{prefix}{'.' * bool(prefix)}{field}` | {default} | {texts.get(field, '')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def shorter(default: Any) -> str:
+    """A default as TOML has it."""
+    if default is None:
+        return "not set"
+    if isinstance(default, settings.Settings):
+        return "as [head]"
+    return json.dumps(default if not isinstance(default, tuple) else list(default))
+
+
+def meanings(model: type) -> dict[str, str]:
+    """The docstrings of a model's fields, those of its bases included."""
+    found: dict[str, str] = {}
+    for part in reversed(model.__mro__):
+        if part.__module__ == settings.__name__:
+            body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0].body
+            for field, text in pairwise(body):
+                if (
+                    isinstance(field, ast.AnnAssign)
+                    and isinstance(text, ast.Expr)
+                    and isinstance(text.value, ast.Constant)
+                ):
+                    found[field.target.id] = " ".join(text.value.value.split())
+    return found
+
+
 def recipe_lines() -> dict[Path, str]:
     """The text of each measured recipe with its second line made anew."""
     texts = {}
@@ -102,3 +153,4 @@ if __name__ == "__main__":
         path.write_text(filled(path.read_text()))
     for path, text in recipe_lines().items():
         path.write_text(text)
+    (ROOT / "docs" / "recipes.md").write_text(keys())

@@ -31,6 +31,7 @@ def test_tables_are_made_from_the_results():
     for name in tables.DOCUMENTS:
         text = (ROOT / name).read_text()
         assert tables.filled(text) == text, f"run python benchmarks/tables.py: {name} is out of date"
+    assert (ROOT / "docs" / "recipes.md").read_text() == tables.keys(), "run python benchmarks/tables.py"
     for path, text in tables.recipe_lines().items():
         assert path.read_text() == text, f"run python benchmarks/tables.py: {path.name} is out of date"
 

@@ -291,3 +291,40 @@ def test_clipping_treats_encoder_and_probe_apart(npz):
         fit(task, batches, settings, seed=0, place=choose("cpu", "float32"))
         steps.append(model.encoder.state_dict())
     assert all(torch.equal(steps[0][key], steps[1][key]) for key in steps[0])
+
+
+def test_a_student_belongs_to_its_teachers_weights(tmp_path, quick, monkeypatch):
+    path = tmp_path / "student.toml"
+    line = f'checkpoint = "{tmp_path}/published.pth"'
+    path.write_text(recipes.builtin_text("digits-kd").replace('recipe = "digits-teacher"', line))
+
+    def publish(seed):
+        torch.manual_seed(seed)
+        torch.save(Model(3, "convnet", image_size=8).state_dict(), tmp_path / "published.pth")
+
+    def interrupt(run, stage, progress):
+        if stage == "train" and progress.epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    publish(0)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(load(path, quick), tmp_path, report=interrupt)
+    before = (tmp_path / load(path, quick).name / "checkpoint.pt").read_bytes()
+    publish(1)
+    with pytest.raises(RunError, match="was begun with another teacher"):
+        pipeline.run(load(path, quick), tmp_path)
+    assert (tmp_path / load(path, quick).name / "checkpoint.pt").read_bytes() == before
+    publish(0)
+    assert pipeline.run(load(path, quick), tmp_path).status == "resumed"
+
+
+def test_a_finished_student_notices_that_its_teachers_recipe_changed(tmp_path, quick):
+    text = recipes.builtin_text("digits-teacher").replace("epochs = 20", "epochs = 1").replace("resnet8x4", "convnet")
+    (tmp_path / "t.toml").write_text(text)
+    path = tmp_path / "student.toml"
+    path.write_text(recipes.builtin_text("digits-kd").replace('"digits-teacher"', f'"{tmp_path}/t.toml"'))
+    pipeline.run(load(path, quick), tmp_path / "runs")
+    assert pipeline.run(load(path, quick), tmp_path / "runs").status == "already finished"
+    (tmp_path / "t.toml").write_text(text.replace("epochs = 1", "epochs = 2"))
+    with pytest.raises(RunError, match=r"train.epochs was 1, is 2"):
+        pipeline.run(load(path, quick), tmp_path / "runs")

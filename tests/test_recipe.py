@@ -34,6 +34,7 @@ def test_the_published_protocol_to_the_letter():
         else:
             assert (r.teacher.recipe, r.teacher.joint, r.teacher.joint_lr_scale) == ("cifar100-resnet50", True, 0.1)
         assert r.data.validation == 0  # all 50,000 training images
+        assert r.seed == 42
     method = load("cifar100-lw-supcrd").method
     assert (method.alpha, method.beta, method.adaptive) == (1, 10, True)
     assert load("cifar100-hybrid").method.lam == 0.3

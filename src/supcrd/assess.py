@@ -95,7 +95,7 @@ def evaluate_file(
     model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
     try:
         probe = ProbeSettings.model_validate((card.recipe or {}).get("probe", {}))
-        images = _load(card, source, data_folder)
+        images = _load(card, source, data_folder, split)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
     if card.recipe is None and card.image_size != images.image_size:  # a .pth may leave the size open
@@ -176,13 +176,14 @@ def predict_files(
     return rows
 
 
-def _load(card: Card, source: str | None, data_folder: str) -> ImageSet:
+def _load(card: Card, source: str | None, data_folder: str, split: str) -> ImageSet:
     """The data, divided as the run that made the model divided them."""
     table = dict((card.recipe or {}).get("data", {}))
     if source is None and "source" not in table:
         raise DataError("--data is needed: the model does not say on which data it was trained")
     if source is not None and source != table.get("source"):
-        table = {"source": source}
+        # of data that the run did not divide, all of train serves as neighbours, unless validation is what is asked for
+        table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
         if source.startswith("folder:"):
             table["image_size"] = card.image_size
     settings = DataSettings(**table)

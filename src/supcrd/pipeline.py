@@ -10,11 +10,11 @@ import torch
 
 from supcrd import data, device, stages
 from supcrd import recipe as recipes
-from supcrd.checkpoints import Card, load_model, save_model
+from supcrd.checkpoints import WEIGHTS, Card, load_model, save_model
 from supcrd.data import ImageSet
 from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
 from supcrd.models import Model
-from supcrd.runs import check_same, load_run, locked, open_run
+from supcrd.runs import check_origins, check_same, load_run, locked, open_run
 from supcrd.settings import Recipe
 from supcrd.stages import Report, Teacher
 from supcrd.tasks import Normalised
@@ -61,10 +61,15 @@ def run(
         finished = load_run(out / recipe.name)  # only read: the folder may well be write-protected by now
         check_same(finished.recipe, recipe, finished.folder)
         evaluation = finished.evaluation()
-        if images is not None and evaluation.get("data_fingerprint") != images.fingerprint:
-            raise RunError(f"{finished.folder} was trained on other data than {images.source} holds; give another name")
-        taught = evaluation.get("teacher")
-        return Result(finished.folder, out / taught if taught else None, evaluation, "already finished")
+        origins: dict[str, str | None] = {"data": images.fingerprint} if images is not None else {}
+        taught = out / evaluation["teacher"] if evaluation.get("teacher") else None
+        if taught is not None and (taught / WEIGHTS).is_file():
+            to_train = recipes.teacher_recipe(recipe)
+            if to_train is not None:
+                check_same(load_run(taught).recipe, to_train, taught)
+            origins["teacher"] = fingerprint(taught / WEIGHTS)
+        check_origins(finished.folder, origins)
+        return Result(finished.folder, taught, evaluation, "already finished")
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
     student = stages.new_student(recipe, images)  # before any work: an impossible network is found here
@@ -72,13 +77,21 @@ def run(
     if teacher is not None:
         _check_teacher(recipe, student.model, teacher.subject.model)
 
+    weights = fingerprint(teacher.folder / WEIGHTS) if teacher else None
+    origins = {"data": images.fingerprint, "teacher": weights}
     with locked(out / recipe.name):
-        this = open_run(out, recipe, force=force, fingerprint=images.fingerprint)
+        this = open_run(out, recipe, force=force, origins=origins)
         status = "resumed" if this.checkpoint.exists() else "trained"
         card = stages.train(this, student, images, teacher, place, report)
         logger.info("%s: evaluating", recipe.name)
         evaluation = stages.measure(this, student, card, images, teacher, place, report)
     return Result(this.folder, teacher.folder if teacher else None, evaluation, status)
+
+
+def fingerprint(path: Path) -> str:
+    """BLAKE2b of a file, 32 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def load_data(recipe: Recipe) -> ImageSet:
@@ -136,8 +149,7 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
     if settings.checkpoint is not None:
         path = Path(settings.checkpoint).expanduser()
         model, card = load_model(path, arch=settings.arch, mean=settings.mean, std=settings.std)
-        weights = path / "model.safetensors" if path.is_dir() else path
-        stem, key = path.stem, hashlib.blake2b(weights.read_bytes(), digest_size=5).hexdigest()
+        stem, key = path.stem, fingerprint(path / WEIGHTS if path.is_dir() else path)[:10]
     else:
         try:
             model = Model(
@@ -160,7 +172,7 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
     told = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
     tag = hashlib.blake2b(repr(told).encode(), digest_size=5).hexdigest()
     folder = out / f"teacher-{stem}-{tag}"
-    if (folder / "model.safetensors").is_file():
+    if (folder / WEIGHTS).is_file():
         return folder
     with locked(folder):
         if not card.projection_trained and settings.head.epochs > 0:

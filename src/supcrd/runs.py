@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -71,13 +71,14 @@ class Run:
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def open_run(out: Path, recipe: Recipe, *, force: bool = False, fingerprint: str | None = None) -> Run:
+def open_run(out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping[str, str | None]) -> Run:
     """Create the folder of a run, or open the one that is there to go on with it.
 
     Args:
         out: the folder of run folders.
         recipe: its name is the folder's.
         force: start over: what an earlier run wrote there is removed (nothing else is).
+        origins: fingerprints of what the run is made from (data, teacher); None where there is none.
 
     Raises:
         RunError: the folder cannot be written; it holds another recipe's run (the difference is shown) or something
@@ -97,14 +98,14 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False, fingerprint: str
                 (folder / name).unlink(missing_ok=True)
         if held.exists():
             check_same(_read_recipe(held), recipe, folder)
-            _check_data(folder, fingerprint)
+            check_origins(folder, origins)
         elif not ours and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise RunError(
                 f"{folder} is no run folder (it has files, but no recipe.toml); choose another --out or name"
             )
         else:
             write_text(held, recipes.to_toml(recipe))
-            write_json(folder / "environment.json", environment() | {"data_fingerprint": fingerprint})
+            write_json(folder / "environment.json", environment() | {"origins": dict(origins)})
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     return run
@@ -191,11 +192,19 @@ def check_same(old: Recipe, new: Recipe, folder: Path) -> None:
         )
 
 
-def _check_data(folder: Path, fingerprint: str | None) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        before = json.loads((folder / "environment.json").read_text(encoding="utf-8")).get("data_fingerprint")
-        if None not in (before, fingerprint) and before != fingerprint:
-            raise RunError(f"{folder} holds a run on other data (their fingerprint was {before}, is {fingerprint})")
+def check_origins(folder: Path, origins: Mapping[str, str | None]) -> None:
+    """Raise RunError if the run in `folder` was begun on other data, or under other teacher's weights, than these."""
+    try:
+        before = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["origins"]
+        changed = [name for name, now in origins.items() if None not in (before[name], now) and before[name] != now]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # a run of before these were kept, or a file that somebody edited: nothing can be told
+    if changed:
+        name = changed[0]
+        raise RunError(
+            f"{folder} was begun with another {name} (fingerprint {before[name]}, now {origins[name]}); "
+            "give another name=..., or --force to start over"
+        )
 
 
 def _version(package: str) -> str | None:

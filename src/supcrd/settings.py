@@ -64,10 +64,15 @@ class AugmentSettings(Settings):
     views: Annotated[int, Field(ge=1, le=8)] = 2
     """independent views of each image in a batch"""
     crop_padding: Annotated[int, Field(ge=0)] = 4
+    """pixels of black on each side before a random crop of the original size; 0 for none"""
     flip: Share = 0.5
+    """probability of a horizontal flip"""
     brightness: Annotated[float, Field(ge=0)] = 0.2
+    """x draws the factor from [max(0, 1 - x), 1 + x]; 0 for none"""
     contrast: Annotated[float, Field(ge=0)] = 0.2
+    """likewise"""
     saturation: Annotated[float, Field(ge=0)] = 0.2
+    """likewise"""
 
 
 class FitSettings(Settings):

@@ -92,10 +92,10 @@ def test_limit_thins_every_split_evenly(blobs: Path) -> None:
     assert data.fingerprint == again.fingerprint != load(f"npz:{blobs}").fingerprint
 
 
-def test_a_limit_below_the_number_of_classes_keeps_all_class_names(blobs: Path) -> None:
-    data = load(f"npz:{blobs}", limit=2)
-    assert data.train.labels.tolist() == [0, 1]
-    assert data.class_names == ("0", "1", "2")
+def test_a_limit_below_the_number_of_classes_is_refused(blobs: Path) -> None:
+    with pytest.raises(DataError, match="limit = 2 is below the 3 classes"):
+        load(f"npz:{blobs}", limit=2)
+    assert load(f"npz:{blobs}", limit=3).train.labels.tolist() == [0, 1, 2]
 
 
 def test_tensors_own_contiguous_memory(blobs: Path) -> None:

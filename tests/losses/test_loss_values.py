@@ -10,7 +10,7 @@ from pytorch_metric_learning.losses import SupConLoss
 from pytorch_metric_learning.reducers import DoNothingReducer
 from torch import Tensor
 
-from supcrd.losses import crd, hybrid, kd, lw_supcrd, supcon
+from supcrd.losses import Hybrid, crd, hybrid, kd, lw_supcrd, supcon
 
 EYE = torch.eye(4, dtype=torch.float64)
 
@@ -236,3 +236,13 @@ def test_arguments_of_different_precision_meet_in_the_higher_one():
     torch.testing.assert_close(hybrid(low, high, y, logits, temperature=0.5).double(), expected, rtol=1e-6, atol=0)
     assert crd(low, high).dtype == torch.float64
     assert crd(low.bfloat16(), low).dtype == torch.float32
+
+
+def test_hybrid_takes_a_bank_as_function_and_as_module():
+    torch.manual_seed(0)
+    student, bank, logits = torch.randn(6, 4), torch.randn(20, 4), torch.randn(6, 3)
+    labels, bank_labels = torch.arange(6) % 3 * 10, torch.arange(20) % 3 * 10
+    classes = torch.tensor([0, 10, 20])
+    ours = Hybrid(lam=0.3)(student, bank, labels, logits, candidate_labels=bank_labels, classes=classes)
+    plain = hybrid(student, bank, labels, logits, lam=0.3, candidate_labels=bank_labels, classes=classes)
+    torch.testing.assert_close(ours, plain.mean())

@@ -67,6 +67,8 @@ def load(
         _check_classes(source, train, names)
         if held_out is None and validation > 0:
             train, held_out = _divide(source, train, validation, split_seed)
+    if limit is not None and limit < len(names):
+        raise DataError(f"limit = {limit} is below the {len(names)} classes of {source}; {len(names)} or more is right")
     train, held_out, test = (_thin(split, limit) for split in (train, held_out, test))
     result = ImageSet(source, train, held_out, test, names, fingerprint((train, held_out, test), names))
     if image_size not in (None, result.image_size):

@@ -91,8 +91,16 @@ class Hybrid(nn.Module):
         self.lam = lam
         self.distil = LWSupCRD(alpha, beta, temperature, adaptive, teacher_temperature)
 
-    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        labels: Tensor,
+        teacher_logits: Tensor,
+        candidate_labels: Tensor | None = None,
+        classes: Tensor | None = None,
+    ) -> Tensor:
         """Mean loss, a scalar in nats; arguments as for `hybrid`."""
         alone = supcon(student, labels, temperature=self.distil.temperature).mean()
-        taught: Tensor = self.distil(student, teacher, labels, teacher_logits)
+        taught: Tensor = self.distil(student, teacher, labels, teacher_logits, candidate_labels, classes)
         return self.lam * alone + (1 - self.lam) * taught

@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from typed import NET, Code, contents, images, invoke, refused, student, teacher_from, write_npz
 
 from supcrd import recipe
 from supcrd.models import Model
+from typed import NET, Code, contents, images, invoke, refused, student, teacher_from, write_npz
 
 # Checkpoints, in the three places that take one
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from typed import NET, TIMES, contents, invoke, refused, student, write_npz
 
 from supcrd import runs, stages, tasks
 from supcrd.models import Model
+from typed import NET, TIMES, contents, invoke, refused, student, write_npz
 
 # Run folders
 

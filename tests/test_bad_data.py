@@ -8,6 +8,7 @@ import urllib.error
 import pytest
 import torchvision
 from PIL import Image
+
 from typed import NET, TEACHER, Code, images, refused, write_npz
 
 # Archives
