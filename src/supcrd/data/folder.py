@@ -41,6 +41,8 @@ def read(path: Path, *, image_size: int | None = None, require_train: bool = Tru
         DataError: no train folder; an empty class folder; a class that train lacks; an unreadable image; sizes that
             differ. Each names the folder or file.
     """
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder (looked for from {Path.cwd()})")
     folders = {split: found for split, names in SPLITS.items() if (found := _one_of(path, names))}
     if not folders or (require_train and "train" not in folders):
         raise DataError(f"{path}: no train folder; images are expected as {path}/train/CLASS/*.png")
