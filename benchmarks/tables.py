@@ -18,7 +18,7 @@ from supcrd import settings
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 RECIPES = ROOT / "src" / "supcrd" / "recipes"
-DOCUMENTS = ("README.md",)
+DOCUMENTS = ("README.md", "docs/log.md")
 TABLES = ("data", "model", "augment", "train", "head", "probe", "teacher")
 
 
@@ -35,6 +35,8 @@ def table(name: str) -> str:
     results = json.loads((RESULTS / f"{name}.json").read_text())
     if "times_as_fast" in results:
         return step_table(results)
+    if "milliseconds" in results:
+        return precision_table(results)
     head = "| run | model | params | epochs | n | accuracy % | probe % | kNN % | alignment | uniformity | train s |"
     lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for run, told in results["summary"].items():
@@ -66,6 +68,15 @@ def step_table(results: dict[str, Any]) -> str:
     )
     what += f"{results['times_as_fast']:.1f} times as fast, medians of {results['steps']} steps."
     return "\n".join([*lines, "", f"{what} {told_of(results)}"])
+
+
+def precision_table(results: dict[str, Any]) -> str:
+    """The table of benchmarks/precision.py."""
+    ways = list(next(iter(results["milliseconds"].values())))
+    lines = [f"| ms | {' | '.join(ways)} |", "|---|" + "---:|" * len(ways)]
+    for case, times in results["milliseconds"].items():
+        lines.append(f"| {case} | {' | '.join(f'{times[way]:.1f}' for way in ways)} |")
+    return "\n".join([*lines, "", f"Forward and backward, medians of {results['n']}. {told_of(results)}"])
 
 
 def told_of(results: dict[str, Any]) -> str:

@@ -123,6 +123,7 @@ def test_a_checkpoint_as_teacher(tmp_path, quick):
     path.write_text(text)
     first = pipeline.run(load(path, quick), tmp_path / "runs")
     assert first.teacher.name.startswith("teacher-published-")
+    assert {path.name for path in first.teacher.iterdir()} == {"model.safetensors", "model.json"}
     assert first.evaluation["teacher_agreement"] is not None
     second = pipeline.run(load(path, [*quick, "seed=1"]), tmp_path / "runs")
     assert second.teacher == first.teacher

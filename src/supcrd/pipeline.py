@@ -82,9 +82,9 @@ def run(
     with locked(out / recipe.name):
         this = open_run(out, recipe, force=force, origins=origins)
         status = "resumed" if this.checkpoint.exists() else "trained"
-        card = stages.train(this, student, images, teacher, place, report)
+        card, history = stages.train(this, student, images, teacher, place, report)
         logger.info("%s: evaluating", recipe.name)
-        evaluation = stages.measure(this, student, card, images, teacher, place, report)
+        evaluation = stages.measure(this, student, card, history, images, teacher, place, report)
     return Result(this.folder, teacher.folder if teacher else None, evaluation, status)
 
 
@@ -184,6 +184,7 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
             stages.fit_head(subject, images, recipe.augment, settings.head, place, report, seed=0, folder=folder)
             card = replace(card, projection_trained=True)
         save_model(folder, model, card)
+        (folder / "head.pt").unlink(missing_ok=True)
     return folder
 
 

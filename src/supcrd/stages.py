@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from supcrd import recipe as recipes
-from supcrd.checkpoints import Card, load_state, save_model
+from supcrd.checkpoints import Card, save_model
 from supcrd.data import ImageSet, Split, channel_statistics
 from supcrd.data.loader import ViewBatches
 from supcrd.device import Place
@@ -86,8 +86,12 @@ def train(
     teacher: Teacher | None,
     place: Place,
     report: Report | None,
-) -> Card:
-    """Train the student and, where its method does not, its projection head; save the model and its card."""
+) -> tuple[Card, list[dict[str, Any]]]:
+    """Train the student and, where its method does not, its projection head; save the model with its card.
+
+    Returns:
+        The card, and the metrics of all epochs.
+    """
     recipe = this.recipe
     settings = recipe.teacher
     assert images.train is not None
@@ -142,7 +146,7 @@ def train(
     )
     save_model(this.folder, student.model, card)
     (this.folder / "head.pt").unlink(missing_ok=True)  # its work is in the model now
-    return card
+    return card, history
 
 
 def fit_head(
@@ -180,6 +184,7 @@ def measure(
     this: Run,
     student: Normalised,
     card: Card,
+    history: list[dict[str, Any]],
     images: ImageSet,
     teacher: Teacher | None,
     place: Place,
@@ -204,7 +209,6 @@ def measure(
         seed=seed_for("probe", recipe.seed),
         report=(lambda progress: report(recipe.name, "probe", progress)) if report else None,
     )
-    rows = load_state(this.checkpoint)["history"]
     evaluation = {
         "name": recipe.name,
         "method": recipe.method.name,
@@ -214,8 +218,8 @@ def measure(
         "split": name,
         **numbers.values,
         "projection_trained": card.projection_trained,
-        "validation_accuracy": rows[-1].get("validation_accuracy"),
-        "train_seconds": round(sum(row["seconds"] for row in rows), 2),
+        "validation_accuracy": history[-1].get("validation_accuracy"),
+        "train_seconds": round(sum(row["seconds"] for row in history), 2),
         "evaluation_seconds": round(time.perf_counter() - started, 2),
         "place": str(place),
         "data_fingerprint": images.fingerprint,

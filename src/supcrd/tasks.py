@@ -59,7 +59,6 @@ class Distillation(nn.Module):
         self.register_buffer("student_statistics", torch.tensor([student.mean, student.std]), persistent=False)
         if teacher is not None:
             self.register_buffer("teacher_statistics", torch.tensor([teacher.mean, teacher.std]), persistent=False)
-        if teacher is not None:
             teacher.model.requires_grad_(False).eval()
             if contrastive:
                 self.teacher_projector = copy.deepcopy(teacher.model.projector).requires_grad_(joint)
