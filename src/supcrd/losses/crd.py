@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from supcrd.losses.similarity import check_rows, check_temperature, cosine_logits
+from supcrd.losses.grouped import grouped_logsumexp
+from supcrd.losses.similarity import check_rows, check_temperature, unit_pair
 
 
 def crd(student: Tensor, teacher: Tensor, *, temperature: float = 0.07) -> Tensor:
@@ -23,7 +24,7 @@ def crd(student: Tensor, teacher: Tensor, *, temperature: float = 0.07) -> Tenso
     Raises:
         ValueError: wrong shapes or types; fewer teacher rows than student rows; temperature <= 0.
 
-    Cost: O(B N) time and memory.
+    Cost: O(B N D) time, O((B + N) D) memory (see `grouped_logsumexp`).
     Source: Tian et al. 2020, arXiv:1910.10699; in-batch InfoNCE form (the paper uses NCE with a memory bank).
 
     Example:
@@ -35,10 +36,12 @@ def crd(student: Tensor, teacher: Tensor, *, temperature: float = 0.07) -> Tenso
     check_rows("teacher", teacher, student.shape[1])
     if len(teacher) < len(student):
         raise ValueError(f"teacher must have a row for each of the {len(student)} student rows, got {len(teacher)}")
-    scores = cosine_logits(student, teacher, temperature)
-    own = scores.diagonal()
-    # logsumexp_j (s_ij - s_ii) has its own term exactly 0, so the result is never below 0.
-    return torch.logsumexp(scores - own[:, None], dim=1)
+    with torch.autocast(student.device.type, enabled=False):
+        anchors, candidates = unit_pair(student, teacher)
+        own = torch.linalg.vecdot(anchors, candidates[: len(anchors)]) / temperature
+        others = grouped_logsumexp(anchors, candidates, temperature, skip_own=True).squeeze(1)
+        # ln(e^own + e^others) - own, without a difference of nearly equal numbers; N = 1 gives exactly 0
+        return nn.functional.softplus(others - own, threshold=50)
 
 
 class CRD(nn.Module):

@@ -1,17 +1,18 @@
 """Label-weighted supervised contrastive representation distillation: the core of this package."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from supcrd.losses.grouped import grouped_logsumexp
 from supcrd.losses.similarity import (
     at_least_float32,
     check_labels,
     check_rows,
     check_temperature,
-    cosine_logits,
-    masked_logsumexp,
+    unit_pair,
 )
 
 
@@ -61,7 +62,7 @@ def lw_supcrd(
         ValueError: wrong shapes or types; alpha, beta or a temperature not positive; a label that no column stands
             for (checked on the CPU only, since elsewhere looking would wait for the device).
 
-    Cost: O(B N (D + 1)) time, O(B (N + C)) memory.
+    Cost: O(B N D + B C) time, O((B + N) D + B C) memory (see `grouped_logsumexp`).
     Source: LW-SupCRD as published in reducereX/ATML_Proj (December 2024); the softmax temperature is its proposal's.
     Difference: computed in log space, without the published eps = 1e-8 in numerator and denominator.
 
@@ -87,20 +88,50 @@ def lw_supcrd(
     check_labels("candidate_labels", candidate_labels, len(teacher))
 
     with torch.autocast(student.device.type, enabled=False):
-        log_p, log_not_p = log_probabilities(at_least_float32(teacher_logits) / teacher_temperature)
-        own_column = label_columns(labels, classes, log_p.shape[1])
-        log_own = log_p.gather(1, own_column[:, None]).squeeze(1)
-        log_push = log_not_p.index_select(1, label_columns(candidate_labels, classes, log_p.shape[1]))
-        log_beta = math.log(beta) - torch.log(log_own.exp() + 0.5) if adaptive else math.log(beta)
+        logits = at_least_float32(teacher_logits)
+        log_p, log_not_p = log_probabilities(logits if teacher_temperature == 1 else logits / teacher_temperature)
+        count = log_p.shape[1]
+        own = label_columns(labels, classes, count)
+        columns = own if candidate_labels is labels else label_columns(candidate_labels, classes, count)
+        log_own = log_p.gather(1, own[:, None])
+        log_pull = log_own + torch.log(log_own.exp() + 0.5) if adaptive else log_own
+        # of the push over that of the pull; its own class does not push
+        log_weights = log_not_p - (log_pull - math.log(beta / alpha))
+        log_weights = log_weights.scatter(1, own[:, None], torch.finfo(log_p.dtype).min)
 
-        scores = cosine_logits(student, teacher, temperature)
-        same = labels[:, None] == candidate_labels[None, :]
-        log_positive = masked_logsumexp(scores, same)
-        log_negative = masked_logsumexp(scores + log_push, ~same) + log_beta
-        defined = same.any(dim=1) & ~same.all(dim=1)
-        margin = torch.where(defined, log_negative - (math.log(alpha) + log_own + log_positive), 0)
+        anchors, candidates = unit_pair(student, teacher)
+        log_sums = grouped_logsumexp(anchors, candidates, temperature, groups=columns, count=count)
+        loss: Tensor = PushOverPull.apply(log_sums, log_weights, own[:, None])  # type: ignore[no-untyped-call]
+        return loss / alpha
+
+
+class PushOverPull(torch.autograd.Function):
+    """softplus(ln sum_c exp(log_sums_ic + log_weights_ic) - log_sums_i,own), (B, C), (B, C), (B, 1) -> (B,).
+
+    0 without positives (the lowest number in the place of `own`). One function with its gradient in closed form, since
+    at usual batch sizes it is the number of kernels that costs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_sums: Tensor, log_weights: Tensor, own: Tensor) -> Tensor:
+        """By softplus, so that a tiny loss keeps its digits."""
+        pushing = log_sums + log_weights
+        log_share = pushing.log_softmax(dim=1)
+        positive = log_sums.gather(1, own)
+        margin = pushing.amax(dim=1, keepdim=True) - log_share.amax(dim=1, keepdim=True) - positive
+        margin.masked_fill_(positive == torch.finfo(positive.dtype).min, -torch.inf)
+        ctx.save_for_backward(log_share, margin, own)
         # Above its threshold softplus(x) is x; at the default of 20 float64 would lose its digits beyond the ninth.
-        return torch.where(defined, nn.functional.softplus(margin, threshold=50), 0) / alpha
+        return nn.functional.softplus(margin, threshold=50).squeeze(1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        """sigmoid(margin) times (the share of each pushing class; -1 for the own one)."""
+        log_share, margin, own = ctx.saved_tensors
+        pull = margin.sigmoid() * gradient[:, None]
+        pushed = log_share.exp().mul_(pull)
+        return pushed.scatter(1, own, -pull), pushed if ctx.needs_input_grad[1] else None, None
 
 
 def check_weights(alpha: float, beta: float) -> None:
@@ -121,25 +152,24 @@ def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
         >>> log_p[0].tolist(), log_not_p[0, 0].item()
         ([0.0, -50.0], -50.0)
     """
-    log_p = torch.log_softmax(logits, dim=1)
-    top = torch.zeros_like(logits, dtype=torch.bool).scatter(1, logits.argmax(dim=1, keepdim=True), True)
-    log_rest = masked_logsumexp(log_p, ~top)[:, None]
-    small = torch.where(top, 0, log_p.exp())
-    return log_p, torch.where(top, log_rest, torch.log1p(-small))
+    log_p = logits.log_softmax(dim=1)
+    top = log_p.max(dim=1, keepdim=True).indices
+    others = log_p.scatter(1, top, torch.finfo(log_p.dtype).min)
+    # ln of their sum: what log_softmax takes from each of them, seen at the largest
+    log_rest = others.amax(dim=1, keepdim=True) - others.log_softmax(dim=1).amax(dim=1, keepdim=True)
+    return log_p, torch.log1p(-others.exp()).scatter(1, top, log_rest)
 
 
 def label_columns(labels: Tensor, classes: Tensor | None, count: int) -> Tensor:
     """The column of the teacher's logits that stands for each label, (N,) -> (N,) in 0..count-1."""
-    columns = labels.long().contiguous()  # not the given type: compared with an int8, a count of 300 wraps round
-    if classes is None:
-        known = (columns >= 0) & (columns < count)
-    else:
+    columns = labels.long().contiguous()
+    if classes is not None:
         check_labels("classes", classes, count)
         values, order = classes.long().sort()
         place = torch.searchsorted(values, columns).clamp(max=count - 1)
-        columns, known = order[place], values[place] == columns
-    if labels.device.type == "cpu" and not bool(known.all()):
-        wrong = labels[~known][0].item()
+        columns = torch.where(values[place] == columns, order[place], -1)
+    if labels.device.type == "cpu" and not (0 <= columns.min() and columns.max() < count):
+        wrong = labels[(columns < 0) | (columns >= count)][0].item()
         raise ValueError(f"label {wrong} stands for no column of the {count} teacher logits; pass classes=")
     return columns
 

@@ -1,7 +1,9 @@
-"""What the contrastive losses share: cosine similarities, masked log-sum-exp and the checks of their inputs.
+"""What the contrastive losses share: rows on the unit sphere and the checks of their inputs.
 
 Everything is computed in log space and in float32 at least, also under autocast, so no loss needs an epsilon.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,36 +40,40 @@ def at_least_float32(tensor: Tensor, *others: Tensor) -> Tensor:
 
 
 def unit_rows(rows: Tensor) -> Tensor:
-    """L2-normalise rows (N, D) without overflow or underflow; a row of zeros stays zero (cosine 0 with anything).
-
-    Dividing by the largest magnitude first keeps the squares in range. That factor is detached: the direction does not
-    depend on it, so the gradient is exact.
-    """
-    scale = rows.detach().abs().amax(dim=-1, keepdim=True)
-    rows = rows / torch.where(scale > 0, scale, 1)
-    norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    return rows / torch.where(norm > 0, norm, 1)
+    """L2-normalise rows (N, D) without overflow or underflow; a row of zeros stays zero, with zero gradient."""
+    result: Tensor = UnitRows.apply(rows)  # type: ignore[no-untyped-call]
+    return result
 
 
-def cosine_logits(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
-    """Cosine similarity over temperature, s_ij = cos(anchor_i, candidate_j) / temperature.
+class UnitRows(torch.autograd.Function):
+    """See `unit_rows`; with its gradient in closed form, since at usual batch sizes it is the number of kernels that costs."""
 
-    Args:
-        anchors: (B, D) float of any precision.
-        candidates: (N, D) float.
-        temperature: > 0, unitless.
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        """The squares of float32 numbers fit float64; where that is not to be had, the largest entry becomes 1 first."""
+        if rows.dtype == torch.float32 and rows.device.type != "mps":
+            norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float64)
+            norm.masked_fill_(norm == 0, torch.inf)  # a row of zeros then stays zero, and so is its gradient
+            unit = torch.div(rows, norm, out=torch.empty_like(rows))
+        else:
+            scale = torch.linalg.vector_norm(rows, ord=torch.inf, dim=-1, keepdim=True)
+            scale.masked_fill_(scale == 0, torch.inf)
+            norm = torch.linalg.vector_norm(rows / scale, dim=-1, keepdim=True)
+            norm = torch.where(norm > 0, norm * scale, torch.inf)
+            unit = rows / norm
+        ctx.save_for_backward(unit, norm)
+        return unit
 
-    Returns:
-        (B, N) in float32 (float64 for float64 input), in [-1/temperature, 1/temperature].
-    """
-    with torch.autocast(anchors.device.type, enabled=False):
-        anchors, candidates = at_least_float32(anchors, candidates), at_least_float32(candidates, anchors)
-        return unit_rows(anchors) @ unit_rows(candidates).T / temperature
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """The part of the gradient that is tangent to the sphere, over the norm."""
+        unit, norm = ctx.saved_tensors
+        along = torch.linalg.vecdot(gradient, unit)[..., None]
+        tangent = torch.addcmul(gradient, unit, along, value=-1)
+        return tangent.div_(norm)
 
 
-def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
-    """logsumexp over the entries of each row where `mask` is true, (B, N), (B, N) -> (B,).
-
-    A row without any gives the dtype's lowest finite number rather than -inf: its gradient is then 0, not NaN.
-    """
-    return torch.logsumexp(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=1)
+def unit_pair(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Both L2-normalised by row, in float32 (float64 where either is): cosines are then dot products."""
+    return unit_rows(at_least_float32(anchors, candidates)), unit_rows(at_least_float32(candidates, anchors))

@@ -3,13 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from supcrd.losses.similarity import (
-    check_labels,
-    check_rows,
-    check_temperature,
-    cosine_logits,
-    masked_logsumexp,
-)
+from supcrd.losses.grouped import grouped_logsumexp
+from supcrd.losses.similarity import at_least_float32, check_labels, check_rows, check_temperature, unit_rows
 
 
 def supcon(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07) -> Tensor:
@@ -30,7 +25,7 @@ def supcon(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07) -> 
     Raises:
         ValueError: wrong shapes or types; temperature <= 0.
 
-    Cost: O(B^2 V^2) time and memory.
+    Cost: O(B^2 V^2 D) time, O(B V D) memory (see `grouped_logsumexp`).
     Source: Khosla et al. 2020, arXiv:2004.11362, eq. 2 ("out"), without its factor temperature / base temperature.
     Difference: eq. 2 is undefined without positives, and not 0 for a batch of one class.
 
@@ -48,16 +43,28 @@ def supcon(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07) -> 
         embeddings = embeddings.flatten(0, 1)
     check_rows("embeddings", embeddings)
 
-    scores = cosine_logits(embeddings, embeddings, temperature)
-    same = labels[:, None] == labels[None, :]
-    others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    positives = same & others
-    count = positives.sum(dim=1)
-    # The mean over the positives of (row's logsumexp - s_ip), subtracted first: the sums stay small.
-    distance = masked_logsumexp(scores, others)[:, None] - scores
-    mean = torch.where(positives, distance, 0).sum(dim=1) / count.clamp(min=1)
-    defined = (count > 0) & ~same.all(dim=1)
-    return torch.where(defined, mean, 0).reshape(shape)
+    with torch.autocast(embeddings.device.type, enabled=False):
+        points = unit_rows(at_least_float32(embeddings))
+        ids = dense_ids(labels)
+        count = ids.new_zeros(len(ids)).index_add_(0, ids, torch.ones_like(ids))[ids] - 1  # positives of each anchor
+        # The mean of <z_i, z_p> over the positives is a product with their mean: no B x B mask.
+        sums = torch.zeros_like(points).index_add(0, ids, points)[ids] - points
+        similar = (points * sums).sum(dim=1) / count.clamp(min=1) / temperature
+        everyone = grouped_logsumexp(points, points, temperature, skip_own=True).squeeze(1)
+        defined = (count > 0) & (count < len(ids) - 1)
+        return torch.where(defined, everyone - similar, 0).reshape(shape)
+
+
+def dense_ids(labels: Tensor) -> Tensor:
+    """Numbers 0, 1, ... for the distinct labels in ascending order, (B,) -> (B,); unlike torch.unique no wait.
+
+    Example:
+        >>> dense_ids(torch.tensor([7, -1, 7, 3]))
+        tensor([2, 0, 2, 1])
+    """
+    ordered, order = labels.sort()
+    ranks = torch.cat([ordered.new_zeros(1, dtype=torch.int64), (ordered[1:] != ordered[:-1]).cumsum(0)])
+    return torch.empty_like(ranks).index_copy_(0, order, ranks)
 
 
 class SupCon(nn.Module):

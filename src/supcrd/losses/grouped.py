@@ -1,0 +1,226 @@
+"""The one quadratic step of every contrastive loss: log-sum-exp of similarities by group of candidates, in blocks.
+
+Anchors meet candidates in blocks of rows and columns that fit a cache; a block is reduced at once to one number for
+each anchor and group, and made again in the backward pass. What a loss weighs by class is then plain autograd on B x C
+numbers, and no B x N matrix is ever held (but where it is small: keeping it saves the second making).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+BLOCK = {"cpu": (1024, 512), "cuda": (4096, 8192)}  # rows and columns that were fastest (benchmarks/losses.py)
+KEPT = {"cpu": 2**20, "cuda": 2**26}  # up to so many similarities are kept for the backward pass
+NARROW = 512  # groups; above, columns are sorted on a device too, at the price of waiting for it once
+
+
+class Piece(NamedTuple):
+    """Consecutive candidates, and the groups first..last-1 that they belong to."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+    members: Tensor | None  # (stop - start, last - first) one-hot; None where there is one group only
+
+
+def grouped_logsumexp(
+    anchors: Tensor,
+    candidates: Tensor,
+    temperature: float,
+    *,
+    groups: Tensor | None = None,
+    count: int = 1,
+    skip_own: bool = False,
+) -> Tensor:
+    """ln sum_{j in group c} exp(<anchor_i, candidate_j> / temperature), for every anchor i and group c.
+
+    Args:
+        anchors: (B, D) float32 or float64 rows of norm 1 or 0.
+        candidates: (N, D) likewise, of the same type.
+        temperature: > 0, unitless.
+        groups: (N,) int64 in 0..count-1, the group of each candidate; None: all are of one group.
+        count: C, the number of groups.
+        skip_own: leave out j = i.
+
+    Returns:
+        (B, C); the type's lowest finite number, with zero gradient, for a group without candidates.
+
+    Cost: O(B N D) time. Beyond input and output, the memory of a block, and of B N numbers where these are few.
+    Difference to torch.logsumexp on the whole matrix: rounding only. It cannot be differentiated twice.
+
+    Example:
+        >>> rows = torch.eye(2)
+        >>> grouped_logsumexp(rows, rows, 1.0, groups=torch.tensor([1, 0]), count=2).round(decimals=3)
+        tensor([[0., 1.],
+                [1., 0.]])
+    """
+    result: Tensor = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, count, skip_own)  # type: ignore[no-untyped-call]
+    return result
+
+
+class GroupedLogSumExp(torch.autograd.Function):
+    """See `grouped_logsumexp`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        anchors: Tensor,
+        candidates: Tensor,
+        groups: Tensor | None,
+        temperature: float,
+        count: int,
+        skip_own: bool,
+    ) -> Tensor:
+        """Sums by group, block after block."""
+        pieces, order = cut(len(candidates), groups, count, anchors)
+        if order is not None:
+            candidates = candidates[order]
+        # exp needs no shift where its sums can neither overflow nor lose a whole group to underflow
+        shifts = None
+        if 2 / temperature > -math.log(torch.finfo(anchors.dtype).tiny):
+            shifts = largest(anchors, candidates, temperature, pieces, count, skip_own)
+        # a group without candidates begins with 1 in place of 0, whose logarithm is many times as slow
+        empty = anchors.new_full((count,), float(skip_own and len(candidates) == 1))
+        if groups is not None:
+            empty = empty.fill_(1).index_fill_(0, groups, 0)
+        sums = empty.expand(len(anchors), -1).clone()
+        rows = BLOCK.get(anchors.device.type, BLOCK["cuda"])[0]
+        keep = len(anchors) * len(candidates) <= KEPT.get(anchors.device.type, KEPT["cpu"])
+        kept: list[Tensor] = []
+        for piece in pieces:
+            for start in range(0, len(anchors), rows):
+                kernel = block(anchors, candidates, temperature, piece, start, start + rows, shifts, skip_own)
+                part = sums[start : start + rows, piece.first : piece.last]
+                if piece.members is None:
+                    part += kernel.sum(dim=1, keepdim=True)
+                else:
+                    part.addmm_(kernel, piece.members)
+                if keep:
+                    kept.append(kernel)
+        result = sums.log().add_(empty, alpha=torch.finfo(sums.dtype).min)
+        if shifts is not None:
+            result += shifts
+        ctx.save_for_backward(anchors, candidates, sums, *(t for t in (order, shifts) if t is not None), *kept)
+        ctx.has = order is not None, shifts is not None, keep
+        ctx.pieces, ctx.rows, ctx.temperature, ctx.skip_own = pieces, rows, temperature, skip_own
+        return result
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """d/ds_ij = gradient_ic exp(s_ij) / sum_ic for the group c of j."""
+        anchors, candidates, sums, *rest = ctx.saved_tensors
+        is_sorted, is_shifted, is_kept = ctx.has
+        order = rest.pop(0) if is_sorted else None
+        shifts = rest.pop(0) if is_shifted else None
+        share = gradient / sums
+        for_anchors = torch.empty_like(anchors) if ctx.needs_input_grad[0] else None
+        for_candidates = torch.empty_like(candidates) if ctx.needs_input_grad[1] else None
+        scale = 1 / ctx.temperature
+        with torch.autocast(anchors.device.type, enabled=False):
+            for piece in ctx.pieces:
+                columns = slice(piece.start, piece.stop)
+                for start in range(0, len(anchors), ctx.rows):
+                    stop = start + ctx.rows
+                    weight = share[start:stop, piece.first : piece.last]
+                    if piece.members is not None:
+                        weight = weight @ piece.members.T
+                    if is_kept:
+                        weight = rest.pop(0) * weight
+                    else:
+                        kernel = block(anchors, candidates, ctx.temperature, piece, start, stop, shifts, ctx.skip_own)
+                        weight = kernel.mul_(weight)
+                    if for_anchors is not None:
+                        part = for_anchors[start:stop]
+                        part.addmm_(weight, candidates[columns], beta=float(piece.start > 0), alpha=scale)
+                    if for_candidates is not None:
+                        part = for_candidates[columns]
+                        part.addmm_(weight.T, anchors[start:stop], beta=float(start > 0), alpha=scale)
+        if for_candidates is not None and order is not None:
+            for_candidates = torch.empty_like(for_candidates).index_copy_(0, order, for_candidates)
+        return for_anchors, for_candidates, None, None, None, None
+
+
+def cut(total: int, groups: Tensor | None, count: int, like: Tensor) -> tuple[list[Piece], Tensor | None]:
+    """Cut N candidates into pieces, and say in which order to take them (None: as they are).
+
+    In the order of their groups a piece has few of them, so that its one-hot matrix is narrow. On a device the labels
+    would have to be waited for, so the whole width is taken there while it is small.
+    """
+    columns = BLOCK.get(like.device.type, BLOCK["cuda"])[1]
+    starts = range(0, total, columns)
+    if groups is None:
+        return [Piece(start, min(start + columns, total), 0, 1, None) for start in starts], None
+    order = None
+    ends = [(0, count)] * len(starts)
+    if total > columns and (like.device.type == "cpu" or count > NARROW):
+        groups, order = groups.sort(stable=True)
+        firsts, lasts = (
+            groups[::columns],
+            groups[torch.arange(columns - 1, total + columns - 1, columns).clamp_(max=total - 1).to(groups.device)],
+        )
+        ends = [(first, last + 1) for first, last in torch.stack([firsts, lasts], dim=1).tolist()]
+    pieces = []
+    for start, (first, last) in zip(starts, ends, strict=True):
+        stop = min(start + columns, total)
+        own_group = groups[start:stop, None]
+        members = like.new_zeros(stop - start, last - first).scatter_(1, own_group - first if first else own_group, 1)
+        pieces.append(Piece(start, stop, first, last, members))
+    return pieces, order
+
+
+def block(
+    anchors: Tensor,
+    candidates: Tensor,
+    temperature: float,
+    piece: Piece,
+    start: int,
+    stop: int,
+    shifts: Tensor | None,
+    skip_own: bool,
+) -> Tensor:
+    """exp of the similarities of anchors start..stop-1 with a piece's candidates, less their shifts."""
+    scores = similarities(anchors[start:stop], candidates[piece.start : piece.stop], temperature)
+    if shifts is not None:
+        part = shifts[start:stop, piece.first : piece.last]
+        scores -= part if piece.members is None else part @ piece.members.T
+    kernel = scores.exp_()
+    if skip_own:
+        own(kernel, piece, start).zero_()
+    return kernel
+
+
+def similarities(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
+    """Dot products over temperature, in one kernel."""
+    return torch.addmm(anchors.new_empty(1), anchors, candidates.T, beta=0, alpha=1 / temperature)
+
+
+def own(scores: Tensor, piece: Piece, start: int) -> Tensor:
+    """The entries of a block (its rows from `start` on) whose anchor and candidate have the same place."""
+    offset = start - piece.start  # the column of the block's first row
+    if not -len(scores) < offset < scores.shape[1]:
+        return scores[:0, 0]
+    return scores.diagonal(offset)
+
+
+def largest(
+    anchors: Tensor, candidates: Tensor, temperature: float, pieces: list[Piece], count: int, skip_own: bool
+) -> Tensor:
+    """The largest similarity of each anchor with each group, (B, count); 0 for a group without candidates."""
+    found = anchors.new_full((len(anchors), count), -torch.inf)
+    rows = BLOCK.get(anchors.device.type, BLOCK["cuda"])[0]
+    for piece in pieces:
+        for start in range(0, len(anchors), rows):
+            scores = similarities(anchors[start : start + rows], candidates[piece.start : piece.stop], temperature)
+            if skip_own:
+                own(scores, piece, start).fill_(-torch.inf)
+            part = found[start : start + rows, piece.first : piece.last]
+            if piece.members is None:
+                torch.maximum(part, scores.amax(dim=1, keepdim=True), out=part)
+            else:
+                columns = piece.members.argmax(dim=1).expand(len(scores), -1)
+                part.scatter_reduce_(1, columns, scores, "amax")
+    return torch.where(found.isfinite(), found, 0)
