@@ -1,4 +1,4 @@
-"""What our losses are measured against: the published formulas on a whole B x N matrix, as a competent notebook has them.
+"""What our losses are measured against: the published formulas on a whole B x N matrix, as a good notebook has them.
 
 Nothing slower than it need be: one matrix product, in-place where autograd allows, no loops, no copies.
 """

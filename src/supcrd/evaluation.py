@@ -11,12 +11,17 @@ from supcrd import metrics
 from supcrd.augment import to_float
 from supcrd.data import Split
 from supcrd.data.loader import FeatureBatches
+from supcrd.data.stream import Images, fetch
 from supcrd.device import Place
 from supcrd.files import replacing
 from supcrd.models import Output
 from supcrd.settings import ProbeSettings
 from supcrd.tasks import Normalised, ProbeFit
 from supcrd.training import Progress, fit
+
+# Up to here exact, above from a sample with its standard error: all pairs cost the square of the rows.
+EXACT_ROWS = 50_000  # uniformity: 1.25e9 pairs, some 10 s of one core
+EXACT_PAIRS = 5e9  # kNN, rows times training rows: some 30 s of one core at 128 features
 
 
 class Numbers(NamedTuple):
@@ -26,7 +31,7 @@ class Numbers(NamedTuple):
     outputs: Output  # of the split, on the CPU, float32
 
 
-def outputs(subject: Normalised, images: Tensor, place: Place, *, batch_size: int = 500) -> Output:
+def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Output:
     """A model's outputs of plain (not augmented) images, in eval mode.
 
     Never in bfloat16: numbers that are kept shall not depend on what precision a device likes to train in. (torch lets
@@ -34,7 +39,7 @@ def outputs(subject: Normalised, images: Tensor, place: Place, *, batch_size: in
 
     Args:
         subject: the model, moved to the place's device, and its normalisation.
-        images: (N, H, W, channels) uint8.
+        images: (N, H, W, channels) uint8, or streamed.
         place: the device.
         batch_size: images at a time.
 
@@ -51,8 +56,9 @@ def outputs(subject: Normalised, images: Tensor, place: Place, *, batch_size: in
     model = place.put(subject.model).eval()
     parts: list[Output] = []
     with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            batch = subject.prepare(to_float(images[start : start + batch_size].to(place.device)))
+        blocks = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
+        for block in fetch(images, blocks, place.device):
+            batch = subject.prepare(to_float(block))
             parts.append(Output(*(part.float().cpu() for part in model(batch))))
     # cloned out of inference mode, so that a probe can be trained on them
     return Output(*(torch.cat(column).clone() for column in zip(*parts, strict=True)))
@@ -86,6 +92,9 @@ def evaluate(
         probe_accuracy, knn_accuracy (features, k = 20), alignment, uniformity, intra_class_distance,
         inter_class_distance, separation_ratio (normalised projections, all pairs), ece, nll, teacher_agreement,
         teacher_kl, parameters (encoder and classifier, what is deployed), projector_parameters. And the outputs.
+        Of more than EXACT_PAIRS pairs knn_accuracy is an estimate, so is uniformity of more than EXACT_ROWS rows;
+        knn_accuracy_standard_error and uniformity_standard_error then say how good, and are None where exact.
+        The sampled rows do not depend on the seed, so that models are compared on the same ones.
     """
     result = outputs(subject, split.images, place)
     labels = split.labels
@@ -95,20 +104,29 @@ def evaluate(
         "accuracy_top5": metrics.top_k_accuracy(result.logits, labels, k=5),
         "probe_accuracy": None,
         "knn_accuracy": None,
+        "knn_accuracy_standard_error": None,
     }
     if train is not None:
         known = outputs(subject, train.images, place).features
-        values["knn_accuracy"] = metrics.knn_accuracy(
-            result.features, labels, known, train.labels, num_classes=subject.model.num_classes
-        )
+        rows, classes = (result.features, labels, known, train.labels), subject.model.num_classes
+        if len(labels) * len(known) <= EXACT_PAIRS:
+            near = metrics.Estimate(metrics.knn_accuracy(*rows, num_classes=classes), None)
+        else:
+            near = metrics.knn_accuracy_estimate(*rows, num_classes=classes)
+        values["knn_accuracy"], values["knn_accuracy_standard_error"] = near
         if probe is not None and probe.epochs > 0:
             values["probe_accuracy"] = probe_accuracy(
-                known, train.labels, result.features, labels, probe, subject.model.num_classes, seed=seed, report=report
+                known, train.labels, result.features, labels, probe, classes, seed=seed, report=report
             )
     distances = metrics.class_distances(result.projections, labels)
+    if len(labels) <= EXACT_ROWS:
+        spread = metrics.Estimate(metrics.uniformity(result.projections), None)
+    else:
+        spread = metrics.uniformity_estimate(result.projections)
     values |= {
         "alignment": metrics.alignment(result.projections, labels),
-        "uniformity": metrics.uniformity(result.projections),
+        "uniformity": spread.value,
+        "uniformity_standard_error": spread.standard_error,
         "intra_class_distance": distances.intra,
         "inter_class_distance": distances.inter,
         "separation_ratio": distances.separation,

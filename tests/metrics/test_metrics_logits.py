@@ -90,6 +90,30 @@ def test_knn_equals_the_loop(k: int, temperature: float, block: int) -> None:
     assert knn_accuracy(rows, labels, bank, bank_labels, **options) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(("block", "bank_block"), [(1, 1), (7, 3), (1024, 19), (5, 64), (1024, 4096)])
+@pytest.mark.parametrize("k", [1, 4, 20, 90])
+def test_knn_equals_the_loop_whatever_the_blocks(k: int, block: int, bank_block: int) -> None:
+    (rows, labels), (bank, bank_labels) = data(30), data(90, seed=1)
+    expected = naive_knn(rows, labels, bank, bank_labels, 9, k, 0.2)
+    options = {"num_classes": 9, "k": k, "temperature": 0.2, "block": block, "bank_block": bank_block}
+    assert knn_accuracy(rows, labels, bank, bank_labels, **options) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 16, 60])
+def test_knn_of_equal_cosines_takes_the_first_rows(k: int) -> None:
+    # Four entries of +-1 and the rest 0: norms are 2 and cosines multiples of 1/4 exactly, nearly all of them shared.
+    g = torch.Generator().manual_seed(0)
+    every = torch.stack([torch.randperm(6, generator=g)[:4] for _ in range(300)])
+    signs = 2.0 * torch.randint(2, (300, 4), generator=g) - 1
+    points = torch.zeros(300, 6).scatter_(1, every, signs)
+    (rows, bank), labels = points.split([100, 200]), torch.randint(5, (300,), generator=g)
+    # Weights are powers of 1/e, no sum of which is another but for the same ones: tied in float32 is tied in float64.
+    expected = naive_knn(rows, labels[:100], bank, labels[100:], 5, k, 0.25)
+    for block, bank_block in ((1024, 4096), (9, 1), (100, 16), (1024, 77)):
+        options = {"num_classes": 5, "k": k, "temperature": 0.25, "block": block, "bank_block": bank_block}
+        assert knn_accuracy(rows, labels[:100], bank, labels[100:], **options) == pytest.approx(expected, rel=1e-12)
+
+
 def test_knn_equals_scikit_learn() -> None:
     (rows, labels), (bank, bank_labels) = data(300, scale=1.0), data(400, seed=1, scale=1.0)
 

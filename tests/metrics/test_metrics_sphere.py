@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from supcrd.metrics import alignment, class_distances, uniformity
+from supcrd.metrics import alignment, class_distances, sphere, uniformity
 
 
 def data(rows: int, classes: int, width: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -56,6 +56,15 @@ def test_equal_the_loops_over_all_pairs(rows: int, classes: int, zeros: int) -> 
     assert result.intra == pytest.approx(intra, rel=1e-12)
     assert result.inter == (inter if inter is None else pytest.approx(inter, rel=1e-12))
     assert result.separation == (inter if inter is None else pytest.approx(inter / intra, rel=1e-12))
+
+
+@pytest.mark.parametrize("block", [1, 7, 36, 37, 38])
+def test_class_sums_in_blocks_equal_the_loops(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sphere, "BLOCK", block)
+    x, y = data(37, 4)
+    x[:3] = 0
+    assert alignment(x, y) == pytest.approx(naive_alignment(x, y), rel=1e-12)
+    assert class_distances(x, y)[:2] == pytest.approx(naive_distances(x, y), rel=1e-12)
 
 
 @pytest.mark.parametrize("rows", [2, 3, 16, 33, 64])

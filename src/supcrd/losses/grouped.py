@@ -11,9 +11,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from supcrd.losses.similarity import refuse_second_derivative
+
 BLOCK = {"cpu": (1024, 512), "cuda": (4096, 8192)}  # rows and columns that were fastest (benchmarks/losses.py)
 KEPT = {"cpu": 2**20, "cuda": 2**26}  # up to so many similarities are kept for the backward pass
 NARROW = 512  # groups; above, columns are sorted on a device too, at the price of waiting for it once
+
+
+def kind(tensor: Tensor) -> str:
+    """Which of the settings above apply: those of the CPU, or those of every device."""
+    return "cpu" if tensor.device.type == "cpu" else "cuda"
 
 
 class Piece(NamedTuple):
@@ -57,7 +64,7 @@ def grouped_logsumexp(
         tensor([[0., 1.],
                 [1., 0.]])
     """
-    result: Tensor = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, count, skip_own)  # type: ignore[no-untyped-call]
+    result: Tensor = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, count, skip_own)
     return result
 
 
@@ -87,8 +94,8 @@ class GroupedLogSumExp(torch.autograd.Function):
         if groups is not None:
             empty = empty.fill_(1).index_fill_(0, groups, 0)
         sums = empty.expand(len(anchors), -1).clone()
-        rows = BLOCK.get(anchors.device.type, BLOCK["cuda"])[0]
-        keep = len(anchors) * len(candidates) <= KEPT.get(anchors.device.type, KEPT["cpu"])
+        rows = BLOCK[kind(anchors)][0]
+        keep = len(anchors) * len(candidates) <= KEPT[kind(anchors)]
         kept: list[Tensor] = []
         for piece in pieces:
             for start in range(0, len(anchors), rows):
@@ -109,9 +116,9 @@ class GroupedLogSumExp(torch.autograd.Function):
         return result
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """d/ds_ij = gradient_ic exp(s_ij) / sum_ic for the group c of j."""
+        refuse_second_derivative()
         anchors, candidates, sums, *rest = ctx.saved_tensors
         is_sorted, is_shifted, is_kept = ctx.has
         order = rest.pop(0) if is_sorted else None
@@ -150,7 +157,7 @@ def cut(total: int, groups: Tensor | None, count: int, like: Tensor) -> tuple[li
     In the order of their groups a piece has few of them, so that its one-hot matrix is narrow. On a device the labels
     would have to be waited for, so the whole width is taken there while it is small.
     """
-    columns = BLOCK.get(like.device.type, BLOCK["cuda"])[1]
+    columns = BLOCK[kind(like)][1]
     starts = range(0, total, columns)
     if groups is None:
         return [Piece(start, min(start + columns, total), 0, 1, None) for start in starts], None
@@ -211,7 +218,7 @@ def largest(
 ) -> Tensor:
     """The largest similarity of each anchor with each group, (B, count); 0 for a group without candidates."""
     found = anchors.new_full((len(anchors), count), -torch.inf)
-    rows = BLOCK.get(anchors.device.type, BLOCK["cuda"])[0]
+    rows = BLOCK[kind(anchors)][0]
     for piece in pieces:
         for start in range(0, len(anchors), rows):
             scores = similarities(anchors[start : start + rows], candidates[piece.start : piece.stop], temperature)

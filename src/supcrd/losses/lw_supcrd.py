@@ -12,6 +12,7 @@ from supcrd.losses.similarity import (
     check_labels,
     check_rows,
     check_temperature,
+    refuse_second_derivative,
     unit_pair,
 )
 
@@ -101,7 +102,7 @@ def lw_supcrd(
 
         anchors, candidates = unit_pair(student, teacher)
         log_sums = grouped_logsumexp(anchors, candidates, temperature, groups=columns, count=count)
-        loss: Tensor = PushOverPull.apply(log_sums, log_weights, own[:, None])  # type: ignore[no-untyped-call]
+        loss: Tensor = PushOverPull.apply(log_sums, log_weights, own[:, None])
         return loss / alpha
 
 
@@ -125,9 +126,9 @@ class PushOverPull(torch.autograd.Function):
         return nn.functional.softplus(margin, threshold=50).squeeze(1)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         """sigmoid(margin) times (the share of each pushing class; -1 for the own one)."""
+        refuse_second_derivative()
         log_share, margin, own = ctx.saved_tensors
         pull = margin.sigmoid() * gradient[:, None]
         pushed = log_share.exp().mul_(pull)
@@ -168,7 +169,7 @@ def label_columns(labels: Tensor, classes: Tensor | None, count: int) -> Tensor:
         values, order = classes.long().sort()
         place = torch.searchsorted(values, columns).clamp(max=count - 1)
         columns = torch.where(values[place] == columns, order[place], -1)
-    if labels.device.type == "cpu" and not (0 <= columns.min() and columns.max() < count):
+    if labels.device.type == "cpu" and not (columns.min() >= 0 and columns.max() < count):
         wrong = labels[(columns < 0) | (columns >= count)][0].item()
         raise ValueError(f"label {wrong} stands for no column of the {count} teacher logits; pass classes=")
     return columns

@@ -46,32 +46,35 @@ def unit_rows(rows: Tensor) -> Tensor:
 
 
 class UnitRows(torch.autograd.Function):
-    """See `unit_rows`; with its gradient in closed form, since at usual batch sizes it is the number of kernels that costs."""
+    """See `unit_rows`; its gradient is in closed form: at usual batch sizes it is the number of kernels that costs."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
-        """The squares of float32 numbers fit float64; where that is not to be had, the largest entry becomes 1 first."""
+        """The squares of float32 numbers fit float64; where there is none, the largest entry becomes 1 first."""
         if rows.dtype == torch.float32 and rows.device.type != "mps":
-            norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float64)
-            norm.masked_fill_(norm == 0, torch.inf)  # a row of zeros then stays zero, and so is its gradient
-            unit = torch.div(rows, norm, out=torch.empty_like(rows))
+            norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float64).float()
         else:
             scale = torch.linalg.vector_norm(rows, ord=torch.inf, dim=-1, keepdim=True)
-            scale.masked_fill_(scale == 0, torch.inf)
-            norm = torch.linalg.vector_norm(rows / scale, dim=-1, keepdim=True)
-            norm = torch.where(norm > 0, norm * scale, torch.inf)
-            unit = rows / norm
+            norm = torch.linalg.vector_norm(rows / scale, dim=-1, keepdim=True).mul_(scale).nan_to_num_()
+        norm.masked_fill_(norm == 0, torch.inf)  # a row of zeros then stays zero, and so is its gradient
+        unit = rows / norm
         ctx.save_for_backward(unit, norm)
         return unit
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """The part of the gradient that is tangent to the sphere, over the norm."""
+        refuse_second_derivative()
         unit, norm = ctx.saved_tensors
         along = torch.linalg.vecdot(gradient, unit)[..., None]
-        tangent = torch.addcmul(gradient, unit, along, value=-1)
+        tangent: Tensor = torch.addcmul(gradient, unit, along, value=-1)
         return tangent.div_(norm)
+
+
+def refuse_second_derivative() -> None:
+    """Raise RuntimeError inside a backward pass that is itself recorded: its formulas are not meant to be."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("the contrastive losses cannot be differentiated twice; leave out create_graph=True")
 
 
 def unit_pair(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
