@@ -1,7 +1,9 @@
 """What many tests share: tiny data and quick recipes."""
 
 import os
+import tempfile
 
+os.environ["SUPCRD_CACHE"] = tempfile.mkdtemp(prefix="supcrd-tests-")  # no test writes to the user's own
 # Tests run tiny tensors: threads would cost more than they give, and starve others on a shared machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -14,6 +16,11 @@ from PIL import Image
 
 from supcrd.models import Model
 from typed import images, invoke, student, write_npz
+
+
+def pytest_unconfigure():
+    """Remove the cache of the tests."""
+    shutil.rmtree(os.environ["SUPCRD_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture

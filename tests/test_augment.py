@@ -11,6 +11,7 @@ import torchvision.transforms.v2.functional as v2
 from scipy.stats import chi2_contingency, chisquare
 from torch import Tensor
 
+from supcrd import augment as module
 from supcrd.augment import Parameters, augment, crop_and_flip, draw, jitter_colours, normalise, to_float
 
 ORDERS = list(permutations(range(3)))  # 0 brightness, 1 contrast, 2 saturation
@@ -69,6 +70,19 @@ def test_crop_and_flip_equals_torchvision() -> None:
         assert torch.equal(result[i], v2.horizontal_flip(one) if p.flip[i] else one)
 
 
+@pytest.mark.parametrize("cut", ["_cut_rows", "_cut_pixels"])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (7, 1, 5, 3), (9, 6, 1, 3), (40, 10, 12, 1), (40, 10, 12, 3)])
+def test_both_ways_of_cutting_equal_the_loop(cut: str, shape: tuple[int, int, int, int]) -> None:
+    # Without padding's black around it a wrong offset would still stay inside: pad by hand, with noise.
+    count, height, width, channels = shape
+    padded, p = pictures(count, channels, height + 4, width + 6), drawn(count, crop_padding=2)
+    result = getattr(module, cut)(padded, p, height, width).numpy()
+    for i in range(count):
+        top, left = int(p.top[i]), int(p.left[i])
+        one = padded[i, top : top + height, left : left + width].numpy()
+        assert (result[i] == (one[:, ::-1] if p.flip[i] else one)).all(), i
+
+
 # --- jitter
 
 
@@ -110,6 +124,16 @@ def test_jitter_leaves_its_input_alone() -> None:
     assert torch.equal(images, before)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_keeps_the_memory_format(channels: int) -> None:
+    factors, order = torch.full((4, 3), 0.7), torch.tensor(ORDERS[:4])
+    images = to_float(pictures(4, channels))
+    assert jitter_colours(images, factors, order).stride() == images.stride()
+    planar = images.clone(memory_format=torch.contiguous_format)
+    assert jitter_colours(planar, factors, order).is_contiguous()
+    assert torch.equal(jitter_colours(planar, factors, order), jitter_colours(images, factors, order))
+
+
 def test_grey_images() -> None:
     # One channel: contrast pulls to the plain mean, saturation has nothing to change.
     images = to_float(pictures(6, channels=1))
@@ -149,6 +173,20 @@ def test_augment_is_crop_flip_then_jitter() -> None:
         one = v2.horizontal_flip(one) if p.flip[i] else one
         expected = in_order(one / 255, p.factors[i], tuple(p.order[i].tolist()), ADJUST["v2"])
         torch.testing.assert_close(result[i], expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_are_written_to_their_place_in_a_batch(channels: int, colour: bool) -> None:
+    images, p = pictures(6, channels), [drawn(6, view=view) for view in range(2)]
+    apart = [augment(images, one, padding=4, colour=colour) for one in p]
+    batch = torch.full((12, 10, 12, channels), -1.0).permute(0, 3, 1, 2)
+    for view, one in enumerate(p):
+        part = batch[6 * view : 6 * view + 6]
+        assert augment(images, one, padding=4, colour=colour, out=part) is part
+    assert torch.equal(batch, torch.cat(apart))
+    assert batch.stride() == torch.cat(apart).stride()
+    assert apart[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_nothing_asked_for_is_the_image_itself() -> None:

@@ -19,7 +19,7 @@ FLOORS = [
     ["runs"],
     ["methods", "tasks"],
     ["training"],
-    ["evaluation"],
+    ["evaluation", "cache"],
     ["stages"],
     ["pipeline"],
     ["assess"],

@@ -184,7 +184,7 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
     if source is not None and source != table.get("source"):
         # of data that the run did not divide, all of train serves as neighbours, unless validation is what is asked for
         table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
-        if source.startswith("folder:"):
+        if source.startswith(("folder:", "shards:")):
             table["image_size"] = card.image_size
     settings = DataSettings(**table)
     return datasets.load(
@@ -195,6 +195,8 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
         image_size=settings.image_size,
         limit=settings.limit,
         require_train=False,
+        stream=settings.stream,
+        workers=settings.workers,
     )
 
 

@@ -1,7 +1,10 @@
 """Where and how networks run: device, precision and memory format, decided once and handed on."""
 
+import contextlib
+import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -64,12 +67,24 @@ def choose(device: str = "auto", precision: str = "auto") -> Place:
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware computes in bfloat16 rather than emulating it (emulation is slower than float32)."""
+    """Whether the hardware gains from bfloat16 (emulation is slower than float32).
+
+    Of CPUs those with AMX, and AMD's with AVX512-BF16. Intel's without AMX have the instructions too, at half the rate:
+    ResNet-18 was slower there in bfloat16 than in float32 (docs/results/precision-cpu-intel.json).
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        # The two CPU features that oneDNN's bfloat16 kernels use. torch has no public question for them; where a
-        # version lacks these private ones the answer is no, which costs speed only.
-        questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, question, bool)() for question in questions)
+        # torch has no public question for these; where a version lacks the private ones the answer is no, which costs
+        # speed only
+        if getattr(torch.cpu, "_is_amx_tile_supported", bool)():
+            return True
+        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()) and is_amd()
     return False
+
+
+def is_amd() -> bool:
+    """Whether the processor is AMD's."""
+    with contextlib.suppress(OSError):
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    return "AMD" in platform.processor()

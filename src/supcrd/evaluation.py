@@ -1,6 +1,6 @@
 """A model and a split -> numbers, and the outputs that they come from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,15 +53,27 @@ def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: in
         >>> outputs(subject, torch.zeros(3, 8, 8, 1, dtype=torch.uint8), choose("cpu")).logits.shape
         torch.Size([3, 2])
     """
-    model = place.put(subject.model).eval()
-    parts: list[Output] = []
-    with torch.inference_mode():
-        blocks = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
-        for block in fetch(images, blocks, place.device):
-            batch = subject.prepare(to_float(block))
-            parts.append(Output(*(part.float().cpu() for part in model(batch))))
+    parts = [Output(*(part.float().cpu() for part in output)) for output in _run(subject, images, place, batch_size)]
     # cloned out of inference mode, so that a probe can be trained on them
     return Output(*(torch.cat(column).clone() for column in zip(*parts, strict=True)))
+
+
+def features(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Tensor:
+    """The features alone, (N, F) as of `outputs`: of a large training split the rest would fill the memory."""
+    found = torch.empty(len(images), subject.model.feature_dim)
+    start = 0
+    for output in _run(subject, images, place, batch_size):
+        found[start : start + len(output.features)] = output.features
+        start += len(output.features)
+    return found
+
+
+def _run(subject: Normalised, images: Images, place: Place, batch_size: int) -> Iterator[Output]:
+    model = place.put(subject.model).eval()
+    blocks = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
+    for block in fetch(images, blocks, place.device):
+        with torch.inference_mode():
+            yield model(subject.prepare(to_float(block)))
 
 
 def evaluate(
@@ -107,7 +119,7 @@ def evaluate(
         "knn_accuracy_standard_error": None,
     }
     if train is not None:
-        known = outputs(subject, train.images, place).features
+        known = features(subject, train.images, place)
         rows, classes = (result.features, labels, known, train.labels), subject.model.num_classes
         if len(labels) * len(known) <= EXACT_PAIRS:
             near = metrics.Estimate(metrics.knn_accuracy(*rows, num_classes=classes), None)

@@ -77,8 +77,7 @@ def run(
     if teacher is not None:
         _check_teacher(recipe, student.model, teacher.subject.model)
 
-    weights = fingerprint(teacher.folder / WEIGHTS) if teacher else None
-    origins = {"data": images.fingerprint, "teacher": weights}
+    origins = {"data": images.fingerprint, "teacher": teacher.weights if teacher else None}
     with locked(out / recipe.name):
         this = open_run(out, recipe, force=force, origins=origins)
         status = "resumed" if this.checkpoint.exists() else "trained"
@@ -104,6 +103,8 @@ def load_data(recipe: Recipe) -> ImageSet:
         split_seed=d.split_seed,
         image_size=d.image_size,
         limit=d.limit,
+        stream=d.stream,
+        workers=d.workers,
     )
 
 
@@ -139,7 +140,7 @@ def prepare_teacher(recipe: Recipe, images: ImageSet, out: Path, *, report: Repo
             f"the teacher {folder} has no trained projection head, which {recipe.method.name} reads; "
             "train it with head.epochs=10"
         )
-    return Teacher(Normalised(model, card.mean, card.std), folder)
+    return Teacher(Normalised(model, card.mean, card.std), folder, fingerprint(folder / WEIGHTS))
 
 
 def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report | None) -> Path:

@@ -22,7 +22,7 @@ class DataSettings(Settings):
     """Which images, and how they are divided and normalised."""
 
     source: str
-    """digits, cifar10, cifar100, npz:PATH or folder:PATH"""
+    """digits, cifar10, cifar100, npz:PATH, folder:PATH or shards:PATH"""
     folder: str = "data"
     """where CIFAR archives lie, or are downloaded to"""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -30,7 +30,11 @@ class DataSettings(Settings):
     split_seed: Annotated[int, Field(ge=0)] = 0
     """draws the validation split; apart from `seed`, so that all runs and their teacher share one split"""
     image_size: Annotated[int, Field(ge=8)] | None = None
-    """for folder: sources, the size in pixels that images are brought to"""
+    """for folder: and shards: sources, the size in pixels that images are brought to"""
+    stream: bool = False
+    """for folder: and shards: sources larger than memory: decode each batch when it is needed; needs image_size"""
+    workers: Count | None = None
+    """threads that decode image files; as many as the machine has cores, at most 16, if not given"""
     limit: Annotated[int, Field(ge=2)] | None = None
     """use only so many images of each split, balanced over classes: to try a recipe out"""
     mean: Channels | None = None
@@ -101,7 +105,10 @@ class TrainSettings(FitSettings):
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 autocast where the hardware computes in it"""
+    """auto: bfloat16 autocast where the hardware gains from it"""
+    compile: Literal["off", "default", "reduce-overhead"] = "off"
+    """torch.compile of student's and teacher's encoder in this mode (reduce-overhead: CUDA graphs); costs a start-up
+    of a minute or more and needs a C++ compiler, so it is for long runs: see docs/performance.md"""
 
 
 class HeadSettings(FitSettings):
@@ -204,6 +211,9 @@ class TeacherSettings(Settings):
     """train a copy of the teacher's projection head with the student's loss"""
     joint_lr_scale: Positive = 0.1
     """its learning rate over the student's"""
+    cache: Annotated[int, Field(ge=0, le=1000)] = 0
+    """views come from so many epochs in turn, the teacher's features of them being computed once for all runs and kept
+    in its run folder; 0: new views in every epoch, and the teacher runs in every step"""
 
     @model_validator(mode="after")
     def _one_source(self) -> "TeacherSettings":

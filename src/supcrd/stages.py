@@ -1,5 +1,6 @@
 """The stages of one run: a new student, its training, its projection head, its evaluation."""
 
+import contextlib
 import logging
 import os
 import time
@@ -8,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from supcrd import cache
 from supcrd import recipe as recipes
 from supcrd.checkpoints import Card, save_model
 from supcrd.data import ImageSet, Split, channel_statistics
@@ -21,7 +25,7 @@ from supcrd.files import write_json
 from supcrd.methods import build_method
 from supcrd.metrics import top_k_accuracy
 from supcrd.models import Model
-from supcrd.runs import Run
+from supcrd.runs import Run, load_run
 from supcrd.seeding import seed_for
 from supcrd.settings import AugmentSettings, HeadSettings, Recipe
 from supcrd.tasks import Distillation, HeadFit, Normalised
@@ -30,7 +34,7 @@ from supcrd.training import Progress, fit
 logger = logging.getLogger("supcrd")
 
 Report = Callable[[str, str, Progress], None]
-"""Told (run name, stage, progress); stages are train, head and probe."""
+"""Told (run name, stage, progress); stages are cache, train, head and probe."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Teacher:
 
     subject: Normalised
     folder: Path
+    weights: str  # fingerprint
 
 
 def statistics(recipe: Recipe, images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -95,6 +100,21 @@ def train(
     recipe = this.recipe
     settings = recipe.teacher
     assert images.train is not None
+    taught = None
+    if teacher is not None and settings is not None and recipe.method.reads_teacher:
+        place.put(teacher.subject.model)
+        if settings.cache:
+            taught = cache.prepare(
+                teacher.folder,
+                teacher.weights,
+                teacher.subject,
+                images.train,
+                images.fingerprint,
+                recipe.augment,
+                min(settings.cache, recipe.train.epochs),
+                place,
+                report=(lambda progress: report(recipe.name, "cache", progress)) if report else None,
+            )
     task = Distillation(
         student,
         build_method(recipe.method),
@@ -103,13 +123,19 @@ def train(
         teacher=teacher.subject if teacher is not None and recipe.method.reads_teacher else None,
         joint=settings.joint if settings else False,
         joint_lr_scale=settings.joint_lr_scale if settings else 1.0,
+        bfloat16=place.bfloat16,
     )
     place.put(task)
-    if teacher is not None:
-        place.put(teacher.subject.model)
+    if recipe.train.compile != "off":
+        task.compile_encoders(recipe.train.compile)
     seed = seed_for("run", recipe.seed)
     batches = ViewBatches(
-        images.train, recipe.augment, batch_size=recipe.train.batch_size, seed=seed, device=place.device
+        images.train,
+        recipe.augment,
+        batch_size=recipe.train.batch_size,
+        seed=seed,
+        device=place.device,
+        taught=taught,
     )
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
@@ -131,6 +157,11 @@ def train(
         )
     except RunError as error:
         raise RunError(f"{this.folder}: {error}") from None
+    except Exception as error:
+        if recipe.train.compile == "off" or not type(error).__module__.startswith("torch._"):
+            raise
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise RunError(f"train.compile = {recipe.train.compile!r} failed here ({reason}); off is right") from error
     this.write_metrics(history)  # a kill may have come between the two files: the checkpoint is right
     trained = recipe.method.contrastive
     if not trained and recipe.head.epochs > 0:
@@ -197,7 +228,7 @@ def measure(
         for name, split in (("test", images.test), ("validation", images.validation), ("train", images.train))
         if split is not None
     )
-    teacher_logits = outputs(teacher.subject, split.images, place).logits if teacher is not None else None
+    teacher_logits = _teacher_logits(teacher, split, name, images, place) if teacher is not None else None
     started = time.perf_counter()
     numbers = evaluate(
         student,
@@ -229,6 +260,18 @@ def measure(
     save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
     write_json(this.folder / "evaluation.json", evaluation)
     return evaluation
+
+
+def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet, place: Place) -> Tensor:
+    """The teacher's logits of a split: those of its own evaluation where that was of the same images."""
+    with contextlib.suppress(OSError, ValueError, KeyError, RunError):
+        own = load_run(teacher.folder).evaluation()
+        if (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
+            with np.load(teacher.folder / "outputs.npz") as kept:
+                logits = torch.from_numpy(kept["logits"])
+            if logits.shape == (len(split), images.num_classes):
+                return logits
+    return outputs(teacher.subject, split.images, place).logits
 
 
 def describe(model: Model, **values: Any) -> Card:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from supcrd.augment import normalise
 from supcrd.data.loader import Batch
 from supcrd.models import Model, Output
+from supcrd.models.frozen import frozen_encoder
 
 
 class Normalised(NamedTuple):
@@ -37,7 +38,8 @@ class Distillation(nn.Module):
 
     The student runs once a step on all views. Where the method does not train the classifier, that is an online probe:
     it learns from detached features by a loss term of its own. The teacher is frozen in eval mode and no part of the
-    state; a copy of its projection head learns along where `joint` (the teacher itself stays as it was).
+    state; a copy of its projection head learns along where `joint` (the teacher itself stays as it was). Its encoder is
+    not run where the batch brings its features along. `bfloat16`: steps run under autocast to it.
     """
 
     def __init__(
@@ -49,10 +51,13 @@ class Distillation(nn.Module):
         teacher: Normalised | None = None,
         joint: bool = True,
         joint_lr_scale: float = 0.1,
+        bfloat16: bool = False,
     ) -> None:
         super().__init__()
         self.student, self.method, self.contrastive = student.model, method, contrastive
         self._student, self._teacher = [student], [teacher]  # in lists, so that they are no submodules
+        self._encoder: list[nn.Module] = []
+        self._compiled = False
         self.teacher_projector: nn.Module | None = None
         self.joint_lr_scale = joint_lr_scale
         # constants of every step: on the device once, and no part of the state
@@ -60,8 +65,16 @@ class Distillation(nn.Module):
         if teacher is not None:
             self.register_buffer("teacher_statistics", torch.tensor([teacher.mean, teacher.std]), persistent=False)
             teacher.model.requires_grad_(False).eval()
+            # in a list likewise; made where the teacher is, which has to be on its device by now
+            self._encoder = [frozen_encoder(teacher.model.encoder, bfloat16=bfloat16)]
             if contrastive:
                 self.teacher_projector = copy.deepcopy(teacher.model.projector).requires_grad_(joint)
+
+    def compile_encoders(self, mode: str) -> None:
+        """Compile what is run in a step, in place: neither state nor parameters change."""
+        for encoder in (self.student.encoder, *self._encoder):
+            encoder.compile(mode=mode)
+        self._compiled = True
 
     def groups(self, lr: float) -> list[dict[str, object]]:
         """Parameter groups for the optimiser."""
@@ -76,23 +89,31 @@ class Distillation(nn.Module):
 
     def forward(self, batch: Batch) -> Step:
         """The method's terms, and the online probe's where there is one."""
+        if self._compiled:
+            # where CUDA graphs are used, their outputs live for one step
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         (student,), (teacher,) = self._student, self._teacher
         images = normalise(batch.inputs, *self.get_buffer("student_statistics"))
         output: Output = self.student(images, detach_classifier=self.contrastive)
         taught = None
         if teacher is not None:
-            same = (teacher.mean, teacher.std) == (student.mean, student.std)
-            if not same:
-                images = normalise(batch.inputs, *self.get_buffer("teacher_statistics"))
-            taught = self._teach(teacher.model, images)
+            features = batch.taught
+            if features is None:
+                same = (teacher.mean, teacher.std) == (student.mean, student.std)
+                if not same:
+                    images = normalise(batch.inputs, *self.get_buffer("teacher_statistics"))
+                with torch.inference_mode():
+                    features = self._encoder[0](images)
+                features = features.clone()  # out of inference mode: the head that learns along reads it
+            taught = self._teach(teacher.model, features)
         terms = self.method(output, taught, batch.labels)
         if self.contrastive:
             terms["probe"] = functional.cross_entropy(output.logits.float(), batch.labels)
         return Step(terms, (output.logits.detach().argmax(dim=1) == batch.labels).sum())
 
-    def _teach(self, teacher: Model, images: Tensor) -> Output:
+    def _teach(self, teacher: Model, features: Tensor) -> Output:
+        features = features.float()  # kept ones are in half precision
         with torch.no_grad():
-            features = teacher.encoder(images)
             logits = teacher.classifier(features)
         if self.teacher_projector is None:
             return Output(features, features, logits)

@@ -3,7 +3,7 @@
 import difflib
 from pathlib import Path
 
-from supcrd.data import cifar, digits, npz
+from supcrd.data import cifar, decoded, digits, npz, shards
 from supcrd.data import folder as folders
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
 from supcrd.data.split import balanced, stratified, subset
@@ -11,7 +11,13 @@ from supcrd.errors import DataError
 
 __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
-SOURCES = ("digits", "cifar10", "cifar100", "npz:PATH", "folder:PATH")
+SOURCES = ("digits", "cifar10", "cifar100", "npz:PATH", "folder:PATH", "shards:PATH")
+# Where `cifar.read` looks, as in torchvision, whose import takes longer than mapping what is kept of an earlier start.
+CIFAR = {
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
+}
+FILES = {"folder": folders.read, "shards": shards.read}  # sources of encoded image files, which can be streamed
 
 
 def load(
@@ -23,30 +29,38 @@ def load(
     image_size: int | None = None,
     limit: int | None = None,
     require_train: bool = True,
+    stream: bool = False,
+    workers: int | None = None,
 ) -> ImageSet:
-    """Read a data set whole into memory.
+    """Read a data set, whole into memory or to be decoded batch by batch.
 
     Where the source gives no validation split, one is taken out of train: of every class round(validation * n) of its n
     images, at least one staying in train. It depends on nothing but the labels, `validation` and `split_seed`.
 
     Args:
-        source: `digits`, `cifar10`, `cifar100`, `npz:PATH` or `folder:PATH`.
+        source: `digits`, `cifar10`, `cifar100`, `npz:PATH`, `folder:PATH` or `shards:PATH`.
         folder: where CIFAR archives are looked for, and downloaded to.
         validation: share of train, in [0, 1); 0 for no validation split. Unused where the source has one.
         split_seed: >= 0, draws the validation split.
-        image_size: pixels, for `folder:`: resize the shorter side to it and crop the centre. Elsewhere it can only
-            confirm the size that the images have.
+        image_size: pixels, for `folder:` and `shards:`: resize the shorter side to it and crop the centre. Elsewhere it
+            can only confirm the size that the images have.
         limit: use at most so many images of each split, evenly over the classes: for trying a recipe out.
         require_train: False accepts a source that has only a validation or a test split.
+        stream: for `folder:` and `shards:` that do not fit memory: images stay on disk until they are asked for.
+            Needs image_size, since nobody has looked at all of them.
+        workers: threads that decode image files; as many as the machine has cores, at most 16, if not given.
 
     Returns:
-        Images as contiguous uint8 (N, H, H, channels), labels as int64 (N,) in 0..C-1.
+        Images as contiguous uint8 (N, H, H, channels), or `stream.StreamedImages` that give the same; labels as int64
+        (N,) in 0..C-1.
 
     Raises:
         DataError: an unknown source or a value outside its range; data that are missing, damaged or not as they should
             be; fewer than two classes; a class without a train image.
 
-    Cost: at most about twice the memory of the set while loading.
+    What took long to decode is kept on disk and mapped into memory the next time (`decoded.kept`), with equal results.
+
+    Cost: at most about twice the memory of the set while loading; streamed, see `folder.read` and `shards.read`.
 
     Example:
         >>> data = load("digits")
@@ -57,11 +71,13 @@ def load(
         raise DataError(f"validation = {validation} is not a share of train; 0 <= validation < 1 is right")
     if split_seed < 0:
         raise DataError(f"split_seed = {split_seed} is negative; an integer of 0 or more is right")
-    for name, value in (("image_size", image_size), ("limit", limit)):
+    for name, value in (("image_size", image_size), ("limit", limit), ("workers", workers)):
         if value is not None and value < 1:
             raise DataError(f"{name} = {value} is not positive; 1 or more is right")
+    if stream:
+        _check_stream(source, image_size)
 
-    contents = _read(source, Path(folder).expanduser(), image_size, require_train)
+    contents = _read(source, Path(folder).expanduser(), image_size, require_train, stream, workers)
     names, train, held_out, test = contents
     if train is not None:
         _check_classes(source, train, names)
@@ -73,24 +89,48 @@ def load(
     result = ImageSet(source, train, held_out, test, names, fingerprint((train, held_out, test), names))
     if image_size not in (None, result.image_size):
         raise DataError(
-            f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only folder: resizes"
+            f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only folder: and "
+            "shards: resize"
         )
     return result
 
 
-def _read(source: str, folder: Path, image_size: int | None, require_train: bool) -> Contents:
+def _read(
+    source: str, folder: Path, image_size: int | None, require_train: bool, stream: bool, workers: int | None
+) -> Contents:
     kind, _, path = source.partition(":")
     if source == "digits":
         return digits.read()
     if source in ("cifar10", "cifar100"):
-        return cifar.read(source, folder)
+        places = [folder / place for place in CIFAR[source]]
+        return decoded.kept(lambda: cifar.read(source, folder), kind=source, paths=places)
     if kind == "npz" and path:
-        return npz.read(Path(path).expanduser(), require_train=require_train)
-    if kind == "folder" and path:
-        return folders.read(Path(path).expanduser(), image_size=image_size, require_train=require_train)
+        file = Path(path).expanduser()
+        return decoded.kept(
+            lambda: npz.read(file, require_train=require_train), kind=kind, paths=[file], require_train=require_train
+        )
+    if kind in FILES and path:
+        where = Path(path).expanduser()
+
+        def read() -> Contents:
+            return FILES[kind](
+                where, image_size=image_size, require_train=require_train, stream=stream, workers=workers
+            )
+
+        if stream:
+            return read()
+        return decoded.kept(read, kind=kind, paths=[where], image_size=image_size, require_train=require_train)
     nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
     raise DataError(f"unknown data source {source!r}: {hint}valid are {', '.join(SOURCES)}")
+
+
+def _check_stream(source: str, image_size: int | None) -> None:
+    kind = source.partition(":")[0]
+    if kind not in FILES and any(known.partition(":")[0] == kind for known in SOURCES):
+        raise DataError(f"data.stream = true: {source} is no source of image files; folder: or shards: is right")
+    if kind in FILES and image_size is None:
+        raise DataError("data.stream = true needs data.image_size=N: not all images are looked at beforehand")
 
 
 def _check_classes(source: str, train: Split, names: tuple[str, ...]) -> None:

@@ -1,29 +1,34 @@
 """`folder:PATH`: image files in one folder a class, and reading a single image file."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from array import array
+from bisect import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from supcrd.data.imagefile import form, pixels
 from supcrd.data.images import Contents, Split
+from supcrd.data.stream import Files, Names, StreamedImages, decoding_pool, sample
 from supcrd.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 SPLITS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
 
-Labelled = list[tuple[Path, int]]  # (file, label), in the order of the images
 
-
-def read(path: Path, *, image_size: int | None = None, require_train: bool = True) -> Contents:
+def read(
+    path: Path,
+    *,
+    image_size: int | None = None,
+    require_train: bool = True,
+    stream: bool = False,
+    workers: int | None = None,
+) -> Contents:
     """Read PATH/train/CLASS/*.png and, where they are there, PATH/val (or PATH/validation) and PATH/test.
 
     Classes are the sub-folders of train in sorted order (of the other splits, where train is missing), images the files
@@ -36,10 +41,15 @@ def read(path: Path, *, image_size: int | None = None, require_train: bool = Tru
         image_size: pixels; resize each image's shorter side to it (bilinear, antialiased) and crop the centre. None:
             all images must be squares of one size.
         require_train: False allows a folder with only val or test.
+        stream: leave the files where they are and decode them when they are asked for; needs image_size. The folder is
+            listed, of the files only the headers of a sample are read.
+        workers: threads that decode; as many as the machine has cores, at most 16, if not given.
 
     Raises:
-        DataError: no train folder; an empty class folder; a class that train lacks; an unreadable image; sizes that
-            differ. Each names the folder or file.
+        DataError: no train folder; an empty class folder; a class that train lacks; an unreadable image (of a streamed
+            set it is found when it is asked for); sizes that differ. Each names the folder or file.
+
+    Cost: streamed, 32 bytes an image and the letters of CLASS/FILE.
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder (looked for from {Path.cwd()})")
@@ -49,18 +59,90 @@ def read(path: Path, *, image_size: int | None = None, require_train: bool = Tru
     classes = {split: _classes(folder) for split, folder in folders.items()}
     names = classes["train"] if "train" in classes else sorted(set().union(*classes.values()))
     label = {name: index for index, name in enumerate(names)}
-    files: dict[str, Labelled] = {}
+    files: dict[str, tuple[FolderFiles, Tensor]] = {}
     for split, folder in folders.items():
         unknown = [name for name in classes[split] if name not in label]
         if unknown:
             raise DataError(f"{folder / unknown[0]}: class {unknown[0]!r} is not in {folders['train']}")
-        files[split] = [(file, label[name]) for name in classes[split] for file in _image_files(folder / name)]
+        held, labels = FolderFiles(folder), array("q")
+        for name in classes[split]:
+            labels.extend([label[name]] * held.add(name))
+        files[split] = held, torch.from_numpy(np.array(labels, dtype=np.int64))
+    return contents(names, files, image_size=image_size, stream=stream, workers=workers)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        every = [file for labelled in files.values() for file, _ in labelled]
-        channels, size = _common_form(every, list(pool.map(_form, every)), image_size)
-        splits = {split: _decode_all(labelled, channels, size, pool) for split, labelled in files.items()}
-    return Contents(tuple(names), **splits)
+
+class FolderFiles:
+    """The image files of the class folders that were added, kept compactly, in sorted order; see `stream.Files`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.names, self.sizes = folder, Names(), array("q")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, name: str) -> int:
+        """Add the images of a class folder; how many there are."""
+        files = _image_files(self.folder / name)
+        for file, size in files:
+            self.names.append(os.fsencode(f"{name}/{file}"))
+            self.sizes.append(size)
+        return len(files)
+
+    def open(self, row: int) -> Path:
+        """The path of the file."""
+        return self.folder / os.fsdecode(self.names[row])
+
+    def name(self, row: int) -> str:
+        """The same as text."""
+        return str(self.open(row))
+
+    def identity(self, row: int) -> bytes:
+        """CLASS/FILE and the size."""
+        return b"%b\0%d\0" % (self.names[row], self.sizes[row])
+
+
+def contents(
+    class_names: Sequence[str],
+    files: Mapping[str, tuple[Files, Tensor]],
+    *,
+    image_size: int | None,
+    stream: bool,
+    workers: int | None,
+) -> Contents:
+    """The splits (name -> encoded images and their labels) of a set, decoded or streamed.
+
+    The set is grey if every image is single-channel. Of a streamed one only the headers of `stream.sample` are read to
+    tell; should a set that they tell to be grey hold an image in colour, its luma is taken.
+
+    Raises:
+        DataError: an unreadable image; sizes that differ without image_size.
+    """
+    pool = decoding_pool(workers)
+    every = [held for held, _ in files.values()]
+    starts = [0, *accumulate(map(len, every))]
+
+    def form_of(place: int) -> tuple[str, bool, tuple[int, int]]:
+        split = bisect(starts, place) - 1
+        held, row = every[split], place - starts[split]
+        return (held.name(row), *form(held.open(row), held.name(row)))
+
+    chosen = sample(starts[-1]).tolist() if stream else range(starts[-1])
+    forms = list(pool.map(form_of, chosen))
+    first_name, _, first = forms[0]
+    for name, _, (width, height) in forms:
+        if image_size is None and (width != height or (width, height) != first):
+            raise DataError(
+                f"{name}: {width} x {height} px, but all images must be squares of one size "
+                f"({Path(first_name).name} is {first[0]} x {first[1]}); data.image_size=N resizes and crops them"
+            )
+    channels, size = 1 if all(grey for _, grey, _ in forms) else 3, image_size or first[0]
+    splits = {}
+    for split, (held, labels) in files.items():
+        images = StreamedImages(held, pool, channels=channels, size=size)
+        splits[split] = Split(images if stream else images[:], labels)
+    if not stream:
+        pool.shutdown()
+    return Contents(tuple(class_names), **splits)
 
 
 def read_image(path: Path, *, channels: int, image_size: int) -> Tensor:
@@ -82,7 +164,7 @@ def read_image(path: Path, *, channels: int, image_size: int) -> Tensor:
         raise ValueError(f"channels must be 1 or 3, not {channels}")
     if image_size < 1:
         raise ValueError(f"image_size must be 1 or more, not {image_size}")
-    return torch.from_numpy(_pixels(path, channels, image_size))
+    return torch.from_numpy(pixels(path, str(path), channels=channels, size=image_size))
 
 
 def _one_of(path: Path, names: Sequence[str]) -> Path | None:
@@ -93,111 +175,28 @@ def _one_of(path: Path, names: Sequence[str]) -> Path | None:
 
 
 def _classes(folder: Path) -> list[str]:
-    names = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+    with _listing(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
     if not names:
         raise DataError(f"{folder}: holds no class folders; images are expected as {folder}/CLASS/*.png")
     return names
 
 
-def _entries(folder: Path) -> list[Path]:
+@contextmanager
+def _listing(folder: Path) -> Iterator[Iterator["os.DirEntry[str]"]]:
+    """What is not hidden in a folder."""
     try:
-        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        with os.scandir(folder) as entries:
+            yield (entry for entry in entries if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
-def _image_files(folder: Path) -> list[Path]:
-    files = sorted(entry for entry in _entries(folder) if entry.suffix.lower() in SUFFIXES and entry.is_file())
+def _image_files(folder: Path) -> list[tuple[str, int]]:
+    """(name, size in bytes) of each, sorted by name."""
+    with _listing(folder) as entries:
+        images = (entry for entry in entries if os.path.splitext(entry.name)[1].lower() in SUFFIXES)
+        files = sorted((entry.name, entry.stat().st_size) for entry in images if entry.is_file())
     if not files:
         raise DataError(f"{folder}: class folder without an image ({', '.join(SUFFIXES)})")
     return files
-
-
-def _open(path: Path) -> "Image.Image":
-    """Open without decoding."""
-    from PIL import Image
-
-    # Pillow raises many kinds of exception on damaged files, in `_open` as in `_pixels`; all mean the same to the user.
-    try:
-        return Image.open(path)
-    except Exception as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such image file")
-    return DataError(f"{path}: not a readable image ({type(error).__name__}), damaged or truncated")
-
-
-def _form(path: Path) -> tuple[bool, tuple[int, int]]:
-    """(whether the image is single-channel, (width, height)), from the header alone."""
-    with _open(path) as image:
-        return image.mode in ("1", "L") or _is_deep(image), image.size
-
-
-def _is_deep(image: "Image.Image") -> bool:
-    """16-bit grey, which older versions of Pillow open as 32-bit `I`."""
-    return image.mode.startswith("I")
-
-
-def _common_form(
-    files: Sequence[Path], forms: Sequence[tuple[bool, tuple[int, int]]], image_size: int | None
-) -> tuple[int, int]:
-    """(channels, pixels) of the whole set."""
-    first = forms[0][1]
-    for file, (_, (width, height)) in zip(files, forms, strict=True):
-        if image_size is None and (width != height or (width, height) != first):
-            raise DataError(
-                f"{file}: {width} x {height} px, but all images must be squares of one size "
-                f"({files[0].name} is {first[0]} x {first[1]}); data.image_size=N resizes and crops them"
-            )
-    return 1 if all(grey for grey, _ in forms) else 3, image_size or first[0]
-
-
-def _decode_all(labelled: Labelled, channels: int, size: int, pool: ThreadPoolExecutor) -> Split:
-    images = torch.empty(len(labelled), size, size, channels, dtype=torch.uint8)
-    pixels = images.numpy()
-
-    def decode(index: int) -> None:
-        pixels[index] = _pixels(labelled[index][0], channels, size)
-
-    for _ in pool.map(decode, range(len(labelled))):
-        pass  # the first failure, in the order of the files, is raised here
-    return Split(images, torch.tensor([label for _, label in labelled]))
-
-
-def _pixels(path: Path, channels: int, size: int) -> NDArray[np.uint8]:
-    """Decode one file into (size, size, channels) uint8."""
-    with _open(path) as image:
-        try:
-            converted = _resized(_converted(image, channels), size)
-        except Exception as error:
-            raise _unreadable(path, error) from error
-        return np.array(converted, dtype=np.uint8).reshape(size, size, channels)
-
-
-def _converted(image: "Image.Image", channels: int) -> "Image.Image":
-    from PIL import Image
-
-    if _is_deep(image):
-        # Pillow's own conversion to 8 bits clips instead of scaling: 65535 / 255 = 257.
-        levels: NDArray[Any] = np.asarray(image).astype(np.float64).clip(0, 65535)
-        image = Image.fromarray(np.rint(levels / 257).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns on the direct way, with the same pixels
-    return image.convert("L" if channels == 1 else "RGB")
-
-
-def _resized(image: "Image.Image", size: int) -> "Image.Image":
-    """Shorter side to `size`, then the centre: torchvision's Resize and CenterCrop, to the pixel."""
-    from PIL import Image
-
-    width, height = image.size
-    if (width, height) == (size, size):
-        return image
-    shorter = min(width, height)
-    width, height = int(size * width / shorter), int(size * height / shorter)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from supcrd.data.stream import Images, StreamedImages, fetch, sample
 from supcrd.errors import DataError
 
 
@@ -17,7 +18,8 @@ class Split:
     """Images with their labels.
 
     Attributes:
-        images: (N, H, W, channels) uint8 in 0..255, channels last, H = W, contiguous.
+        images: (N, H, W, channels) uint8 in 0..255, channels last, H = W: a contiguous tensor, or `StreamedImages`,
+            which are decoded when they are asked for.
         labels: (N,) int64 in 0..C-1.
 
     Raises:
@@ -28,7 +30,7 @@ class Split:
         4
     """
 
-    images: Tensor
+    images: Images
     labels: Tensor
 
     def __post_init__(self) -> None:
@@ -58,6 +60,7 @@ class ImageSet:
         train, validation, test: the splits; None where there is none.
         class_names: C names, in the order of the labels.
         fingerprint: 32 hexadecimal digits; equal only for equal pixels, labels, class names and division into splits.
+            Of streamed images the names and sizes of their files stand for the pixels.
 
     Example:
         >>> split = Split(torch.zeros(4, 8, 8, 1, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]))
@@ -89,14 +92,18 @@ class ImageSet:
         return self._images.shape[1]
 
     @property
-    def _images(self) -> Tensor:
+    def _images(self) -> Images:
         return next(split.images for split in (self.train, self.validation, self.test) if split is not None)
 
 
 def fingerprint(splits: Sequence[Split | None], class_names: Sequence[str]) -> str:
     """BLAKE2b of the splits (pixels, labels, shapes and places) and the class names, as 32 hexadecimal digits.
 
-    Cost: about a second for a gigabyte; no copy.
+    Streamed images are not read: for their pixels stand the names of their files (from the set's folder on) and sizes,
+    in shards also the offsets. A file that was changed and kept its size is not told from the old one, and a streamed
+    set is always told from the same set in memory.
+
+    Cost: about a second for a gigabyte, or for a million streamed images; no copy.
 
     Example:
         >>> split = Split(torch.zeros(1, 2, 2, 1, dtype=torch.uint8), torch.tensor([0]))
@@ -108,18 +115,24 @@ def fingerprint(splits: Sequence[Split | None], class_names: Sequence[str]) -> s
     digest = hashlib.blake2b(repr((list(class_names), shapes)).encode(), digest_size=16)
     for split in splits:
         if split is not None:
-            digest.update(split.images.reshape(-1).numpy().data)
+            if isinstance(split.images, Tensor):
+                digest.update(split.images.reshape(-1).numpy().data)
+            else:
+                digest.update(b"streamed")
+                for identity in split.images.identity():
+                    digest.update(identity)
             digest.update(split.labels.reshape(-1).numpy().data)
     return digest.hexdigest()
 
 
-def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and population standard deviation of each channel, over all images and pixels.
 
-    Exact but for the last rounding: each channel's sums are integers, taken from its histogram.
+    Exact but for the last rounding: each channel's sums are integers, taken from its histogram. Of more than 5,000
+    streamed images, 5,000 are measured, always the same ones (`stream.sample`).
 
     Args:
-        images: (N, H, W, channels) uint8.
+        images: (N, H, W, channels) uint8, or streamed.
 
     Returns:
         (mean, std), each one float a channel on the 0..1 scale (1 = white). The std of a constant channel, which is 0,
@@ -127,25 +140,29 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 
     Raises:
         ValueError: not a non-empty 4-D uint8 tensor.
+        DataError: a streamed image cannot be read.
 
-    Cost: O(N H W), and the memory of one channel of 4,096 images.
+    Cost: O(N H W), and the memory of one channel of 4,096 images (streamed: of a few hundred whole images).
 
     Example:
         >>> channel_statistics(torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1))
         ((0.5,), (0.5,))
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.numel() == 0:
+    if isinstance(images, StreamedImages):
+        blocks = fetch(images, torch.split(sample(len(images)), 128), torch.device("cpu"))
+    elif images.dtype != torch.uint8 or images.ndim != 4 or images.numel() == 0:
         raise ValueError(
             f"images must be a non-empty (N, H, W, channels) uint8, not {images.dtype} {tuple(images.shape)}"
         )
+    else:
+        blocks = iter(torch.split(images, 4096))
+    histograms = torch.zeros(images.shape[3], 256, dtype=torch.int64)
+    for block in blocks:
+        for channel, histogram in enumerate(histograms):
+            histogram += torch.bincount(block[..., channel].flatten(), minlength=256).to(histogram.device)
     means: list[float] = []
     stds: list[float] = []
-    for channel in range(images.shape[3]):
-        histogram = torch.zeros(256, dtype=torch.int64)
-        for start in range(0, len(images), 4096):
-            values = images[start : start + 4096, ..., channel].flatten()
-            histogram += torch.bincount(values, minlength=256).to(histogram.device)
-        counts: list[int] = histogram.tolist()
+    for counts in histograms.tolist():
         n = sum(counts)
         total = sum(value * count for value, count in enumerate(counts))
         squares = sum(value * value * count for value, count in enumerate(counts))

@@ -1,6 +1,6 @@
-"""Batches for training: images of a set held on the device, cut, augmented and shuffled there; or cached features."""
+"""Batches for training: images on the device or streamed to it, shuffled and augmented there; or cached features."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from supcrd.augment import augment, draw
 from supcrd.data.images import Split
+from supcrd.data.stream import fetch
 from supcrd.seeding import permutation
 from supcrd.settings import AugmentSettings
 
@@ -18,6 +19,7 @@ class Batch(NamedTuple):
     inputs: Tensor  # (V B, channels, H, W) float in [0, 1], or (B, F) features
     labels: Tensor  # (V B,) int64
     indices: Tensor  # (B,) int64, the images' places in the set
+    taught: Tensor | None = None  # (V B, F) the teacher's features of these views, where they are kept
 
 
 class Batches(Protocol):
@@ -29,6 +31,21 @@ class Batches(Protocol):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch (0, 1, ...), from step `start` on."""
+
+
+class Taught(Protocol):
+    """Kept features of a teacher: see `supcrd.cache`. Views are then those of a few epochs, in turn."""
+
+    @property
+    def epochs(self) -> int:
+        """E: epoch e shows the views of epoch e mod E."""
+
+    @property
+    def seed(self) -> int:
+        """Of the views."""
+
+    def reader(self, epoch: int) -> Callable[[Tensor], Tensor]:
+        """From indices (B,) to the features (V B, F) of their views."""
 
 
 def index_batches(
@@ -49,22 +66,43 @@ def index_batches(
 
 
 class ViewBatches:
-    """Augmented views of a split whose uint8 images stay on the device; nothing but indices is copied per epoch."""
+    """Augmented views of a split whose uint8 images stay on the device; nothing but indices is copied per epoch.
+
+    Streamed images come decoded batch by batch, the next ones while one is used; views and order are the same.
+    """
 
     def __init__(
-        self, split: Split, settings: AugmentSettings, *, batch_size: int, seed: int, device: torch.device
+        self,
+        split: Split,
+        settings: AugmentSettings,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        taught: Taught | None = None,
     ) -> None:
         self.images, self.labels = split.images.to(device), split.labels.to(device)
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
+        self.taught = taught
         self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on."""
+        taught, seed, shown = self.taught, self.seed, epoch
+        if taught is not None:
+            seed, shown = taught.seed, epoch % taught.epochs
+        read = taught.reader(shown) if taught is not None else None
+        order = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch, device=self.device)
+        for index, views in self.views(order[start:], seed=seed, epoch=shown):
+            yield Batch(views, self.labels[index].repeat(self.settings.views), index, read(index) if read else None)
+
+    def views(self, batches: Sequence[Tensor], *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices (B,) and the views of these images, (V B, channels, H, W), for each batch of indices."""
         s = self.settings
-        views = [
+        parameters = [
             draw(
                 len(self.labels),
-                seed=self.seed,
+                seed=seed,
                 epoch=epoch,
                 view=view,
                 crop_padding=s.crop_padding,
@@ -76,11 +114,13 @@ class ViewBatches:
             for view in range(s.views)
         ]
         colour = max(s.brightness, s.contrast, s.saturation) > 0
-        batches = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch, device=self.device)
-        for index in batches[start:]:
-            images = self.images[index]
-            made = [augment(images, view.take(index), padding=s.crop_padding, colour=colour) for view in views]
-            yield Batch(torch.cat(made), self.labels[index].repeat(s.views), index)
+        for index, images in zip(batches, fetch(self.images, batches, self.device), strict=True):
+            size, shape = len(index), images.shape[1:]
+            # each view is written where it belongs: in channels-last format, as networks want it, and never copied
+            made = torch.empty(len(parameters) * size, *shape, device=self.device).permute(0, 3, 1, 2)
+            for each, part in zip(parameters, torch.split(made, size), strict=True):
+                augment(images, each.take(index), padding=s.crop_padding, colour=colour, out=part)
+            yield index, made
 
 
 class FeatureBatches:

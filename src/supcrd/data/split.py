@@ -37,8 +37,9 @@ def stratified(labels: Tensor, *, fraction: float, seed: int) -> tuple[Tensor, T
     # The raw stream of a bit generator is promised to stay the same over numpy versions; shuffles are not.
     order = np.argsort(np.random.PCG64(seed).random_raw(len(values)), kind="stable")
     taken = np.zeros(len(values), dtype=bool)
+    shuffled = values[order]
     for value in np.unique(values):
-        members = order[values[order] == value]
+        members = order[shuffled == value]
         taken[members[: min(round(fraction * len(members)), len(members) - 1)]] = True
     return torch.from_numpy(np.flatnonzero(~taken)), torch.from_numpy(np.flatnonzero(taken))
 
@@ -67,5 +68,6 @@ def balanced(labels: Tensor, *, limit: int) -> Tensor:
 
 
 def subset(split: Split, indices: Tensor) -> Split:
-    """A copy of the chosen images and labels."""
-    return Split(split.images[indices], split.labels[indices])
+    """A copy of the chosen images and labels; of streamed images nothing is read."""
+    images = split.images[indices] if isinstance(split.images, Tensor) else split.images.subset(indices)
+    return Split(images, split.labels[indices])

@@ -41,7 +41,7 @@ def at_least_float32(tensor: Tensor, *others: Tensor) -> Tensor:
 
 def unit_rows(rows: Tensor) -> Tensor:
     """L2-normalise rows (N, D) without overflow or underflow; a row of zeros stays zero, with zero gradient."""
-    result: Tensor = UnitRows.apply(rows)  # type: ignore[no-untyped-call]
+    result: Tensor = UnitRows.apply(rows)
     return result
 
 
@@ -55,9 +55,10 @@ class UnitRows(torch.autograd.Function):
             norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float64).float()
         else:
             scale = torch.linalg.vector_norm(rows, ord=torch.inf, dim=-1, keepdim=True)
-            norm = torch.linalg.vector_norm(rows / scale, dim=-1, keepdim=True).mul_(scale).nan_to_num_()
+            scale.masked_fill_(scale == 0, 1)
+            norm = torch.linalg.vector_norm(rows / scale, dim=-1, keepdim=True).mul_(scale)
         norm.masked_fill_(norm == 0, torch.inf)  # a row of zeros then stays zero, and so is its gradient
-        unit = rows / norm
+        unit: Tensor = rows / norm
         ctx.save_for_backward(unit, norm)
         return unit
 
@@ -68,7 +69,8 @@ class UnitRows(torch.autograd.Function):
         unit, norm = ctx.saved_tensors
         along = torch.linalg.vecdot(gradient, unit)[..., None]
         tangent: Tensor = torch.addcmul(gradient, unit, along, value=-1)
-        return tangent.div_(norm)
+        tangent /= norm
+        return tangent
 
 
 def refuse_second_derivative() -> None:

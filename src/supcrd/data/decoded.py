@@ -1,0 +1,212 @@
+"""Decoded sets kept on disk: the next start maps them into memory instead of decoding them again."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supcrd.data.images import Contents, Split
+
+VERSION = 1  # to be raised when a reader gives other arrays for the same files
+SLOW = 0.3  # seconds; what decodes faster is not kept
+LARGEST = 20e9  # bytes; larger sets are not kept
+MARGIN = 2e9  # bytes that must stay free on the disk
+UNUSED = 30 * 24 * 3600.0  # seconds; sets that no start has used for so long are removed
+ABANDONED = 24 * 3600.0  # seconds; so old, a half-written set is nobody's any more
+DEPTH = 3  # PATH/train/CLASS/FILE: deeper files are no part of any source
+SPLITS = ("train", "validation", "test")
+
+logger = logging.getLogger("supcrd")
+
+
+def kept(
+    decode: Callable[[], Contents],
+    *,
+    kind: str,
+    paths: Sequence[Path],
+    image_size: int | None = None,
+    require_train: bool = True,
+) -> Contents:
+    """What `decode()` gives, from the disk where an earlier call has left it there.
+
+    Arrays are kept as plain .npy files and mapped copy-on-write: nothing is read before it is used, the processes of a
+    sweep share the memory, and a write to a tensor stays in its process. They lie in `decoded/` of $SUPCRD_CACHE, else
+    of $XDG_CACHE_HOME/supcrd, else of ~/.cache/supcrd, which may be removed at any time.
+
+    They are found by the kind, the resolved paths, `image_size`, and every file's relative name, size and time of
+    change: a changed source is decoded anew and its older arrays are removed, as are those that no start has used for
+    30 days. Kept is what took more than 0.3 s to decode, has at most 20 GB and leaves 2 GB of the disk free. A cache
+    that is damaged or cannot be written is no error: the source is decoded. Damage is seen by a file's length, type and
+    shape and by the labels' range; changed pixels are not, but change the set's fingerprint.
+
+    Args:
+        decode: reads the source whole into memory.
+        kind: of the source, e.g. `npz`; a part of a file name.
+        paths: the files and folders that it reads, those that are not there included.
+        image_size: as given to `decode`.
+        require_train: decode, which will then fail, where what is kept has no train split.
+
+    Raises:
+        DataError: what `decode` raises.
+
+    Example:
+        >>> split = Split(torch.zeros(1, 2, 2, 1, dtype=torch.uint8), torch.tensor([0]))
+        >>> kept(lambda: Contents(("a",), train=split), kind="example", paths=[Path("nowhere")]).class_names
+        ('a',)
+    """
+    try:
+        before = _stamp(paths)
+        places = [str(path.resolve()) for path in paths]
+        source = f"{kind}-{_digest(kind, places, image_size)}"
+        home = _home()
+    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+        return decode()
+    if before is not None:
+        found = _found(home / f"{source}-{before}")
+        if found is not None and (found.train is not None or not require_train):
+            return found
+
+    started = time.perf_counter()
+    contents = decode()
+    if time.perf_counter() - started > SLOW:
+        try:
+            after = _stamp(paths)
+            # Files that changed meanwhile may be half old; where there were none, `decode` has downloaded them.
+            if after is not None and before in (None, after):
+                _keep(contents, home, source, after)
+        except OSError as error:
+            logger.info("the decoded images are not kept: %s", error)
+    return contents
+
+
+def _home() -> Path:
+    chosen = os.environ.get("SUPCRD_CACHE")
+    if chosen:
+        return Path(chosen).expanduser() / "decoded"
+    general = os.environ.get("XDG_CACHE_HOME")
+    return (Path(general) if general else Path.home() / ".cache") / "supcrd" / "decoded"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
+def _stamp(paths: Sequence[Path]) -> str | None:
+    """A digest of what the files are and of who reads them; None where there are none."""
+    from PIL import __version__ as pillow  # its codecs make the pixels
+
+    digest = hashlib.blake2b(repr((VERSION, pillow)).encode(), digest_size=16)
+    there = [(number, path) for number, path in enumerate(paths) if path.exists()]
+    for number, path in there:
+        told = path.stat()
+        listed = _files(str(path), ".", DEPTH) if path.is_dir() else [(".", told.st_size, told.st_mtime_ns)]
+        for entry in listed:
+            digest.update(repr((number, *entry)).encode())
+    return digest.hexdigest() if there else None
+
+
+def _files(folder: str, name: str, depth: int) -> Iterator[tuple[str, int, int]]:
+    """(relative name, bytes, time of change) of each visible file below, in sorted order; folders with -1 bytes."""
+    with os.scandir(folder) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    for entry in listed:
+        inside = f"{name}/{entry.name}"
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield inside, -1, 0
+            if depth > 1:
+                yield from _files(entry.path, inside, depth - 1)
+        elif entry.is_file():
+            told = entry.stat()
+            yield inside, told.st_size, told.st_mtime_ns
+
+
+def _found(entry: Path) -> Contents | None:
+    """What an entry holds; None where there is none. A damaged one is removed."""
+    if not entry.is_dir():
+        return None
+    # A damaged file can end in nearly any exception; all of them mean the same here.
+    try:
+        contents = _mapped(entry)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        logger.warning("%s: damaged (%s); the source is decoded again", entry, reason)
+        shutil.rmtree(entry, ignore_errors=True)
+        return None
+    with contextlib.suppress(OSError):  # a cache that is only read
+        os.utime(entry)
+    return contents
+
+
+def _mapped(entry: Path) -> Contents:
+    told = json.loads((entry / "contents.json").read_text(encoding="utf-8"))
+    names, splits = tuple(map(str, told["class_names"])), {}
+    for split, shape in told["images"].items():
+        if split not in SPLITS:
+            raise ValueError(f"no split is called {split}")
+        images = np.load(entry / f"{split}_images.npy", mmap_mode="c", allow_pickle=False)
+        labels = np.load(entry / f"{split}_labels.npy", mmap_mode="c", allow_pickle=False)
+        for array, dtype, expected in ((images, np.uint8, tuple(shape)), (labels, np.int64, (shape[0],))):
+            if array.dtype != dtype or array.shape != expected or not array.flags.c_contiguous:
+                raise ValueError(f"{split}: {array.dtype} {array.shape} in place of {np.dtype(dtype)} {expected}")
+        if labels.min() < 0 or labels.max() >= len(names):
+            raise ValueError(f"{split}: labels {labels.min()} to {labels.max()} of {len(names)} classes")
+        splits[split] = Split(torch.from_numpy(images), torch.from_numpy(labels))
+    if not splits:
+        raise ValueError("no splits")
+    return Contents(names, **splits)
+
+
+def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
+    """Write an entry whole, under a name that nobody looks for, then give it its own."""
+    splits = {name: split for name in SPLITS if (split := getattr(contents, name)) is not None}
+    arrays = {f"{name}_{part}": getattr(split, part) for name, split in splits.items() for part in ("images", "labels")}
+    if not all(isinstance(array, Tensor) for array in arrays.values()):
+        return  # streamed: there is nothing decoded
+    size = sum(array.nbytes for array in arrays.values())
+    home.mkdir(parents=True, exist_ok=True)
+    _tidy(home, source, stamp)  # first: what it frees may be needed
+    if size > LARGEST or shutil.disk_usage(home).free < size + MARGIN:
+        logger.info("the decoded images (%.1f GB) are not kept: too large for %s", size / 1e9, home)
+        return
+    told = {"class_names": contents.class_names, "images": {name: split.images.shape for name, split in splits.items()}}
+    temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{source}-"))
+    try:
+        for name, array in arrays.items():
+            with open(temporary / f"{name}.npy", "wb") as file:
+                np.save(file, array.numpy(), allow_pickle=False)
+                os.fsync(file.fileno())  # or after a crash the new name could point at half a file
+        (temporary / "contents.json").write_text(json.dumps(told), encoding="utf-8")
+        entry = home / f"{source}-{stamp}"
+        try:
+            os.rename(temporary, entry)
+        except OSError:
+            if not entry.is_dir():  # else another process was first, with the same arrays
+                raise
+        logger.info("decoded images kept in %s: the next start maps them", entry)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _tidy(home: Path, source: str, stamp: str) -> None:
+    """Remove what the source was before, what nobody uses any more and what a killed process has left."""
+    for entry in home.iterdir():
+        with contextlib.suppress(OSError):  # another process was quicker
+            age = time.time() - entry.stat().st_mtime
+            if entry.name.startswith("."):
+                old = age > ABANDONED
+            else:
+                old = age > UNUSED or (entry.name.startswith(f"{source}-") and entry.name != f"{source}-{stamp}")
+            if old and entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
