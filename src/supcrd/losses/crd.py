@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from supcrd.losses.grouped import grouped_logsumexp
-from supcrd.losses.similarity import check_rows, check_temperature, unit_pair
+from supcrd.losses.similarity import check_rows, check_temperature, is_small, similarities, unit_pair
 
 
 def crd(student: Tensor, teacher: Tensor, *, temperature: float = 0.07) -> Tensor:
@@ -38,6 +38,11 @@ def crd(student: Tensor, teacher: Tensor, *, temperature: float = 0.07) -> Tenso
         raise ValueError(f"teacher must have a row for each of the {len(student)} student rows, got {len(teacher)}")
     with torch.autocast(student.device.type, enabled=False):
         anchors, candidates = unit_pair(student, teacher)
+        if is_small(anchors, candidates):
+            targets = torch.arange(len(anchors), device=anchors.device)
+            return nn.functional.cross_entropy(
+                similarities(anchors, candidates, temperature), targets, reduction="none"
+            )
         own = torch.linalg.vecdot(anchors, candidates[: len(anchors)]) / temperature
         others = grouped_logsumexp(anchors, candidates, temperature, skip_own=True).squeeze(1)
         # ln(e^own + e^others) - own, without a difference of nearly equal numbers; N = 1 gives exactly 0

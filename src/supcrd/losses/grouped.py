@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from supcrd.losses.similarity import refuse_second_derivative
+from supcrd.losses.similarity import refuse_second_derivative, similarities
 
 BLOCK = {"cpu": (1024, 512), "cuda": (4096, 8192)}  # rows and columns that were fastest (benchmarks/losses.py)
 KEPT = {"cpu": 2**20, "cuda": 2**26}  # up to so many similarities are kept for the backward pass
@@ -198,11 +198,6 @@ def block(
     if skip_own:
         own(kernel, piece, start).zero_()
     return kernel
-
-
-def similarities(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
-    """Dot products over temperature, in one kernel."""
-    return torch.addmm(anchors.new_empty(1), anchors, candidates.T, beta=0, alpha=1 / temperature)
 
 
 def own(scores: Tensor, piece: Piece, start: int) -> Tensor:

@@ -103,7 +103,7 @@ def lw_supcrd(
         anchors, candidates = unit_pair(student, teacher)
         log_sums = grouped_logsumexp(anchors, candidates, temperature, groups=columns, count=count)
         loss: Tensor = PushOverPull.apply(log_sums, log_weights, own[:, None])
-        return loss / alpha
+        return loss if alpha == 1 else loss / alpha
 
 
 class PushOverPull(torch.autograd.Function):
@@ -132,7 +132,8 @@ class PushOverPull(torch.autograd.Function):
         log_share, margin, own = ctx.saved_tensors
         pull = margin.sigmoid() * gradient[:, None]
         pushed = log_share.exp().mul_(pull)
-        return pushed.scatter(1, own, -pull), pushed if ctx.needs_input_grad[1] else None, None
+        for_weights = pushed.clone() if ctx.needs_input_grad[1] else None
+        return pushed.scatter_(1, own, pull.neg_()), for_weights, None
 
 
 def check_weights(alpha: float, beta: float) -> None:
@@ -158,7 +159,8 @@ def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
     others = log_p.scatter(1, top, torch.finfo(log_p.dtype).min)
     # ln of their sum: what log_softmax takes from each of them, seen at the largest
     log_rest = others.amax(dim=1, keepdim=True) - others.log_softmax(dim=1).amax(dim=1, keepdim=True)
-    return log_p, torch.log1p(-others.exp()).scatter(1, top, log_rest)
+    small = log_p.clamp(max=-0.69)  # but for the most probable all are below ln(1/2); no logarithm of 0, which is slow
+    return log_p, torch.log1p(-small.exp()).scatter(1, top, log_rest)
 
 
 def label_columns(labels: Tensor, classes: Tensor | None, count: int) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SMALL = 2**18  # pairs
+
 
 def check_temperature(temperature: float) -> None:
     """Raise ValueError unless `temperature` is a positive finite number."""
@@ -82,3 +84,13 @@ def refuse_second_derivative() -> None:
 def unit_pair(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
     """Both L2-normalised by row, in float32 (float64 where either is): cosines are then dot products."""
     return unit_rows(at_least_float32(anchors, candidates)), unit_rows(at_least_float32(candidates, anchors))
+
+
+def similarities(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
+    """Dot products over temperature, (B, D), (N, D) -> (B, N), in one kernel."""
+    return torch.addmm(anchors.new_empty(1), anchors, candidates.T, beta=0, alpha=1 / temperature)
+
+
+def is_small(anchors: Tensor, candidates: Tensor) -> bool:
+    """Whether the B x N matrix is so small that torch's own fused kernels on all of it are the quickest."""
+    return len(anchors) * len(candidates) <= SMALL

@@ -4,7 +4,15 @@ import torch
 from torch import Tensor, nn
 
 from supcrd.losses.grouped import grouped_logsumexp
-from supcrd.losses.similarity import at_least_float32, check_labels, check_rows, check_temperature, unit_rows
+from supcrd.losses.similarity import (
+    at_least_float32,
+    check_labels,
+    check_rows,
+    check_temperature,
+    is_small,
+    similarities,
+    unit_rows,
+)
 
 
 def supcon(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07) -> Tensor:
@@ -45,14 +53,22 @@ def supcon(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07) -> 
 
     with torch.autocast(embeddings.device.type, enabled=False):
         points = unit_rows(at_least_float32(embeddings))
-        ids = dense_ids(labels)
-        count = ids.new_zeros(len(ids)).index_add_(0, ids, torch.ones_like(ids))[ids] - 1  # positives of each anchor
-        # The mean of <z_i, z_p> over the positives is a product with their mean: no B x B mask.
-        sums = torch.zeros_like(points).index_add(0, ids, points)[ids] - points
-        similar = (points * sums).sum(dim=1) / count.clamp(min=1) / temperature
-        everyone = grouped_logsumexp(points, points, temperature, skip_own=True).squeeze(1)
-        defined = (count > 0) & (count < len(ids) - 1)
-        return torch.where(defined, everyone - similar, 0).reshape(shape)
+        if is_small(points, points):
+            share = (labels[:, None] == labels).to(points.dtype).fill_diagonal_(0)
+            count = share.sum(dim=1)
+            # the diagonal is out: its exp is 0, and its own target is 0
+            scores = similarities(points, points, temperature).fill_diagonal_(torch.finfo(points.dtype).min)
+            share /= count.clamp(min=1)[:, None]
+            loss = nn.functional.cross_entropy(scores, share, reduction="none")
+        else:
+            ids = dense_ids(labels)
+            count = ids.new_zeros(len(ids)).index_add_(0, ids, torch.ones_like(ids))[ids] - 1
+            # The mean of <z_i, z_p> over the positives is a product with their mean: no B x B mask.
+            sums = torch.zeros_like(points).index_add(0, ids, points)[ids] - points
+            similar = torch.linalg.vecdot(points, sums) / count.clamp(min=1) / temperature
+            loss = grouped_logsumexp(points, points, temperature, skip_own=True).squeeze(1) - similar
+        defined = (count > 0) & (count < len(points) - 1)
+        return torch.where(defined, loss, 0).reshape(shape)
 
 
 def dense_ids(labels: Tensor) -> Tensor:
