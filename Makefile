@@ -21,7 +21,7 @@ format: .venv/installed-dev
 	$(BIN)/ruff format src tests benchmarks
 
 bench: .venv/installed-dev
-	$(BIN)/python benchmarks/step.py --teacher resnet20 --student convnet
+	$(BIN)/python benchmarks/all.py --out build/bench
 
 clean:
 	rm -rf .venv build src/*.egg-info

@@ -7,6 +7,7 @@ Runs that differ only in their seed are one configuration, with mean, sample sta
 
 import argparse
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,7 @@ KEPT = (
 
 def configuration(folder: Path) -> str:
     """The recipe's name without its seed."""
-    run = load_run(folder)
-    return "_".join(part for part in run.recipe.name.split("_") if not part.startswith("seed="))
+    return re.sub(r"[_-]seed=?\d+", "", load_run(folder).recipe.name)
 
 
 def summary(evaluations: list[dict[str, Any]]) -> dict[str, Any]:

@@ -80,8 +80,14 @@ def keep(out: Path | None, options: argparse.Namespace, result: Mapping[str, Any
     """Write a result with its command, hardware and versions, where `--out` was given."""
     if out is None:
         return
-    given = " ".join(f"--{k.replace('_', '-')} {v}" for k, v in vars(options).items() if v not in (None, False, "out"))
-    command = f"python benchmarks/{Path(sys.argv[0]).name} {given}".replace(" True", "")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    given = {name: value for name, value in vars(options).items() if value not in (None, False)}
+    words = {
+        name: "" if value is True else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in given.items()
+    }
+    told = " ".join(f"--{name.replace('_', '-')} {word}".strip() for name, word in words.items())
+    command = f"python benchmarks/{Path(sys.argv[0]).name} {told}"
     write_json(out, {"command": command, **result, "environment": runs.environment()})
 
 

@@ -5,13 +5,16 @@
 The plain loop is what the reference's notebook does, written fairly: float32, NCHW, torchvision's transforms for each
 image in a DataLoader with workers, the teacher run twice a step (features, then logits), the student once more for the
 classifier, two Adam optimisers without fused kernels. Images are random (noise costs what photographs do). Medians over
-the steps, after one that is not counted; the two take turns, so that a noisy machine is noisy to both.
+the steps, after one that is not counted; all take turns, so that a noisy machine is noisy to all. Besides: the step
+with the teacher's features kept (`teacher.cache`), and with --compile that of compiled encoders with its start-up.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +24,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from supcrd import device, runs
+from measure import keep, table
+from supcrd import cache, device
 from supcrd.data import Split
 from supcrd.data.loader import ViewBatches
-from supcrd.files import write_json
 from supcrd.losses import LWSupCRD, lw_supcrd
 from supcrd.methods import LWSupCRDMethod
 from supcrd.models import Model
+from supcrd.models.frozen import frozen_encoder
 from supcrd.settings import AugmentSettings, FitSettings
 from supcrd.tasks import Distillation, Normalised
 from supcrd.training import Tally, make_optimizer
@@ -87,28 +91,53 @@ def plain_steps(student: Model, teacher: Model, data: Images, batch_size: int, w
             yield
 
 
-def our_steps(student: Model, teacher: Model, split: Split, batch_size: int, place: device.Place) -> Iterator[None]:
-    """`training.fit`'s step, for ever."""
+def our_steps(
+    student: Model,
+    teacher: Model,
+    split: Split,
+    batch_size: int,
+    place: device.Place,
+    *,
+    kept: cache.FeatureCache | None = None,
+    compiled: str = "off",
+    clock: dict[str, list[float]] | None = None,
+) -> Iterator[None]:
+    """`training.fit`'s step, for ever; with `clock` its parts are timed where they happen."""
     method = LWSupCRDMethod(alpha=1.0, beta=10.0, temperature=0.07)
-    taught = Normalised(teacher, MEAN, STD)
-    task = place.put(Distillation(Normalised(student, MEAN, STD), method, contrastive=True, teacher=taught))
-    place.put(teacher)
+    taught = Normalised(place.put(teacher), MEAN, STD)
+    task = Distillation(
+        Normalised(student, MEAN, STD), method, contrastive=True, teacher=taught, bfloat16=place.bfloat16
+    )
+    place.put(task)
+    if compiled != "off":
+        task.compile_encoders(compiled)
     settings = FitSettings(epochs=1)
     optimizer = make_optimizer(task.groups(settings.lr), settings)
-    batches = ViewBatches(split, AugmentSettings(), batch_size=batch_size, seed=0, device=place.device)
+    batches = ViewBatches(split, AugmentSettings(), batch_size=batch_size, seed=0, device=place.device, taught=kept)
     tally = Tally(place.device)
     task.train()
-    epoch = 0
-    while True:
+    times = clock if clock is not None else {}
+    for name, network in (("teacher", task._encoder[0]), ("student", student)):
+        network.register_forward_pre_hook(lambda *_, name=name: times.setdefault(name, []).append(-time.perf_counter()))
+        network.register_forward_hook(lambda *_, name=name: _add(times[name]))
+    for epoch in count():
+        start = time.perf_counter()
         for batch in batches.epoch(epoch):
             with place.autocast():
                 terms, correct = task(batch)
             optimizer.zero_grad(set_to_none=True)
+            before = time.perf_counter()
             torch.stack(list(terms.values())).sum().backward()
+            times.setdefault("backward", []).append(time.perf_counter() - before)
             optimizer.step()
             tally.add(terms, correct, batch, 0)
+            times.setdefault("step", []).append(time.perf_counter() - start)
             yield
-        epoch += 1
+            start = time.perf_counter()
+
+
+def _add(values: list[float]) -> None:
+    values[-1] += time.perf_counter()
 
 
 def seconds(steps: Iterator[None] | Callable[[], object], count: int, where: torch.device) -> list[float]:
@@ -130,10 +159,13 @@ def parts(student: Model, teacher: Model, batch_size: int, place: device.Place) 
     labels = torch.arange(2 * batch_size, device=where) % 100
     rows = torch.randn(2 * batch_size, 64, device=where, requires_grad=True)
     logits = torch.randn(2 * batch_size, 100, device=where)
+    frozen = frozen_encoder(teacher.encoder, bfloat16=place.bfloat16)
+    # on the CPU a product of the size of a layer's, in the precision of the networks: the rate they could reach
+    matrix = torch.randn(4096, 4096, device=where, dtype=torch.bfloat16 if place.bfloat16 else torch.float32)
 
     def teach() -> None:
-        with torch.no_grad(), place.autocast():
-            teacher(images)
+        with torch.inference_mode(), place.autocast():
+            frozen(images)
 
     def learn() -> None:
         with place.autocast():
@@ -143,7 +175,23 @@ def parts(student: Model, teacher: Model, batch_size: int, place: device.Place) 
     def contrast() -> None:
         lw_supcrd(rows, rows.detach(), labels, logits).mean().backward()
 
-    return {"teacher_forward": teach, "student_forward_backward": learn, "loss": contrast}
+    def multiply() -> None:
+        torch.mm(matrix, matrix)
+
+    return {"teacher_forward": teach, "student_forward_backward": learn, "loss": contrast, "product": multiply}
+
+
+def flops(student: Model, teacher: Model, batch_size: int) -> dict[str, int]:
+    """Floating-point operations of the networks in a step, two for a multiplication with its addition."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    found = {}
+    images = torch.rand(2, 3, 32, 32)
+    for name, network in (("teacher", teacher.encoder.cpu().eval()), ("student", student.cpu())):
+        with FlopCounterMode(display=False) as counter:
+            network(images)
+        found[name] = counter.get_total_flops() * batch_size  # two images counted, two views a batch
+    return {"teacher": found["teacher"], "student": 3 * found["student"]}  # backward: twice the forward
 
 
 def main() -> None:
@@ -155,42 +203,56 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--compile", default="off", choices=["off", "default", "reduce-overhead"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    place = device.choose(options.device)
+    place = device.choose(options.device, options.precision)
     random = np.random.default_rng(0)
-    count = options.batch_size * max(4, options.steps)
-    pixels = random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    labels = np.arange(count) % 100
+    count_images = options.batch_size * 4
+    pixels = random.integers(0, 256, (count_images, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(count_images) % 100
     split = Split(torch.from_numpy(pixels), torch.from_numpy(labels))
 
     def networks() -> tuple[nn.Module, nn.Module]:
         torch.manual_seed(0)
         return Model(100, options.student), Model(100, options.teacher)
 
-    loops = {
-        "plain": plain_steps(*networks(), Images(pixels, labels), options.batch_size, place.device),
-        "ours": our_steps(*networks(), split, options.batch_size, place),
-    }
-    times: dict[str, list[float]] = {name: [] for name in loops}
-    for steps in loops.values():
-        seconds(steps, 1, place.device)
-    for _ in range(options.rounds):
-        for name, steps in loops.items():
-            times[name] += seconds(steps, options.steps, place.device)
+    clock: dict[str, list[float]] = {}
+    kept_clock: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        student, teacher = networks()
+        start = time.perf_counter()
+        subject = Normalised(place.put(teacher).eval(), MEAN, STD)
+        kept = cache.prepare(Path(folder), "w", subject, split, "d", AugmentSettings(), 1, place)
+        building = time.perf_counter() - start
+        shared = options.batch_size, place
+        loops = {
+            "plain": plain_steps(*networks(), Images(pixels, labels), options.batch_size, place.device),
+            "ours": our_steps(*networks(), split, *shared, clock=clock),
+            "ours, teacher.cache": our_steps(*networks(), split, *shared, kept=kept, clock=kept_clock),
+        }
+        if options.compile != "off":
+            loops["ours, train.compile"] = our_steps(*networks(), split, *shared, compiled=options.compile)
+        times: dict[str, list[float]] = {name: [] for name in loops}
+        first = {name: seconds(steps, 1, place.device)[0] for name, steps in loops.items()}
+        for values in (clock, kept_clock):
+            values.clear()
+        for _ in range(options.rounds):
+            for name, steps in loops.items():
+                times[name] += seconds(steps, options.steps, place.device)
     student, teacher = (place.put(network) for network in networks())
     teacher.eval()
     share = {}
     for name, run in parts(student, teacher, options.batch_size, place).items():
         seconds(run, 1, place.device)
-        share[name] = statistics.median(seconds(run, options.steps, place.device))
+        share[name] = statistics.median(seconds(run, max(3, options.steps), place.device))
 
     medians = {name: statistics.median(values) for name, values in times.items()}
-    networks_alone = share["teacher_forward"] + share["student_forward_backward"]
+    work = flops(student, teacher, options.batch_size)
+    rate = 2 * 4096**3 / share["product"]
     result = {
-        "command": "python benchmarks/step.py "
-        + " ".join(f"--{key.replace('_', '-')} {value}" for key, value in vars(options).items() if value is not None),
         "teacher": options.teacher,
         "student": options.student,
         "batch_size": options.batch_size,
@@ -200,18 +262,49 @@ def main() -> None:
         "seconds_per_step": medians,
         "spread": {name: [min(values), max(values)] for name, values in times.items()},
         "images_per_second": {name: options.batch_size / value for name, value in medians.items()},
-        "views_per_second": {name: 2 * options.batch_size / value for name, value in medians.items()},
-        "times_as_fast": medians["plain"] / medians["ours"],
+        "times_as_fast": {name: medians["plain"] / value for name, value in medians.items() if name != "plain"},
+        "first_step_seconds": first,
+        "cache_images_per_second": count_images / building,
         "parts_seconds": share,
-        "share_outside_networks": max(0.0, 1 - networks_alone / medians["ours"]),
+        "share_outside_networks": {
+            "ours": outside(clock, share, place, medians["ours"], with_teacher=True),
+            "ours, teacher.cache": outside(
+                kept_clock, share, place, medians["ours, teacher.cache"], with_teacher=False
+            ),
+        },
+        "network_flops_per_step": work,
+        "product_flops_per_second": rate,
+        "share_of_product_rate": {
+            "ours": sum(work.values()) / medians["ours"] / rate,
+            "ours, teacher.cache": work["student"] / medians["ours, teacher.cache"] / rate,
+        },
         "peak_gpu_bytes": torch.cuda.max_memory_allocated() if place.device.type == "cuda" else None,
-        "environment": runs.environment(),
     }
-    for name in loops:
-        print(f"{name:6} {1000 * medians[name]:9.1f} ms a step, {result['images_per_second'][name]:9.1f} images/s")
-    print(f"{result['times_as_fast']:.2f} times as fast; {result['share_outside_networks']:.1%} outside the networks")
-    if options.out is not None:
-        write_json(options.out, result)
+    rows = []
+    for name, value in medians.items():
+        low, high = (1000 * each for each in result["spread"][name])
+        rows.append([name, f"{1000 * value:.1f}", f"{low:.1f} to {high:.1f}", f"{options.batch_size / value:.1f}"])
+        rows[-1].append(f"{medians['plain'] / value:.2f}")
+    print(table(["step", "ms", "min to max", "images/s", "times as fast"], rows))
+    for name, value in result["share_outside_networks"].items():
+        print(f"{name}: {value:.1%} of the step is neither network's forward nor the student's backward")
+    keep(options.out, options, result)
+
+
+def outside(
+    clock: dict[str, list[float]], share: dict[str, float], place: device.Place, step: float, *, with_teacher: bool
+) -> float:
+    """The share of a step that is neither network's forward nor the student's backward.
+
+    On the CPU the networks are timed within the step, and the loss's own backward (timed alone) is taken out of theirs.
+    On a device, where a step's parts overlap, the networks are timed alone.
+    """
+    if place.device.type == "cpu":
+        names = ["student", "backward", *(["teacher"] if with_teacher else [])]
+        networks = sum(statistics.median(clock[name]) for name in names) - share["loss"] / 2
+        return 1 - networks / statistics.median(clock["step"])
+    networks = share["student_forward_backward"] + (share["teacher_forward"] if with_teacher else 0)
+    return max(0.0, 1 - networks / step)
 
 
 if __name__ == "__main__":

@@ -149,6 +149,8 @@ def recipe_lines() -> dict[Path, str]:
         results = json.loads(path.read_text())
         for run, told in results.get("summary", {}).items():
             recipe = RECIPES / f"{run.split('_source=')[0]}.toml"
+            if not recipe.exists():  # a study, not a recipe's own result
+                continue
             first, _, *rest = recipe.read_text().split("\n")
             accuracy, probe = (shown(told.get(key), 100, 2) for key in ("accuracy", "probe_accuracy"))
             runs = f"{told['n']} run{'s' * (told['n'] > 1)}, {results['images']:,} {results['split']} images"
