@@ -13,12 +13,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import summary
 from supcrd import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 RECIPES = ROOT / "src" / "supcrd" / "recipes"
-DOCUMENTS = ("README.md", "docs/log.md")
+DOCUMENTS = ("README.md", "docs/log.md", "docs/performance.md")
 TABLES = ("data", "model", "augment", "train", "head", "probe", "teacher")
 
 
@@ -31,7 +32,9 @@ def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
 
 
 def table(name: str) -> str:
-    """The Markdown table of docs/results/NAME.json."""
+    """The Markdown table of docs/results/NAME.json; `performance` is that of all benchmarks."""
+    if name == "performance":
+        return performance_table()
     results = json.loads((RESULTS / f"{name}.json").read_text())
     if "times_as_fast" in results:
         return step_table(results)
@@ -57,16 +60,46 @@ def table(name: str) -> str:
     return "\n".join([*lines, "", told_of(results)])
 
 
+def performance_table() -> str:
+    """The lines of `make bench`, in Markdown."""
+    lines = [f"| {' | '.join(summary.HEAD)} |", "|---|---:|---:|---|---:|---:|"]
+    lines += [f"| {' | '.join(row)} |" for row in summary.rows(RESULTS)]
+    commits = {}
+    for kind in summary.KINDS:
+        path = RESULTS / f"{kind}-cpu.json"
+        if path.exists():
+            commits[path.name] = json.loads(path.read_text())
+    results = next(iter(commits.values()))
+    told = told_of({**results, "command": "python benchmarks/all.py"})
+    return "\n".join([*lines, "", f"Medians; the commands of each line are in `docs/results/*-cpu.json`. {told}"])
+
+
 def step_table(results: dict[str, Any]) -> str:
     """The table of benchmarks/step.py."""
-    lines = ["| step | ms | images/s |", "|---|---:|---:|"]
-    for name, label in (("plain", "plain, reference-style"), ("ours", "supcrd")):
-        milliseconds, rate = 1000 * results["seconds_per_step"][name], results["images_per_second"][name]
-        lines.append(f"| {label} | {milliseconds:.0f} | {rate:.1f} |")
+    old = isinstance(results["times_as_fast"], float)  # of a run before there was a cache
+    ratios = {"ours": results["times_as_fast"]} if old else results["times_as_fast"]
+    outside = {} if old else results["share_outside_networks"]
+    rate = {} if old else results["share_of_product_rate"]
+    head = ["step", "ms", "min to max", "images/s", "times as fast", "outside the networks", "of a product's rate"]
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---:|---:|---:|---:|"]
+    for name in results["seconds_per_step"]:
+        low, high = (1000 * each for each in results["spread"][name])
+        cells = [
+            "plain, reference-style" if name == "plain" else name.replace("ours", "supcrd"),
+            f"{1000 * results['seconds_per_step'][name]:,.0f}",
+            f"{low:,.0f} to {high:,.0f}",
+            f"{results['images_per_second'][name]:.1f}",
+            f"{ratios[name]:.2f}" if name in ratios else "1",
+            f"{outside[name]:.1%}" if name in outside else "",
+            f"{rate[name]:.0%}" if name in rate else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     what = (
         f"{results['teacher']} to {results['student']}, batch {results['batch_size']}, two views, {results['place']}; "
+        f"medians of {results['steps']} steps."
     )
-    what += f"{results['times_as_fast']:.1f} times as fast, medians of {results['steps']} steps."
+    if "ours, train.compile" in results["seconds_per_step"]:
+        what += f" The first compiled step took {results['first_step_seconds']['ours, train.compile']:.0f} s."
     return "\n".join([*lines, "", f"{what} {told_of(results)}"])
 
 

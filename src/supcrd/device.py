@@ -70,7 +70,7 @@ def has_native_bfloat16(device: torch.device) -> bool:
     """Whether the hardware gains from bfloat16 (emulation is slower than float32).
 
     Of CPUs those with AMX, and AMD's with AVX512-BF16. Intel's without AMX have the instructions too, at half the rate:
-    ResNet-18 was slower there in bfloat16 than in float32 (docs/results/precision-cpu-intel.json).
+    ResNet-18 was slower there in bfloat16 than in float32 (docs/results/precision-cpu.json).
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
