@@ -3,8 +3,8 @@
     python benchmarks/cache.py --out docs/results/cache-sweep-cpu.json
 
 Whole runs by `pipeline.run` (training, evaluation, files), in turns; the first run with the cache makes it. The
-teacher's own training belongs to neither. Images are random, since only time is measured here; what the cache does to accuracy is
-in docs/results/cache-accuracy.json.
+teacher's own training belongs to neither. Images are random, since only time is measured here; what the cache does to
+accuracy is in docs/results/cache-accuracy.json.
 """
 
 import argparse

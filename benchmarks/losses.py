@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import plain
-from measure import keep, peak_memory, synchronise, table, take_turns, told
+from measure import keep, load, peak_memory, synchronise, table, take_turns, told
 from supcrd import device
 from supcrd.losses import crd, lw_supcrd, supcon
 
@@ -148,20 +148,24 @@ def draw(grown: dict[str, list[dict[str, float]]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 4, figsize=(13, 3.2), layout="constrained")
-    for (name, rows), left in zip(grown.items(), axes, strict=True):
+    figure, axes = pyplot.subplots(2, 4, figsize=(13, 5.6), layout="constrained", sharey="row", sharex="col")
+    for column, (name, rows) in enumerate(grown.items()):
         x = [row[name] for row in rows]
-        left.loglog(x, [row["median_ms"] for row in rows], "o-", color="#0072B2")
         others = ", ".join(f"{key} = {rows[0][key]:,}" for key in "BNCD" if key != name)
-        left.set(xlabel=name, title=others)
-        left.title.set_fontsize(9)
-        left.set_ylabel("ms", color="#0072B2")
-        left.set_xticks(x, [f"{value:,}" for value in x])
-        left.minorticks_off()
-        right = left.twinx()
-        right.loglog(x, [max(row.get("peak_bytes", 0), 1e5) / 1e6 for row in rows], "s--", color="#D55E00")
-        right.set_ylabel("MB gained", color="#D55E00")
-        right.minorticks_off()
+        axes[0, column].set_title(others, fontsize=9)
+        told = {"ms": [row["median_ms"] for row in rows], "MB": [row.get("peak_bytes", 1e6) / 1e6 for row in rows]}
+        for axis, (what, y), colour in zip(axes[:, column], told.items(), ("#0072B2", "#D55E00"), strict=True):
+            axis.loglog(x, y, "o-", color=colour)
+            axis.loglog(x, [y[-1] * value / x[-1] for value in x], ":", color="grey", linewidth=1)
+            axis.set_xticks(x, [f"{value:,}" for value in x])
+            axis.minorticks_off()
+            axis.grid(alpha=0.3)
+            if column == 0:
+                axis.set_ylabel({"ms": "milliseconds", "MB": "megabytes gained"}[what])
+        axes[1, column].set_xlabel(name)
+    for axis in axes[:, 0]:
+        axis.yaxis.set_major_formatter("{x:,.0f}")
+    figure.suptitle("LW-SupCRD, forward and backward; dotted: linear growth", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
@@ -173,8 +177,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="at B = 256; fewer for larger ones, 3 at least")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--plot", type=Path, help="also measure the growth, and draw it here")
+    parser.add_argument("--redraw", type=Path, help="only draw the plot anew, from this JSON file")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.redraw:
+        draw(load(options.redraw)["growth"], options.plot)
+        return
     where = device.choose(options.device).device
 
     grown = growth(where, 3) if options.plot else None

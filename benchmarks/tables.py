@@ -8,6 +8,7 @@ import ast
 import inspect
 import json
 import re
+import sys
 import textwrap
 from itertools import pairwise
 from pathlib import Path
@@ -194,6 +195,8 @@ def recipe_lines() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(f"{__doc__}\nIt takes no arguments.")
     for document in DOCUMENTS:
         path = ROOT / document
         path.write_text(filled(path.read_text()))

@@ -125,6 +125,23 @@ def test_a_truncated_file_is_made_again(tmp_path, subject, images) -> None:
     assert file.read_bytes() == whole
 
 
+def test_a_damaged_beginning_is_made_again(tmp_path, subject, images) -> None:
+    (file,) = made(tmp_path, subject, images, epochs=1).files
+    whole = file.read_bytes()
+    file.write_bytes(bytes(100) + whole[100:])
+    made(tmp_path, subject, images, epochs=1)
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("left", [None, 50, 1000])
+def test_a_file_that_goes_while_it_is_used_is_named(tmp_path, subject, images, left) -> None:
+    kept = made(tmp_path, subject, images)
+    kept.files[1].write_bytes(kept.files[1].read_bytes()[:left]) if left else kept.files[1].unlink()
+    batches = ViewBatches(images.train, AUGMENT, batch_size=20, seed=7, device=PLACE.device, taught=kept)
+    with pytest.raises(RunError, match=r"epoch-001\.npy was removed or damaged while it was used; the same command"):
+        list(batches.epoch(1))
+
+
 def test_two_at_once_make_it_once(tmp_path, subject, images, monkeypatch) -> None:
     calls, make = [], cache.frozen_encoder
 
@@ -148,7 +165,9 @@ def test_two_at_once_make_it_once(tmp_path, subject, images, monkeypatch) -> Non
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, subject, images, monkeypatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 0, cache.MARGIN + 1000))
-    with pytest.raises(RunError, match=r"teacher\.cache = 2 needs .* free; a smaller teacher\.cache, or 0"):
+    with pytest.raises(
+        RunError, match=r"teacher\.cache = 2 needs .* free, 268 MB of which .*; a smaller teacher\.cache, or 0"
+    ):
         made(tmp_path, subject, images)
     assert not list(tmp_path.rglob("*.npy")) + list(tmp_path.rglob("*.partial"))
 

@@ -58,7 +58,13 @@ class FeatureCache:
 
     def reader(self, epoch: int) -> Callable[[Tensor], Tensor]:
         """A function from indices (B,) to features (V B, F) float16, view after view, on the indices' device."""
-        rows = np.load(self.files[epoch % self.epochs], mmap_mode="r")
+        file = self.files[epoch % self.epochs]
+        try:
+            rows = np.load(file, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"teacher.cache: {file} was removed or damaged while it was used; the same command makes it again"
+            ) from error
 
         def read(index: Tensor) -> Tensor:
             # a fancy index copies: nothing is written to the read-only map
@@ -146,7 +152,7 @@ def _fill(
     if needed and needed > free - MARGIN:
         raise RunError(
             f"teacher.cache = {len(files)} needs {told(needed)} ({what}) in {files[0].parent}, which has {told(free)} "
-            "free; a smaller teacher.cache, or 0 for none, is right"
+            f"free, {told(MARGIN)} of which are left alone; a smaller teacher.cache, or 0 for none, is right"
         )
     if missing:
         logger.info("teacher.cache: %s, %s in %s", what, told(needed), files[0].parent)
@@ -184,8 +190,12 @@ def _fill(
 
 
 def complete(file: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a file is there in its full length."""
-    return file.is_file() and file.stat().st_size == len(header(shape)) + 2 * math.prod(shape)
+    """Whether a file is there in its full length, with the right beginning."""
+    start = header(shape)
+    if not file.is_file() or file.stat().st_size != len(start) + 2 * math.prod(shape):
+        return False
+    with file.open("rb") as stream:
+        return stream.read(len(start)) == start
 
 
 def header(shape: tuple[int, ...]) -> bytes:

@@ -57,6 +57,8 @@ def run(
     """
     out = Path(out).expanduser()
     place = device.choose(recipe.train.device, recipe.train.precision)
+    if place.device.type == "cpu":
+        device.keep_freed_memory()
     if not force and (out / recipe.name / "evaluation.json").is_file():
         finished = load_run(out / recipe.name)  # only read: the folder may well be write-protected by now
         check_same(finished.recipe, recipe, finished.folder)

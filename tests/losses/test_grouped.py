@@ -124,3 +124,46 @@ def test_a_second_derivative_is_refused_rather_than_wrong(name: str) -> None:
     loss = LOSSES[name](student, teacher, torch.arange(6) % 2, torch.randn(6, 2)).sum()
     with pytest.raises(RuntimeError, match="cannot be differentiated twice"):
         torch.autograd.grad(loss, student, create_graph=True)
+
+
+@pytest.mark.parametrize("shape", [(5, 9, 1000), (30, 700, 300), (30, 700, 701)])
+def test_many_groups(shape: tuple[int, int, int]) -> None:
+    a, c, groups = rows(*shape)
+    ours = grouped_logsumexp(a, c, 0.1, groups=groups, count=shape[2])
+    true = whole(a, c, 0.1, groups, shape[2], False)
+    there = true.isfinite()
+    assert (ours[~there] == torch.finfo(torch.float64).min).all()
+    torch.testing.assert_close(ours[there], true[there], rtol=1e-12, atol=1e-12)
+    found, wanted = (torch.autograd.grad(x[there].square().sum(), (a, c)) for x in (ours, true))
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_no_one_hot_matrix_of_all_groups_is_made() -> None:
+    groups = torch.arange(600) % 550
+    pieces, order = grouped.cut(600, groups, 550, torch.zeros(1))
+    assert order is not None
+    assert max(piece.last - piece.first for piece in pieces) <= 2 * grouped.WIDTH
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_nan_is_never_made_a_number(name: str) -> None:
+    student, teacher, logits = torch.randn(3, 4, 4)
+    student[1] = torch.nan
+    teacher[1] = torch.nan
+    for labels in (torch.zeros(4, dtype=torch.int64), torch.arange(4), torch.tensor([0, 0, 1, 1])):
+        assert LOSSES[name](student, teacher, labels, logits)[1].isnan()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_backward_pass_under_autocast_is_no_coarser(monkeypatch, name: str) -> None:
+    monkeypatch.setattr("supcrd.losses.similarity.SMALL", 0)  # torch's own functions would be
+    g = torch.Generator().manual_seed(0)
+    student, teacher, logits = torch.randn(3, 12, 12, generator=g)
+    gradients = []
+    for on in (False, True):
+        leaf = student.clone().requires_grad_()
+        loss = LOSSES[name](leaf, teacher, torch.arange(12) % 3, logits).sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=on):
+            loss.backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)

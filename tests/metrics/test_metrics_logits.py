@@ -241,3 +241,9 @@ def test_kl_by_hand() -> None:
     assert kl_from_teacher(student, -student) == pytest.approx(math.log(3) / 2, rel=1e-12)
     assert kl_from_teacher(torch.zeros(1, 2), torch.tensor([[1e4, 0.0]])) == pytest.approx(math.log(2), rel=1e-12)
     assert kl_from_teacher(torch.tensor([[1e4, 0.0]]), torch.tensor([[0.0, 1e4]])) == 1e4
+
+
+def test_a_nan_is_never_right():
+    nan = float("nan")
+    logits = torch.tensor([[nan, nan, nan], [nan, 1.0, 0.0], [2.0, nan, 1.0], [3.0, 2.0, 1.0]])
+    assert top_k_accuracy(logits, torch.tensor([0, 0, 2, 0])) == 0.25

@@ -64,6 +64,17 @@ class Twice(nn.Module):
         return self.third(z) + z
 
 
+class Read(nn.Module):
+    """A convolution whose weights are read elsewhere too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x)) + self.conv.weight.sum()
+
+
 class Untraceable(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +84,7 @@ class Untraceable(nn.Module):
         return self.norm(self.conv(x)) if x.sum() > 0 else x
 
 
-@pytest.mark.parametrize("kind", [Twice, Untraceable])
+@pytest.mark.parametrize("kind", [Twice, Read, Untraceable])
 def test_what_cannot_be_folded_stays_right(kind: type[nn.Module]) -> None:
     torch.manual_seed(0)
     network = kind().eval()

@@ -15,6 +15,7 @@ from supcrd.losses.similarity import refuse_second_derivative, similarities
 
 BLOCK = {"cpu": (1024, 512), "cuda": (4096, 8192)}  # rows and columns that were fastest (benchmarks/losses.py)
 KEPT = {"cpu": 2**20, "cuda": 2**26}  # up to so many similarities are kept for the backward pass
+WIDTH = 128  # groups that a piece may have: its one-hot product then costs as much as its similarities
 NARROW = 512  # groups; above, columns are sorted on a device too, at the price of waiting for it once
 
 
@@ -56,7 +57,8 @@ def grouped_logsumexp(
         (B, C); the type's lowest finite number, with zero gradient, for a group without candidates.
 
     Cost: O(B N D) time. Beyond input and output, the memory of a block, and of B N numbers where these are few.
-    Difference to torch.logsumexp on the whole matrix: rounding only. It cannot be differentiated twice.
+    Difference to torch.logsumexp on the whole matrix: rounding only. It cannot be differentiated twice, nor by
+    torch.func.
 
     Example:
         >>> rows = torch.eye(2)
@@ -64,8 +66,15 @@ def grouped_logsumexp(
         tensor([[0., 1.],
                 [1., 0.]])
     """
-    result: Tensor = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, count, skip_own)
-    return result
+    if groups is None or count <= len(candidates):
+        result: Tensor = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, count, skip_own)
+        return result
+    # more groups than candidates: only those that are there are computed
+    present, groups = torch.unique(groups, return_inverse=True)
+    found = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, len(present), skip_own)
+    lowest = torch.finfo(found.dtype).min
+    everywhere: Tensor = found.new_full((len(anchors), count), lowest).index_copy(1, present, found)
+    return everywhere
 
 
 class GroupedLogSumExp(torch.autograd.Function):
@@ -158,6 +167,8 @@ def cut(total: int, groups: Tensor | None, count: int, like: Tensor) -> tuple[li
     would have to be waited for, so the whole width is taken there while it is small.
     """
     columns = BLOCK[kind(like)][1]
+    if count > WIDTH:  # so narrow that a piece has about WIDTH groups
+        columns = min(columns, max(WIDTH // 2, WIDTH * total // count))
     starts = range(0, total, columns)
     if groups is None:
         return [Piece(start, min(start + columns, total), 0, 1, None) for start in starts], None

@@ -44,7 +44,7 @@ def lw_supcrd(
         student: (B, D) float, the anchors; receives gradient; normalised here.
         teacher: (N, D) float, the candidates; receives gradient if it requires it (joint training); normalised here.
         labels: (B,) integers, the classes of the anchors.
-        teacher_logits: (B, C) float, the teacher's logits of the anchors' images.
+        teacher_logits: (B, C) float, the teacher's logits of the anchors' images; of magnitude below 1e38.
         candidate_labels: (N,) integers, the classes of the candidates; by default the anchors' (then N = B).
         classes: (C,) distinct integers, the label that each column of `teacher_logits` stands for; by default
             0..C-1. With it labels may be any integers.
@@ -120,7 +120,8 @@ class PushOverPull(torch.autograd.Function):
         log_share = pushing.log_softmax(dim=1)
         positive = log_sums.gather(1, own)
         margin = pushing.amax(dim=1, keepdim=True) - log_share.amax(dim=1, keepdim=True) - positive
-        margin.masked_fill_(positive == torch.finfo(positive.dtype).min, -torch.inf)
+        missing = (positive == torch.finfo(positive.dtype).min) & (margin == margin)  # a NaN is never made a number
+        margin.masked_fill_(missing, -torch.inf)
         ctx.save_for_backward(log_share, margin, own)
         # Above its threshold softplus(x) is x; at the default of 20 float64 would lose its digits beyond the ninth.
         return nn.functional.softplus(margin, threshold=50).squeeze(1)

@@ -54,24 +54,25 @@ class UnitRows(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         """The squares of float32 numbers fit float64; where there is none, the largest entry becomes 1 first."""
         if rows.dtype == torch.float32 and rows.device.type != "mps":
-            norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float64).float()
+            inverse = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=torch.float64).reciprocal_().float()
         else:
             scale = torch.linalg.vector_norm(rows, ord=torch.inf, dim=-1, keepdim=True)
             scale.masked_fill_(scale == 0, 1)
-            norm = torch.linalg.vector_norm(rows / scale, dim=-1, keepdim=True).mul_(scale)
-        norm.masked_fill_(norm == 0, torch.inf)  # a row of zeros then stays zero, and so is its gradient
-        unit: Tensor = rows / norm
-        ctx.save_for_backward(unit, norm)
+            inverse = torch.linalg.vector_norm(rows / scale, dim=-1, keepdim=True).reciprocal_().div_(scale)
+        inverse.masked_fill_(inverse == torch.inf, 0)  # a row of zeros stays zero, and so is its gradient
+        unit: Tensor = rows * inverse
+        ctx.save_for_backward(unit, inverse)
         return unit
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """The part of the gradient that is tangent to the sphere, over the norm."""
         refuse_second_derivative()
-        unit, norm = ctx.saved_tensors
-        along = torch.linalg.vecdot(gradient, unit)[..., None]
-        tangent: Tensor = torch.addcmul(gradient, unit, along, value=-1)
-        tangent /= norm
+        unit, inverse = ctx.saved_tensors
+        with torch.autocast(unit.device.type, enabled=False):  # where the caller of backward() is under one
+            along = torch.linalg.vecdot(gradient, unit)[..., None]
+            tangent: Tensor = torch.addcmul(gradient, unit, along, value=-1)
+            tangent *= inverse
         return tangent
 
 

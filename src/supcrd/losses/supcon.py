@@ -68,7 +68,7 @@ def supcon(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07) -> 
             similar = torch.linalg.vecdot(points, sums) / count.clamp(min=1) / temperature
             loss = grouped_logsumexp(points, points, temperature, skip_own=True).squeeze(1) - similar
         defined = (count > 0) & (count < len(points) - 1)
-        return torch.where(defined, loss, 0).reshape(shape)
+        return torch.where(defined | loss.isnan(), loss, 0).reshape(shape)  # a NaN is never made a number
 
 
 def dense_ids(labels: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def top_k_accuracy(logits: Tensor, labels: Tensor, *, k: int = 1) -> float | Non
         return None
     own = logits.gather(1, labels[:, None])
     earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
-    before = (logits > own) | ((logits == own) & earlier)
+    before = ~((logits < own) | ((logits == own) & ~earlier))  # in these words a NaN is never right
     return (before.sum(dim=1) < k).double().mean().item()
 
 

@@ -47,14 +47,15 @@ def fold(network: fx.GraphModule) -> fx.GraphModule:
     """Fold every batch normalisation whose input is a convolution's output that nothing else reads; in place."""
     modules = dict(network.named_modules())
     calls = [node.target for node in network.graph.nodes if node.op == "call_module"]
+    read = [node.target.rpartition(".")[0] for node in network.graph.nodes if node.op == "get_attr"]
     for node in list(network.graph.nodes):
         if node.op != "call_module" or type(modules[node.target]) is not nn.BatchNorm2d:
             continue
         before = node.args[0]
         if before.op != "call_module" or type(modules[before.target]) is not nn.Conv2d or len(before.users) > 1:
             continue
-        if calls.count(before.target) > 1 or calls.count(node.target) > 1:
-            continue  # a layer that is used twice cannot take two scales
+        if calls.count(before.target) > 1 or calls.count(node.target) > 1 or before.target in read:
+            continue  # a layer that is used twice cannot take two scales, nor one whose weights are read elsewhere
         folded = fuse_conv_bn_eval(modules[before.target], modules[node.target])
         network.set_submodule(before.target, folded)
         node.replace_all_uses_with(before)
