@@ -329,8 +329,10 @@ def outside(
     """
     if place.device.type == "cpu":
         names = ["student", "backward", *(["teacher"] if with_teacher else [])]
-        networks = sum(statistics.median(clock[name]) for name in names) - share["loss"] / 2
-        return 1 - networks / statistics.median(clock["step"])
+        rest = [
+            whole - sum(parts) for whole, *parts in zip(clock["step"], *(clock[name] for name in names), strict=True)
+        ]
+        return (statistics.median(rest) + share["loss"] / 2) / statistics.median(clock["step"])
     networks = share["student_forward_backward"] + (share["teacher_forward"] if with_teacher else 0)
     return max(0.0, 1 - networks / step)
 

@@ -1,5 +1,6 @@
 """LW-SupCRD: values derived by hand, limits, and a teacher as certain as floats allow."""
 
+import importlib
 import math
 from itertools import product
 
@@ -177,3 +178,16 @@ def test_one_anchor_without_positives_leaves_the_others_alone() -> None:
 def test_one_column_of_logits() -> None:
     # One class only: p = 1 and there are no negatives.
     assert lw_supcrd(E[:2], E[:2], torch.tensor([0, 0]), torch.ones(2, 1)).tolist() == [0, 0]
+
+
+def test_a_small_batch_takes_the_same_value_by_either_way(monkeypatch) -> None:
+    module = importlib.import_module("supcrd.losses.lw_supcrd")
+    g = torch.Generator().manual_seed(0)
+    student, teacher, logits = torch.randn(3, 30, 30, generator=g)
+    labels = torch.randint(30, (30,), generator=g)
+    sure = logits.clone()
+    sure[:, 3] += 40  # 1 - p is e^-40: only logarithms keep it
+    plain, exact = lw_supcrd(student, teacher, labels, logits), lw_supcrd(student, teacher, labels, sure)
+    monkeypatch.setattr(module, "SURE", 2.0)
+    torch.testing.assert_close(plain, lw_supcrd(student, teacher, labels, logits), rtol=1e-5, atol=1e-6)
+    assert torch.equal(exact, lw_supcrd(student, teacher, labels, sure)), "the exact way was taken before too"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from supcrd.losses.similarity import refuse_second_derivative, similarities
 
-BLOCK = {"cpu": (1024, 512), "cuda": (4096, 8192)}  # rows and columns that were fastest (benchmarks/losses.py)
+BLOCK = {"cpu": (1024, 256), "cuda": (4096, 8192)}  # rows and columns that were fastest (benchmarks/losses.py)
 KEPT = {"cpu": 2**20, "cuda": 2**26}  # up to so many similarities are kept for the backward pass
 WIDTH = 128  # groups that a piece may have: its one-hot product then costs as much as its similarities
 NARROW = 512  # groups; above, columns are sorted on a device too, at the price of waiting for it once

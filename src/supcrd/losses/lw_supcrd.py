@@ -12,9 +12,13 @@ from supcrd.losses.similarity import (
     check_labels,
     check_rows,
     check_temperature,
+    is_small,
     refuse_second_derivative,
+    similarities,
     unit_pair,
 )
+
+SURE = 1e-12  # probabilities above it can be multiplied and divided in float32
 
 
 def lw_supcrd(
@@ -90,20 +94,49 @@ def lw_supcrd(
 
     with torch.autocast(student.device.type, enabled=False):
         logits = at_least_float32(teacher_logits)
-        log_p, log_not_p = log_probabilities(logits if teacher_temperature == 1 else logits / teacher_temperature)
-        count = log_p.shape[1]
+        logits = logits if teacher_temperature == 1 else logits / teacher_temperature
+        count = logits.shape[1]
         own = label_columns(labels, classes, count)
+        anchors, candidates = unit_pair(student, teacher)
+        if candidate_labels is labels and is_small(student, teacher):
+            small = plain_lw_supcrd(anchors, candidates, own, logits, beta / alpha, temperature, adaptive)
+            if small is not None:
+                return small / alpha
         columns = own if candidate_labels is labels else label_columns(candidate_labels, classes, count)
+        log_p, log_not_p = log_probabilities(logits)
         log_own = log_p.gather(1, own[:, None])
         log_pull = log_own + torch.log(log_own.exp() + 0.5) if adaptive else log_own
         # of the push over that of the pull; its own class does not push
         log_weights = log_not_p - (log_pull - math.log(beta / alpha))
         log_weights = log_weights.scatter(1, own[:, None], torch.finfo(log_p.dtype).min)
 
-        anchors, candidates = unit_pair(student, teacher)
         log_sums = grouped_logsumexp(anchors, candidates, temperature, groups=columns, count=count)
         loss: Tensor = PushOverPull.apply(log_sums, log_weights, own[:, None])
         return loss if alpha == 1 else loss / alpha
+
+
+def plain_lw_supcrd(
+    anchors: Tensor, candidates: Tensor, own: Tensor, logits: Tensor, beta: float, temperature: float, adaptive: bool
+) -> Tensor | None:
+    """ln(1 + NEG / POS) on the whole B x B matrix without logarithms, which is quickest for a small batch on the CPU.
+
+    None where a number could leave float32: a teacher surer than `SURE` of anything, a low temperature. (To look at the
+    numbers means to wait for a device, so there it is always None.)
+    """
+    if logits.device.type != "cpu" or logits.dtype != anchors.dtype or temperature < 0.03:
+        return None
+    p = logits.softmax(dim=1)
+    top = p.max(dim=1, keepdim=True).indices
+    rest = p.scatter(1, top, 0).sum(dim=1, keepdim=True)  # 1 - p of the most probable, without a difference
+    p_own = p.gather(1, own[:, None])
+    if not torch.minimum(rest, p_own).min() > SURE:
+        return None
+    pull = p_own * (p_own + 0.5) if adaptive else p_own
+    push = (1 - p).scatter(1, top, rest).scatter(1, own[:, None], 0) * (beta / pull)
+    kernel = similarities(anchors, candidates, temperature).exp()
+    same = (own[:, None] == own).to(kernel.dtype)
+    negative = torch.linalg.vecdot(kernel, push.index_select(1, own))
+    return torch.log1p(negative / torch.linalg.vecdot(kernel, same))
 
 
 class PushOverPull(torch.autograd.Function):
