@@ -120,7 +120,8 @@ def our_steps(
     tally = Tally(place.device)
     task.train()
     times = clock if clock is not None else {}
-    for name, network in (("teacher", task._encoder[0]), ("student", student)):
+    timed = {"teacher": task._encoder[0], "student": student} if clock is not None else {}  # compiled code has no hooks
+    for name, network in timed.items():
         network.register_forward_pre_hook(lambda *_, name=name: times.setdefault(name, []).append(-time.perf_counter()))
         network.register_forward_hook(lambda *_, name=name: _add(times[name]))
     for epoch in count():
