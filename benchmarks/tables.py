@@ -33,9 +33,9 @@ def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
 
 
 def table(name: str) -> str:
-    """The Markdown table of docs/results/NAME.json; `performance` is that of all benchmarks."""
-    if name == "performance":
-        return performance_table()
+    """The Markdown table of docs/results/NAME.json; `performance` is that of all benchmarks, `speed` a choice of it."""
+    if name in ("performance", "speed"):
+        return performance_table(short=name == "speed")
     results = json.loads((RESULTS / f"{name}.json").read_text())
     if "times_as_fast" in results:
         return step_table(results)
@@ -61,10 +61,15 @@ def table(name: str) -> str:
     return "\n".join([*lines, "", told_of(results)])
 
 
-def performance_table() -> str:
-    """The lines of `make bench`, in Markdown."""
+def performance_table(*, short: bool) -> str:
+    """The lines of `make bench`, in Markdown; `short` leaves out what only docs/performance.md needs."""
+    left_out = ("x 128", "= 256,", "= 1,024,", "= 65,536,", "crd, B = N = 16", "supcon", "npz", "folder, decoded")
     lines = [f"| {' | '.join(summary.HEAD)} |", "|---|---:|---:|---|---:|---:|"]
-    lines += [f"| {' | '.join(row)} |" for row in summary.rows(RESULTS)]
+    lines += [
+        f"| {' | '.join(row)} |"
+        for row in summary.rows(RESULTS)
+        if not (short and any(part in row[0] for part in left_out))
+    ]
     commits = {}
     for kind in summary.KINDS:
         path = RESULTS / f"{kind}-cpu.json"
