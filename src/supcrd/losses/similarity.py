@@ -69,10 +69,10 @@ class UnitRows(torch.autograd.Function):
         """The part of the gradient that is tangent to the sphere, over the norm."""
         refuse_second_derivative()
         unit, inverse = ctx.saved_tensors
-        with torch.autocast(unit.device.type, enabled=False):  # where the caller of backward() is under one
-            along = torch.linalg.vecdot(gradient, unit)[..., None]
-            tangent: Tensor = torch.addcmul(gradient, unit, along, value=-1)
-            tangent *= inverse
+        # a product and a sum rather than vecdot, which autocast would compute in half precision
+        along = (gradient * unit).sum(dim=-1, keepdim=True)
+        tangent: Tensor = torch.addcmul(gradient, unit, along, value=-1)
+        tangent *= inverse
         return tangent
 
 
