@@ -1,5 +1,6 @@
 """The teacher's kept features: right, shared, resumable, never stale; `teacher.cache` through the command line."""
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from supcrd import cache, data, device
+from supcrd import cache, data, device, stages
 from supcrd.augment import augment, draw
+from supcrd.checkpoints import load_model
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RunError
 from supcrd.methods import build_method
-from supcrd.models import Model
+from supcrd.models import Model, Output
 from supcrd.recipe import load
 from supcrd.settings import AugmentSettings
 from supcrd.tasks import Distillation, Normalised
@@ -224,3 +226,19 @@ def test_a_method_without_a_teacher_makes_no_cache(base, out) -> None:
 @pytest.mark.parametrize("value", ["-1", "1.5", "1001", "true"])
 def test_a_value_that_cannot_be_is_refused(base, out, value) -> None:
     assert "teacher.cache" in refused("train", "digits-crd", *student(base), f"teacher.cache={value}", "--out", out)
+
+
+def test_a_teachers_own_evaluation_is_read_for_its_images_only(base, monkeypatch) -> None:
+    images = data.load(f"npz:{base / 'tiny.npz'}")
+    folder = base / "runs" / "teacher"
+    model, card = load_model(folder)
+    teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, "w")
+    computed = torch.zeros(len(images.test), 3)
+    monkeypatch.setattr(stages, "outputs", lambda *_: Output(computed, computed, computed))
+    with np.load(folder / "outputs.npz") as kept:
+        own = torch.from_numpy(kept["logits"])
+    arguments = teacher, images.test, "test"
+    assert torch.equal(stages._teacher_logits(*arguments, images, PLACE), own)
+    others = dataclasses.replace(images, fingerprint="0" * 32)
+    assert torch.equal(stages._teacher_logits(*arguments, others, PLACE), computed)
+    assert torch.equal(stages._teacher_logits(teacher, images.test, "validation", images, PLACE), computed)
