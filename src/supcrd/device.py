@@ -71,7 +71,8 @@ def keep_freed_memory() -> None:
     """Have the C library keep what is freed for the next step, where that is glibc (Linux).
 
     By default it returns large blocks to the system and takes them again a moment later, page by page, zeroed: a third
-    of the time of ResNet-50's forward pass at 256 images (docs/performance.md). The process holds on to its peak.
+    of the time of ResNet-50's forward pass at 256 images, measured by hand (docs/log.md). The process holds on to its
+    peak.
     """
     if platform.libc_ver()[0] == "glibc":
         with contextlib.suppress(OSError, AttributeError):
@@ -83,8 +84,8 @@ def keep_freed_memory() -> None:
 def has_native_bfloat16(device: torch.device) -> bool:
     """Whether the hardware gains from bfloat16 (emulation is slower than float32).
 
-    Of CPUs those with AMX, and AMD's with AVX512-BF16. Intel's without AMX have the instructions too, at half the rate:
-    ResNet-18 was slower there in bfloat16 than in float32 (docs/results/precision-cpu.json).
+    Of CPUs those with AMX, and AMD's with AVX512-BF16. Intel's without AMX have the instructions too, but ResNet-18
+    was slower there in bfloat16 than in float32 (docs/results/precision-cpu.json).
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -45,7 +45,7 @@ class Taught(Protocol):
         """Of the views."""
 
     def reader(self, epoch: int) -> Callable[[Tensor], Tensor]:
-        """From indices (B,) to the features (V B, F) of their views."""
+        """From indices (B,) to the features (V B, F) of their views, both on the CPU."""
 
 
 def index_batches(
@@ -92,9 +92,12 @@ class ViewBatches:
         if taught is not None:
             seed, shown = taught.seed, epoch % taught.epochs
         read = taught.reader(shown) if taught is not None else None
-        order = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch, device=self.device)
-        for index, views in self.views(order[start:], seed=seed, epoch=shown):
-            yield Batch(views, self.labels[index].repeat(self.settings.views), index, read(index) if read else None)
+        places = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]
+        # on the device once an epoch; what is read from a file goes by the places on the CPU: no step waits
+        order = torch.split(torch.cat(places).to(self.device), [len(each) for each in places]) if places else ()
+        for place, (index, views) in zip(places, self.views(order, seed=seed, epoch=shown), strict=True):
+            features = read(place).to(self.device, non_blocking=True) if read else None
+            yield Batch(views, self.labels[index].repeat(self.settings.views), index, features)
 
     def views(self, batches: Sequence[Tensor], *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Indices (B,) and the views of these images, (V B, channels, H, W), for each batch of indices."""

@@ -66,10 +66,10 @@ def grouped_logsumexp(
         tensor([[0., 1.],
                 [1., 0.]])
     """
-    if groups is None or count <= len(candidates):
+    if groups is None or count <= max(len(candidates), 0 if kind(anchors) == "cpu" else NARROW):
         result: Tensor = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, count, skip_own)
         return result
-    # more groups than candidates: only those that are there are computed
+    # more groups than candidates: only those that are there are computed (on a device this waits for it)
     present, groups = torch.unique(groups, return_inverse=True)
     found = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, len(present), skip_own)
     lowest = torch.finfo(found.dtype).min
