@@ -18,16 +18,17 @@ class ConvNet(nn.Module):
 
     def __init__(self, in_channels: int, image_size: int) -> None:
         super().__init__()
+        # The pool before the ReLU: the same function with the same gradient, on a quarter of the numbers.
         self.conv = nn.Sequential(
             nn.Conv2d(in_channels, 32, 3, padding=1),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
             nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
             nn.Conv2d(64, 128, 3, padding=1),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
         )
         self.fc = nn.Linear(128 * (image_size // 8) ** 2, self.feature_dim)
 
