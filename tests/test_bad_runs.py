@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from supcrd import runs, stages, tasks
+from supcrd import measuring, runs, tasks
 from supcrd.models import Model
 from typed import NET, TIMES, contents, invoke, refused, student, write_npz
 
@@ -172,7 +172,7 @@ def interrupt_at(monkeypatch, place, count):
         "head": (tasks.HeadFit, "forward"),
         "student": (tasks.Distillation, "forward"),
         "probe": (tasks.ProbeFit, "forward"),
-        "evaluation": (stages, "save_outputs"),
+        "evaluation": (measuring, "save_outputs"),
     }[place]
     real, calls = getattr(owner, name), []
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from supcrd import cache, data, device, stages
+from supcrd import cache, data, device, measuring, stages
 from supcrd.augment import augment, draw
 from supcrd.checkpoints import load_model
 from supcrd.data.loader import ViewBatches
@@ -234,11 +234,11 @@ def test_a_teachers_own_evaluation_is_read_for_its_images_only(base, monkeypatch
     model, card = load_model(folder)
     teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, "w")
     computed = torch.zeros(len(images.test), 3)
-    monkeypatch.setattr(stages, "outputs", lambda *_: Output(computed, computed, computed))
+    monkeypatch.setattr(measuring, "outputs", lambda *_: Output(computed, computed, computed))
     with np.load(folder / "outputs.npz") as kept:
         own = torch.from_numpy(kept["logits"])
     arguments = teacher, images.test, "test"
-    assert torch.equal(stages._teacher_logits(*arguments, images, PLACE), own)
+    assert torch.equal(measuring._teacher_logits(*arguments, images, PLACE), own)
     others = dataclasses.replace(images, fingerprint="0" * 32)
-    assert torch.equal(stages._teacher_logits(*arguments, others, PLACE), computed)
-    assert torch.equal(stages._teacher_logits(teacher, images.test, "validation", images, PLACE), computed)
+    assert torch.equal(measuring._teacher_logits(*arguments, others, PLACE), computed)
+    assert torch.equal(measuring._teacher_logits(teacher, images.test, "validation", images, PLACE), computed)

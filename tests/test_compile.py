@@ -1,5 +1,7 @@
 """`train.compile`: what can be told without a compiler. Speed and values are benchmarks/compile.py's."""
 
+import copy
+
 import pytest
 import torch
 
@@ -40,8 +42,8 @@ def test_compiling_changes_neither_keys_nor_values(base):
     task = Distillation(
         Normalised(model, (0.5,) * 3, (0.5,) * 3), build_method(load("digits-supcon").method), contrastive=True
     )
-    before = {key: value.clone() for key, value in task.state_dict().items()}
+    before = copy.deepcopy(task.state_dict())
     task.compile_encoders("default")
     after = task.state_dict()
     assert list(after) == list(before)
-    assert all(torch.equal(after[key], before[key]) for key in before)
+    assert all(torch.equal(after[key], before[key]) for key in before if torch.is_tensor(before[key]))

@@ -53,7 +53,10 @@ def test_overrides_set_any_key_with_toml_types():
 
 def test_changing_the_method_keeps_the_keys_that_both_have():
     r = load("digits-lw-supcrd", ["method.temperature=0.1", "method.name=crd"])
-    assert r.method.model_dump() == {"name": "crd", "temperature": 0.1}
+    defaults = {"bank": 0, "bank_momentum": 0.5, "kd_weight": 0.0, "kd_temperature": 4.0}
+    assert r.method.model_dump() == {"name": "crd", "temperature": 0.1} | defaults
+    r = load("digits-lw-supcrd", ["method.beta=3.0", "method.bank=9", "method.name=hybrid"])
+    assert (r.method.beta, r.method.bank, r.method.lam) == (3.0, 9, 0.3)
 
 
 def test_names_tell_runs_apart():

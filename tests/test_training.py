@@ -13,7 +13,7 @@ from supcrd.checkpoints import load_state
 from supcrd.data.images import Split
 from supcrd.data.loader import FeatureBatches, ViewBatches, index_batches
 from supcrd.device import choose
-from supcrd.errors import RunError
+from supcrd.errors import RunError, Terminated
 from supcrd.recipe import load
 from supcrd.runs import Run
 from supcrd.settings import AugmentSettings, FitSettings
@@ -169,13 +169,25 @@ def test_half_and_resumed_equals_whole_run(method, tmp_path, quick, quick_teache
     assert resumed.status == "resumed"
 
     states = [load_state(result.folder / "checkpoint.pt") for result in (whole, resumed)]
-    for key, tensor in states[0]["task"].items():
-        assert torch.equal(tensor, states[1]["task"][key]), key
+    assert_same(states[0]["task"], states[1]["task"])
     timing = {"train_seconds", "evaluation_seconds", "teacher"}
     a, b = ({k: v for k, v in r.evaluation.items() if k not in timing} for r in (whole, resumed))
     assert a == b
     rows = [[json.loads(line) for line in (r.folder / "metrics.jsonl").open()] for r in (whole, resumed)]
     assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
+
+
+def assert_same(one, other):
+    """The same state to the bit, however deep."""
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
 
 
 class Bad(nn.Module):
@@ -219,12 +231,25 @@ def test_weights_that_are_not_finite_stop_the_run():
 
 
 def test_a_second_interrupt_ends_at_once():
-    with interruptible() as flag:
+    with interruptible() as noted:
         signal.raise_signal(signal.SIGINT)
-        assert flag.is_set()
+        assert noted.number == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_termination_is_noted_once_and_told_apart():
+    before = signal.getsignal(signal.SIGTERM)
+    with interruptible() as noted:
+        signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is before  # a second one acts as if nobody listened
+        signal.raise_signal(signal.SIGINT)
+    assert isinstance(noted.error(), Terminated)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with interruptible() as noted:
+        signal.raise_signal(signal.SIGINT)
+    assert type(noted.error()) is KeyboardInterrupt
 
 
 def test_fit_works_outside_the_main_thread():

@@ -9,20 +9,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from supcrd.assess import load_model
     from supcrd.checkpoints import Card, save_model
-    from supcrd.losses import CRD, KD, Hybrid, LWSupCRD, SupCon, crd, hybrid, kd, lw_supcrd, supcon
+    from supcrd.losses import (
+        CRD,
+        DKD,
+        KD,
+        Hybrid,
+        LWSupCRD,
+        SupCon,
+        crd,
+        dkd,
+        hybrid,
+        kd,
+        lw_supcrd,
+        standardise,
+        supcon,
+    )
     from supcrd.models import Model, Output
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "supcrd.losses": ["CRD", "KD", "Hybrid", "LWSupCRD", "SupCon", "crd", "hybrid", "kd", "lw_supcrd", "supcon"],
+    "supcrd.losses": [
+        "CRD", "DKD", "KD", "Hybrid", "LWSupCRD", "SupCon",
+        "crd", "dkd", "hybrid", "kd", "lw_supcrd", "standardise", "supcon",
+    ],
     "supcrd.models": ["Model", "Output"],
     "supcrd.checkpoints": ["Card", "save_model"],
     "supcrd.assess": ["load_model"],
-}
+}  # fmt: skip
 
 __all__ = [
-    "CRD", "KD", "Hybrid", "LWSupCRD", "SupCon", "crd", "hybrid", "kd", "lw_supcrd", "supcon",
+    "CRD", "DKD", "KD", "Hybrid", "LWSupCRD", "SupCon",
+    "crd", "dkd", "hybrid", "kd", "lw_supcrd", "standardise", "supcon",
     "Model", "Output", "Card", "save_model", "load_model",
 ]  # fmt: skip
 

@@ -19,3 +19,7 @@ class CheckpointError(SupcrdError):
 
 class RunError(SupcrdError):
     """A run folder that cannot be created, used or resumed, or a run that had to stop."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a scheduler sends it before it takes the machine away: the state is saved, exit status 143."""

@@ -58,6 +58,14 @@ def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: in
     return Output(*(torch.cat(column).clone() for column in zip(*parts, strict=True)))
 
 
+def accuracy(subject: Normalised, split: Split, place: Place) -> float | None:
+    """The share of a split's images that the classifier gets right, 0..1; the model stays in the mode it was in."""
+    training = subject.model.training
+    result = metrics.top_k_accuracy(outputs(subject, split.images, place).logits, split.labels)
+    subject.model.train(training)
+    return result
+
+
 def features(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Tensor:
     """The features alone, (N, F) as of `outputs`: of a large training split the rest would fill the memory."""
     found = torch.empty(len(images), subject.model.feature_dim)

@@ -13,6 +13,7 @@ from supcrd import recipe as recipes
 from supcrd.checkpoints import WEIGHTS, Card, load_model, save_model
 from supcrd.data import ImageSet
 from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
+from supcrd.measuring import measure
 from supcrd.models import Model
 from supcrd.runs import check_origins, check_same, load_run, locked, open_run
 from supcrd.settings import Recipe
@@ -83,9 +84,9 @@ def run(
     with locked(out / recipe.name):
         this = open_run(out, recipe, force=force, origins=origins)
         status = "resumed" if this.checkpoint.exists() else "trained"
-        card, history = stages.train(this, student, images, teacher, place, report)
+        trained = stages.train(this, student, images, teacher, place, report)
         logger.info("%s: evaluating", recipe.name)
-        evaluation = stages.measure(this, student, card, history, images, teacher, place, report)
+        evaluation = measure(this, student, trained, images, teacher, place, report)
     return Result(this.folder, teacher.folder if teacher else None, evaluation, status)
 
 
@@ -217,6 +218,12 @@ def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
     needed = 2 if recipe.method.contrastive else 1
     if len(images.train) < needed:
         raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")
+    drawn = getattr(recipe.method, "bank", 0)
+    if drawn > len(images.train):
+        raise RecipeError(
+            f"method.bank = {drawn}: {images.source} has {len(images.train)} training images, and a bank a row for "
+            "each; at most so many are right"
+        )
 
 
 def _check_teacher(recipe: Recipe, student: Model, teacher: Model) -> None:

@@ -147,6 +147,26 @@ class KD(Settings):
     name: Literal["kd"]
     temperature: Positive = 4.0
     weight: Share = 0.9
+    standardise: bool = False
+    """z-score both logits first (Sun et al. 2024); the published weights and temperatures then differ"""
+
+
+class DKD(Settings):
+    """ce_weight * cross-entropy + dkd; see `supcrd.losses.dkd`."""
+
+    reads_teacher: ClassVar[bool] = True
+    contrastive: ClassVar[bool] = False
+    name: Literal["dkd"]
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    """weight of the target class's part"""
+    beta: Annotated[float, Field(ge=0)] = 8.0
+    """weight of the other classes' part"""
+    temperature: Positive = 4.0
+    ce_weight: Annotated[float, Field(ge=0)] = 1.0
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """linear rise of dkd's weight, in epochs (the published runs: 20 of 240)"""
+    standardise: bool = False
+    """z-score both logits first (Sun et al. 2024)"""
 
 
 class SupCon(Settings):
@@ -158,20 +178,31 @@ class SupCon(Settings):
     temperature: Positive = 0.07
 
 
-class CRD(Settings):
-    """See `supcrd.losses.crd`."""
+class Taught(Settings):
+    """What the contrastive methods that read a teacher share."""
 
     reads_teacher: ClassVar[bool] = True
     contrastive: ClassVar[bool] = True
+    bank: Annotated[int, Field(ge=0)] = 0
+    """so many rows of a memory bank of the teacher's embeddings, one a training image, are further candidates in every
+    step; 0 for no bank"""
+    bank_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """share of the old row in the new one"""
+    kd_weight: Annotated[float, Field(ge=0)] = 0.0
+    """of an added `kd` term, which teaches encoder and classifier; 0 for none"""
+    kd_temperature: Positive = 4.0
+
+
+class CRD(Taught):
+    """See `supcrd.losses.crd`."""
+
     name: Literal["crd"]
     temperature: Positive = 0.07
 
 
-class LWSupCRD(Settings):
+class LWSupCRD(Taught):
     """See `supcrd.losses.lw_supcrd`."""
 
-    reads_teacher: ClassVar[bool] = True
-    contrastive: ClassVar[bool] = True
     name: Literal["lw_supcrd"]
     alpha: Positive = 1.0
     beta: Positive = 10.0
@@ -230,10 +261,11 @@ class TeacherSettings(Settings):
         return self
 
 
-Method = Annotated[CrossEntropy | KD | SupCon | CRD | LWSupCRD | Hybrid, Field(discriminator="name")]
+Method = Annotated[CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid, Field(discriminator="name")]
 METHOD_SETTINGS: dict[str, type[Settings]] = {
     "cross_entropy": CrossEntropy,
     "kd": KD,
+    "dkd": DKD,
     "supcon": SupCon,
     "crd": CRD,
     "lw_supcrd": LWSupCRD,
@@ -256,7 +288,7 @@ class Recipe(Settings):
     head: HeadSettings = HeadSettings()
     probe: ProbeSettings = ProbeSettings()
     teacher: TeacherSettings | None = None
-    """read by kd, crd, lw_supcrd and hybrid; with the others only compared with"""
+    """read by kd, dkd, crd, lw_supcrd and hybrid; with the others only compared with"""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

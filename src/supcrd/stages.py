@@ -1,33 +1,27 @@
-"""The stages of one run: a new student, its training, its projection head, its evaluation."""
+"""The stages of one run: a new student, its training, its projection head."""
 
-import contextlib
 import logging
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from supcrd import cache
 from supcrd import recipe as recipes
+from supcrd.bank import Bank
 from supcrd.checkpoints import Card, save_model
 from supcrd.data import ImageSet, Split, channel_statistics
 from supcrd.data.loader import ViewBatches
 from supcrd.device import Place
 from supcrd.errors import RecipeError, RunError
-from supcrd.evaluation import evaluate, outputs, save_outputs
-from supcrd.files import write_json
+from supcrd.evaluation import accuracy
 from supcrd.methods import build_method
-from supcrd.metrics import top_k_accuracy
 from supcrd.models import Model
-from supcrd.runs import Run, load_run
+from supcrd.runs import Run
 from supcrd.seeding import seed_for
-from supcrd.settings import AugmentSettings, HeadSettings, Recipe
+from supcrd.settings import AugmentSettings, HeadSettings, Recipe, Taught
 from supcrd.tasks import Distillation, HeadFit, Normalised
 from supcrd.training import Progress, fit
 
@@ -44,6 +38,14 @@ class Teacher:
     subject: Normalised
     folder: Path
     weights: str  # fingerprint
+
+
+class Trained(NamedTuple):
+    """What a training gives."""
+
+    card: Card
+    history: list[dict[str, Any]]  # the metrics of all epochs
+    best: dict[str, Any]  # see `Distillation.best`
 
 
 def statistics(recipe: Recipe, images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -91,12 +93,8 @@ def train(
     teacher: Teacher | None,
     place: Place,
     report: Report | None,
-) -> tuple[Card, list[dict[str, Any]]]:
-    """Train the student and, where its method does not, its projection head; save the model with its card.
-
-    Returns:
-        The card, and the metrics of all epochs.
-    """
+) -> Trained:
+    """Train the student and, where its method does not, its projection head; save the model with its card."""
     recipe = this.recipe
     settings = recipe.teacher
     assert images.train is not None
@@ -117,8 +115,9 @@ def train(
             )
     task = Distillation(
         student,
-        build_method(recipe.method),
+        build_method(recipe.method, new_bank(recipe, images.train, teacher)),
         contrastive=recipe.method.contrastive,
+        reads_logits=isinstance(recipe.method, Taught) and recipe.method.kd_weight > 0,
         # a method that reads no teacher does not pay for its forward passes
         teacher=teacher.subject if teacher is not None and recipe.method.reads_teacher else None,
         joint=settings.joint if settings else False,
@@ -140,7 +139,8 @@ def train(
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
-            row["validation_accuracy"] = _accuracy(student, images.validation, place)
+            row["validation_accuracy"] = accuracy(student, images.validation, place)
+            task.remember(row["epoch"], row["validation_accuracy"])
         this.write_metrics([*earlier, row])
 
     logger.info("%s: training on %s", recipe.name, place)
@@ -177,7 +177,17 @@ def train(
     )
     save_model(this.folder, student.model, card)
     (this.folder / "head.pt").unlink(missing_ok=True)  # its work is in the model now
-    return card, history
+    return Trained(card, history, task.best)
+
+
+def new_bank(recipe: Recipe, split: Split, teacher: Teacher | None) -> Bank | None:
+    """The memory bank that a method asks for, empty."""
+    method = recipe.method
+    if not isinstance(method, Taught) or method.bank == 0:
+        return None
+    assert teacher is not None
+    width = teacher.subject.model.projection_dim
+    return Bank(split.labels, width, size=method.bank, momentum=method.bank_momentum, seed=recipe.seed)
 
 
 def fit_head(
@@ -202,76 +212,6 @@ def fit_head(
     batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)
     told = (lambda progress: report(folder.name, "head", progress)) if report else None
     fit(task, batches, settings, seed=seed, place=place, state_file=folder / "head.pt", report=told)
-
-
-def _accuracy(subject: Normalised, split: Split, place: Place) -> float | None:
-    training = subject.model.training
-    result = top_k_accuracy(outputs(subject, split.images, place).logits, split.labels)
-    subject.model.train(training)
-    return result
-
-
-def measure(
-    this: Run,
-    student: Normalised,
-    card: Card,
-    history: list[dict[str, Any]],
-    images: ImageSet,
-    teacher: Teacher | None,
-    place: Place,
-    report: Report | None,
-) -> dict[str, Any]:
-    """Measure on the test split, or on validation or train where there is none, and say which."""
-    recipe = this.recipe
-    name, split = next(
-        (name, split)
-        for name, split in (("test", images.test), ("validation", images.validation), ("train", images.train))
-        if split is not None
-    )
-    teacher_logits = _teacher_logits(teacher, split, name, images, place) if teacher is not None else None
-    started = time.perf_counter()
-    numbers = evaluate(
-        student,
-        split,
-        place,
-        train=None if name == "train" else images.train,  # an image is its own nearest neighbour
-        teacher_logits=teacher_logits,
-        probe=recipe.probe,
-        seed=seed_for("probe", recipe.seed),
-        report=(lambda progress: report(recipe.name, "probe", progress)) if report else None,
-    )
-    evaluation = {
-        "name": recipe.name,
-        "method": recipe.method.name,
-        "arch": recipe.model.arch,
-        "seed": recipe.seed,
-        "source": images.source,
-        "split": name,
-        **numbers.values,
-        "projection_trained": card.projection_trained,
-        "validation_accuracy": history[-1].get("validation_accuracy"),
-        "train_seconds": round(sum(row["seconds"] for row in history), 2),
-        "evaluation_seconds": round(time.perf_counter() - started, 2),
-        "place": str(place),
-        "data_fingerprint": images.fingerprint,
-        # from the folder of run folders, so that this may be moved
-        "teacher": os.path.relpath(teacher.folder, this.folder.parent) if teacher is not None else None,
-    }
-    save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
-    write_json(this.folder / "evaluation.json", evaluation)
-    return evaluation
-
-
-def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet, place: Place) -> Tensor:
-    """The teacher's logits of a split: those of its own evaluation where that was of the same images."""
-    with contextlib.suppress(OSError, ValueError, KeyError, RunError):
-        own = load_run(teacher.folder).evaluation()
-        if (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
-            with np.load(teacher.folder / "outputs.npz") as kept:
-                logits = torch.from_numpy(kept["logits"])
-            if logits.shape == (len(split), images.num_classes):
-                return logits
-    return outputs(teacher.subject, split.images, place).logits
 
 
 def describe(model: Model, **values: Any) -> Card:

@@ -1,7 +1,7 @@
 """What `training.fit` optimises: modules that turn a batch into the terms of a loss. All state is in `state_dict()`."""
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,8 @@ class Distillation(nn.Module):
     The student runs once a step on all views. Where the method does not train the classifier, that is an online probe:
     it learns from detached features by a loss term of its own. The teacher is frozen in eval mode and no part of the
     state; a copy of its projection head learns along where `joint` (the teacher itself stays as it was). Its encoder is
-    not run where the batch brings its features along. `bfloat16`: steps run under autocast to it.
+    not run where the batch brings its features along. `reads_logits`: a contrastive method that also has a term on the
+    student's logits. `bfloat16`: steps run under autocast to it.
     """
 
     def __init__(
@@ -51,13 +52,16 @@ class Distillation(nn.Module):
         teacher: Normalised | None = None,
         joint: bool = True,
         joint_lr_scale: float = 0.1,
+        reads_logits: bool = False,
         bfloat16: bool = False,
     ) -> None:
         super().__init__()
         self.student, self.method, self.contrastive = student.model, method, contrastive
+        self.reads_logits = reads_logits
         self._student, self._teacher = [student], [teacher]  # in lists, so that they are no submodules
         self._encoder: list[nn.Module] = []
         self._compiled = False
+        self._best: dict[str, Any] = {}
         self.teacher_projector: nn.Module | None = None
         self.joint_lr_scale = joint_lr_scale
         # constants of every step: on the device once, and no part of the state
@@ -75,6 +79,25 @@ class Distillation(nn.Module):
         for encoder in (self.student.encoder, *self._encoder):
             encoder.compile(mode=mode)
         self._compiled = True
+
+    def remember(self, epoch: int, accuracy: float) -> None:
+        """Keep the student's weights, on the CPU, if this accuracy is above all told before; part of the state."""
+        if accuracy > self._best.get("accuracy", -1.0):
+            weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.student.state_dict().items()}
+            self._best = {"epoch": epoch, "accuracy": accuracy, "weights": weights}
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """What was remembered: epoch, accuracy and weights of the student; empty if nothing was."""
+        return self._best
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What is remembered travels with the state."""
+        return self._best
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """See `get_extra_state`."""
+        self._best = state
 
     def groups(self, lr: float) -> list[dict[str, object]]:
         """Parameter groups for the optimiser."""
@@ -94,7 +117,9 @@ class Distillation(nn.Module):
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         (student,), (teacher,) = self._student, self._teacher
         images = normalise(batch.inputs, *self.get_buffer("student_statistics"))
-        output: Output = self.student(images, detach_classifier=self.contrastive)
+        # where the method's own terms read the logits (an added kd), the classifier teaches the encoder
+        apart = self.contrastive and not self.reads_logits
+        output: Output = self.student(images, detach_classifier=apart)
         taught = None
         if teacher is not None:
             features = batch.taught
@@ -106,9 +131,10 @@ class Distillation(nn.Module):
                     features = self._encoder[0](images)
                 features = features.clone()  # out of inference mode: the head that learns along reads it
             taught = self._teach(teacher.model, features)
-        terms = self.method(output, taught, batch.labels)
+        terms = self.method(output, taught, batch)
         if self.contrastive:
-            terms["probe"] = functional.cross_entropy(output.logits.float(), batch.labels)
+            logits = output.logits if apart else self.student.classifier(output.features.detach())
+            terms["probe"] = functional.cross_entropy(logits.float(), batch.labels)
         return Step(terms, (output.logits.detach().argmax(dim=1) == batch.labels).sum())
 
     def _teach(self, teacher: Model, features: Tensor) -> Output:

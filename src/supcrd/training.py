@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from supcrd.checkpoints import load_state, save_state
 from supcrd.data.loader import Batch, Batches
 from supcrd.device import Place
-from supcrd.errors import CheckpointError, RunError
+from supcrd.errors import CheckpointError, RunError, Terminated
 from supcrd.seeding import seed_for
 from supcrd.settings import FitSettings
 
@@ -96,7 +96,8 @@ def fit(
         settings: epochs, optimiser, schedule.
         seed: of what is random in the network (dropout); batches have their own.
         place: device and precision.
-        state_file: written at every end of an epoch and on Ctrl-C; read first if it is there. None: nothing is kept.
+        state_file: written at every end of an epoch, on Ctrl-C and SIGTERM; read first if it is there. None: nothing
+            is kept.
         on_epoch: given the metrics of an epoch before they are kept, may add to them (validation).
         report: told of progress, at least at every end of an epoch.
 
@@ -108,7 +109,8 @@ def fit(
     Raises:
         RunError: a term or a weight is no longer finite; the last good state stays in `state_file`.
         CheckpointError: `state_file` is damaged.
-        KeyboardInterrupt: Ctrl-C; the state after the last whole step is in `state_file`.
+        KeyboardInterrupt: Ctrl-C; the state after the last whole step is in `state_file`. Terminated, which is one:
+            SIGTERM.
 
     Example:
         >>> from supcrd.data.loader import FeatureBatches
@@ -165,11 +167,11 @@ def fit(
                 if report is not None and now - last_told > 0.2:
                     report(Progress(epoch, settings.epochs, step + 1, batches.steps))
                     last_told = now
-                if interrupted.is_set():
+                if interrupted.number:
                     tally.check(task, epoch)
                     tally.seconds += now - start
                     save(epoch, step + 1, tally)
-                    raise KeyboardInterrupt
+                    raise interrupted.error()
             tally.check(task, epoch)
             tally.seconds += time.perf_counter() - start
             last = learning_rate_factor(settings, (epoch + 1) * batches.steps - 1, batches.steps)
@@ -183,8 +185,8 @@ def fit(
             save(epoch + 1, 0, None)
             if report is not None:
                 report(Progress(epoch + 1, settings.epochs, 0, batches.steps, row))
-            if interrupted.is_set():
-                raise KeyboardInterrupt
+            if interrupted.number:
+                raise interrupted.error()
     return history
 
 
@@ -252,24 +254,36 @@ class Tally:
             )
 
 
+@dataclass
+class Interruption:
+    """The signal that asks a fit to stop, once one has come."""
+
+    number: int = 0
+
+    def error(self) -> KeyboardInterrupt:
+        """What the signal is raised as."""
+        return Terminated() if self.number == signal.SIGTERM else KeyboardInterrupt()
+
+
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag, so that a step is never cut in half; a second one interrupts at once."""
-    flag = threading.Event()
+def interruptible() -> Iterator[Interruption]:
+    """Turn the first Ctrl-C or SIGTERM into a note, so that a step is never cut in half; a second one acts at once."""
+    noted = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield flag  # only the main thread may handle signals
+        yield noted  # only the main thread may handle signals
         return
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is None or previous is signal.SIG_IGN:
-        yield flag  # somebody else's business, or ignored on purpose (a job in the background of a script)
-        return
+    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # somebody else's business, or ignored on purpose (a job in the background of a script)
+    ours = {number: held[number] for number in held if held[number] not in (None, signal.SIG_IGN)}
 
     def handle(number: int, frame: object) -> None:
-        flag.set()
-        signal.signal(signal.SIGINT, previous)
+        noted.number = noted.number or number
+        signal.signal(number, ours[signal.Signals(number)])
 
-    signal.signal(signal.SIGINT, handle)
+    for number in ours:
+        signal.signal(number, handle)
     try:
-        yield flag
+        yield noted
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, previous in ours.items():
+            signal.signal(number, previous)

@@ -80,3 +80,32 @@ def kd(student: Rows, teacher: Rows, *, temperature: float) -> list[float]:
         q, p = softmax(s, temperature), softmax(t, temperature)
         losses.append(temperature**2 * math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True)))
     return losses
+
+
+def dkd(
+    student: Rows,
+    teacher: Rows,
+    labels: Sequence[int],
+    *,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
+) -> list[float]:
+    losses = []
+    for s, t, y in zip(student, teacher, labels, strict=True):
+        q, p = softmax(s, temperature), softmax(t, temperature)
+        others = [c for c in range(len(p)) if c != y]
+        rest_p, rest_q = math.fsum(p[c] for c in others), math.fsum(q[c] for c in others)
+        target = p[y] * math.log(p[y] / q[y]) + rest_p * math.log(rest_p / rest_q)
+        other = math.fsum(p[c] / rest_p * math.log((p[c] / rest_p) / (q[c] / rest_q)) for c in others)
+        losses.append(temperature**2 * (alpha * target + beta * other))
+    return losses
+
+
+def standardise(rows: Rows) -> list[list[float]]:
+    scores = []
+    for row in rows:
+        mean = math.fsum(row) / len(row)
+        deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in row) / len(row))
+        scores.append([(x - mean) / deviation for x in row])
+    return scores

@@ -41,14 +41,17 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], kept: i
 @pytest.mark.parametrize("kept", [0, 10**9])
 @pytest.mark.parametrize("size", [(1, 1), (3, 4), (7, 100), (100, 5), (100, 100)])
 @pytest.mark.parametrize("temperature", [1.0, 0.07, 1e-3])  # 1e-3: exp would overflow float64 unshifted
-@pytest.mark.parametrize("case", ["groups", "one group", "skip own"])
+@pytest.mark.parametrize("case", ["groups", "one group", "one group, skip own", "groups, skip own"])
 def test_values_and_gradients_are_those_of_the_whole_matrix(monkeypatch, size, kept, temperature, case) -> None:
     small_blocks(monkeypatch, size, kept)
     a, c, groups = rows(13, 17, 6)
     groups[groups == 2] = 3  # an empty group
-    given, count = (groups, 6) if case == "groups" else (None, 1)
-    ours = grouped_logsumexp(a, c, temperature, groups=given, count=count, skip_own=case == "skip own")
-    true = whole(a, c, temperature, given, count, case == "skip own")
+    skip = "skip own" in case
+    if skip:
+        groups = groups % 2  # of any group there is another member
+    given, count = (None, 1) if "one group" in case else (groups, 6)
+    ours = grouped_logsumexp(a, c, temperature, groups=given, count=count, skip_own=skip)
+    true = whole(a, c, temperature, given, count, skip)
     there = true.isfinite()
     assert (ours[~there] == torch.finfo(torch.float64).min).all()
     torch.testing.assert_close(ours[there], true[there], rtol=1e-12, atol=1e-12)
@@ -65,11 +68,17 @@ def test_float32_agrees_to_rounding_and_types_stay() -> None:
     torch.testing.assert_close(ours.double(), whole(a, c, 0.07, groups, 20, False), rtol=0, atol=4e-6)
 
 
+def mask(count: int) -> Tensor:
+    return torch.arange(count) % 3 != 2
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "supcon": lambda s, t, y, z: supcon(s, y),
     "crd": lambda s, t, y, z: crd(s, t),
     "lw_supcrd": lambda s, t, y, z: lw_supcrd(s, t, y, z),
     "hybrid": lambda s, t, y, z: hybrid(s, t, y, z),
+    "crd, mask": lambda s, t, y, z: crd(s[: len(s) // 2], t, valid=mask(len(t)) | (torch.arange(len(t)) < len(s) // 2)),
+    "lw_supcrd, mask": lambda s, t, y, z: lw_supcrd(s, t, y, z, valid=mask(len(t))),
 }
 
 
@@ -82,7 +91,7 @@ def test_a_loss_does_not_depend_on_its_blocks(monkeypatch, name: str) -> None:
     def result() -> list[Tensor]:
         leaves = [x.clone().requires_grad_() for x in (student, teacher, logits)]
         loss = LOSSES[name](leaves[0], leaves[1], labels, leaves[2])
-        (loss * torch.arange(40)).sum().backward()
+        (loss * torch.arange(len(loss))).sum().backward()
         return [loss.detach(), *(x.grad for x in leaves if x.grad is not None)]
 
     expected = result()

@@ -5,9 +5,24 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from supcrd.losses import CRD, KD, Hybrid, LWSupCRD, SupCon, crd, hybrid, kd, lw_supcrd, supcon
+from supcrd.losses import (
+    CRD,
+    DKD,
+    KD,
+    Hybrid,
+    LWSupCRD,
+    SupCon,
+    crd,
+    dkd,
+    hybrid,
+    kd,
+    lw_supcrd,
+    standardise,
+    supcon,
+)
 
 X, Y, Z = torch.randn(4, 8), torch.tensor([0, 1, 0, 1]), torch.randn(4, 3)
+ALL = torch.ones(4, dtype=torch.bool)
 
 ERRORS: list[tuple[Callable[[], object], str]] = [
     # Embeddings and logits
@@ -30,7 +45,27 @@ ERRORS: list[tuple[Callable[[], object], str]] = [
     (lambda: lw_supcrd(X, X, Y, Z[:3]), "teacher_logits .*4 rows.*3"),
     (lambda: lw_supcrd(X, X, Y, Z.long()), "teacher_logits .*int64"),
     (lambda: hybrid(X, X, Y, Z[:3]), "teacher_logits .*4 rows.*3"),
+    (lambda: dkd(Z, Z[:, :2], Y), "teacher_logits .*3 columns.*2"),
+    (lambda: dkd(Z, Z[:2], Y), r"\(4, 3\).*\(2, 3\)"),
+    (lambda: dkd(Z.long(), Z, Y), "student_logits .*int64"),
+    (lambda: dkd(Z[:, :1], Z[:, :1], Y), "student_logits .*2 columns.*1"),
+    (lambda: standardise(Z[0]), r"logits .*\(3,\)"),
+    (lambda: standardise(Y[:, None]), "logits .*int64"),
+    (lambda: standardise(Z[:0]), r"logits .*\(0, 3\)"),
+    (lambda: KD(standardise=True)(Z, Z[:2]), r"\(4, 3\).*\(2, 3\)"),
+    # Masks
+    (lambda: crd(X, X, valid=ALL[:3]), r"valid .*\(4,\).*\(3,\)"),
+    (lambda: crd(X, X, valid=ALL[:, None]), r"valid .*\(4, 1\)"),
+    (lambda: crd(X, X, valid=ALL.long()), "valid .*bool.*int64"),
+    (lambda: crd(X, torch.cat([X, X]), valid=torch.arange(8) != 2), "valid .*first 4 rows.*row 2 "),
+    (lambda: lw_supcrd(X, X, Y, Z, valid=ALL[:3]), r"valid .*\(4,\).*\(3,\)"),
+    (lambda: lw_supcrd(X, X, Y, Z, valid=ALL.float()), "valid .*bool.*float32"),
+    (lambda: lw_supcrd(X, X, Y, Z, candidate_labels=Y + 7, valid=Y == 0), "label 7 "),
     # Labels
+    (lambda: dkd(Z, Z, Y[:3]), r"labels .*\(4,\).*\(3,\)"),
+    (lambda: dkd(Z, Z, Y.float()), "labels .*integers.*float32"),
+    (lambda: dkd(Z, Z, Y + 2), r"labels .*0\.\.2.*3"),
+    (lambda: dkd(Z, Z, Y - 1), r"labels .*0\.\.2.*-1"),
     (lambda: supcon(X, Y[:3]), r"labels .*\(4,\).*\(3,\)"),
     (lambda: supcon(X, Y[:, None]), r"labels .*\(4, 1\)"),
     (lambda: supcon(X, Y.float()), "labels .*integers.*float32"),
@@ -57,6 +92,7 @@ for _bad in (0.0, -1.0, float("inf"), float("nan")):
         (lambda t=_bad: supcon(X, Y, temperature=t), f"temperature .*{_bad}"),
         (lambda t=_bad: crd(X, X, temperature=t), f"temperature .*{_bad}"),
         (lambda t=_bad: kd(Z, Z, temperature=t), f"temperature .*{_bad}"),
+        (lambda t=_bad: dkd(Z, Z, Y, temperature=t), f"temperature .*{_bad}"),
         (lambda t=_bad: lw_supcrd(X, X, Y, Z, temperature=t), f"temperature .*{_bad}"),
         (lambda t=_bad: lw_supcrd(X, X, Y, Z, teacher_temperature=t), f"temperature .*{_bad}"),
         (lambda t=_bad: lw_supcrd(X, X, Y, Z, alpha=t), f"alpha .*{_bad}"),
@@ -66,6 +102,7 @@ for _bad in (0.0, -1.0, float("inf"), float("nan")):
         (lambda t=_bad: SupCon(t), f"temperature .*{_bad}"),
         (lambda t=_bad: CRD(t), f"temperature .*{_bad}"),
         (lambda t=_bad: KD(t), f"temperature .*{_bad}"),
+        (lambda t=_bad: DKD(temperature=t), f"temperature .*{_bad}"),
         (lambda t=_bad: LWSupCRD(alpha=t), f"alpha .*{_bad}"),
         (lambda t=_bad: LWSupCRD(beta=t), f"beta .*{_bad}"),
         (lambda t=_bad: LWSupCRD(temperature=t), f"temperature .*{_bad}"),
@@ -73,6 +110,13 @@ for _bad in (0.0, -1.0, float("inf"), float("nan")):
         (lambda t=_bad: Hybrid(temperature=t), f"temperature .*{_bad}"),
         (lambda t=_bad: Hybrid(beta=t), f"beta .*{_bad}"),
     ]
+    if _bad != 0:  # of these weights 0 is one, and leaves a part out
+        ERRORS += [
+            (lambda t=_bad: dkd(Z, Z, Y, alpha=t), f"alpha .*{_bad}"),
+            (lambda t=_bad: dkd(Z, Z, Y, beta=t), f"beta .*{_bad}"),
+            (lambda t=_bad: DKD(alpha=t), f"alpha .*{_bad}"),
+            (lambda t=_bad: DKD(beta=t), f"beta .*{_bad}"),
+        ]
 
 
 @pytest.mark.parametrize(("call", "message"), ERRORS, ids=[message for _, message in ERRORS])

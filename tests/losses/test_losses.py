@@ -8,9 +8,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from supcrd.losses import CRD, KD, Hybrid, LWSupCRD, SupCon, crd, hybrid, kd, lw_supcrd, supcon
+from supcrd.losses import (
+    CRD,
+    DKD,
+    KD,
+    Hybrid,
+    LWSupCRD,
+    SupCon,
+    crd,
+    dkd,
+    hybrid,
+    kd,
+    lw_supcrd,
+    standardise,
+    supcon,
+)
 
 CLASSES = 10
+TAKING_PART = torch.tensor([True, False, True, True, False, False])  # of the bank's rows, where there is a mask
 
 
 @dataclass
@@ -35,6 +50,10 @@ class Batch:
     @property
     def candidate_labels(self) -> Tensor:
         return torch.cat([self.labels, self.bank_labels])
+
+    @property
+    def valid(self) -> Tensor:
+        return torch.cat([torch.ones_like(self.labels, dtype=torch.bool), TAKING_PART])
 
 
 def batch(rows: int = 24, width: int = 8, classes: int = CLASSES, seed: int = 0) -> Batch:
@@ -97,6 +116,40 @@ CASES: dict[str, tuple[Loss, Callable[[Batch], list[float]]]] = {
         lambda b: kd(b.student, b.teacher, temperature=1.0),
         lambda b: naive.kd(b.student.tolist(), b.teacher.tolist(), temperature=1.0),
     ),
+    "kd, standardised": (
+        lambda b: kd(standardise(b.logits.roll(1, 1)), standardise(b.logits), temperature=2.0),
+        lambda b: naive.kd(*standard_logits(b), temperature=2.0),
+    ),
+    "dkd": (
+        lambda b: dkd(b.logits.roll(1, 1), b.logits, b.labels),
+        lambda b: naive.dkd(b.logits.roll(1, 1).tolist(), b.logits.tolist(), b.labels.tolist()),
+    ),
+    "dkd, alpha 2, beta 0.5, T = 1": (
+        lambda b: dkd(b.logits.roll(1, 1), b.logits, b.labels, alpha=2.0, beta=0.5, temperature=1.0),
+        lambda b: naive.dkd(
+            b.logits.roll(1, 1).tolist(), b.logits.tolist(), b.labels.tolist(), alpha=2.0, beta=0.5, temperature=1.0
+        ),
+    ),
+    "dkd, standardised": (
+        lambda b: dkd(standardise(b.logits.roll(1, 1)), standardise(b.logits), b.labels, temperature=2.0),
+        lambda b: naive.dkd(*standard_logits(b), b.labels.tolist(), temperature=2.0),
+    ),
+    "crd, mask": (
+        lambda b: crd(b.student, b.candidates, temperature=0.2, valid=b.valid),
+        lambda b: naive.crd(b.student.tolist(), b.candidates[b.valid].tolist(), temperature=0.2),
+    ),
+    "lw_supcrd, mask": (
+        lambda b: lw_supcrd(
+            b.student, b.candidates, b.labels, b.logits, candidate_labels=b.candidate_labels, valid=b.valid
+        ),
+        lambda b: naive.lw_supcrd(
+            b.student.tolist(),
+            b.candidates[b.valid].tolist(),
+            b.labels.tolist(),
+            b.logits.tolist(),
+            b.candidate_labels[b.valid].tolist(),
+        ),
+    ),
     "lw_supcrd, bank": (
         lambda b: lw_supcrd(b.student, b.candidates, b.labels, b.logits, candidate_labels=b.candidate_labels, beta=5.0),
         lambda b: naive.lw_supcrd(
@@ -128,6 +181,10 @@ for _name, _options in LW.items():
         lambda b, o=_options: distilled(b, o, bank=False),
     )
 every_loss = pytest.mark.parametrize("name", CASES)
+
+
+def standard_logits(b: Batch) -> tuple[list[list[float]], list[list[float]]]:
+    return naive.standardise(b.logits.roll(1, 1).tolist()), naive.standardise(b.logits.tolist())
 
 
 def distilled(b: Batch, options: dict[str, float], *, bank: bool) -> list[float]:
@@ -249,6 +306,16 @@ AT: dict[str, Callable[[Batch, float], Tensor]] = {
     "crd": lambda b, t: crd(b.student, b.candidates, temperature=t),
     "kd": lambda b, t: kd(b.student, b.teacher, temperature=t),
     "kd of logits": lambda b, t: kd(b.logits, b.logits.roll(1, 1), temperature=t),
+    "kd, standardised": lambda b, t: kd(standardise(b.student), standardise(b.teacher), temperature=t),
+    "dkd": lambda b, t: dkd(b.student, b.teacher, b.labels % b.student.shape[1], temperature=t),
+    "dkd of logits": lambda b, t: dkd(b.logits, b.logits.roll(1, 1), b.labels, temperature=t),
+    "dkd, standardised": lambda b, t: dkd(
+        standardise(b.logits), standardise(b.logits.roll(1, 1)), b.labels, temperature=t
+    ),
+    "crd, mask": lambda b, t: crd(b.student, b.candidates, temperature=t, valid=b.valid),
+    "lw_supcrd, mask": lambda b, t: lw_supcrd(
+        b.student, b.candidates, b.labels, b.logits, candidate_labels=b.candidate_labels, temperature=t, valid=b.valid
+    ),
     "lw_supcrd": lambda b, t: lw_supcrd(b.student, b.teacher, b.labels, b.logits, temperature=t),
     "lw_supcrd, teacher's": lambda b, t: lw_supcrd(b.student, b.teacher, b.labels, b.logits, teacher_temperature=t),
     "lw_supcrd, bank": lambda b, t: lw_supcrd(
@@ -275,6 +342,8 @@ def test_modules_are_the_mean_of_their_functions() -> None:
     b, o = batch(), LW["alpha 0.5, beta 12"]
     rows = (b.student, b.teacher, b.labels, b.logits)
     bank = {"candidate_labels": b.candidate_labels, "classes": torch.arange(CLASSES).flip(0)}
+    two = b.logits.roll(1, 1), b.logits
+    masked = {"candidate_labels": b.candidate_labels, "valid": b.valid}
     pairs = [
         (SupCon()(b.student, b.labels), supcon(b.student, b.labels, temperature=0.07)),
         (SupCon(0.3)(b.student, b.labels), supcon(b.student, b.labels, temperature=0.3)),
@@ -282,11 +351,20 @@ def test_modules_are_the_mean_of_their_functions() -> None:
         (CRD(temperature=0.3)(b.student, b.candidates), crd(b.student, b.candidates, temperature=0.3)),
         (KD()(b.student, b.teacher), kd(b.student, b.teacher, temperature=4.0)),
         (KD(temperature=2.0)(b.student, b.teacher), kd(b.student, b.teacher, temperature=2.0)),
+        (KD(2.0, standardise=True)(*two), kd(standardise(two[0]), standardise(two[1]), temperature=2.0)),
+        (DKD()(*two, b.labels), dkd(*two, b.labels, alpha=1.0, beta=8.0, temperature=4.0)),
+        (DKD(2.0, 0.5, 3.0)(*two, b.labels), dkd(*two, b.labels, alpha=2.0, beta=0.5, temperature=3.0)),
+        (DKD(standardise=True)(*two, b.labels), dkd(standardise(two[0]), standardise(two[1]), b.labels)),
+        (CRD()(b.student, b.candidates, b.valid), crd(b.student, b.candidates, valid=b.valid)),
         (LWSupCRD()(*rows), lw_supcrd(*rows, **weights(1.0, 10.0, 0.07, True, 1.0))),
         (LWSupCRD(**o)(*rows), lw_supcrd(*rows, **o)),
         (
             LWSupCRD(**o)(b.student, b.candidates, b.labels, b.logits, **bank),
             lw_supcrd(b.student, b.candidates, b.labels, b.logits, **bank, **o),
+        ),
+        (
+            LWSupCRD(**o)(b.student, b.candidates, b.labels, b.logits, **masked),
+            lw_supcrd(b.student, b.candidates, b.labels, b.logits, **masked, **o),
         ),
         (Hybrid()(*rows), hybrid(*rows, lam=0.3, **weights(1.0, 10.0, 0.07, True, 1.0))),
         (Hybrid(lam=0.8, **o)(*rows), hybrid(*rows, lam=0.8, **o)),

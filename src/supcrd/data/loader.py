@@ -20,6 +20,9 @@ class Batch(NamedTuple):
     labels: Tensor  # (V B,) int64
     indices: Tensor  # (B,) int64, the images' places in the set
     taught: Tensor | None = None  # (V B, F) the teacher's features of these views, where they are kept
+    epoch: int = 0
+    step: int = 0  # of the epoch, from 0
+    steps: int = 1  # in the epoch
 
 
 class Batches(Protocol):
@@ -95,9 +98,11 @@ class ViewBatches:
         places = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]
         # on the device once an epoch; what is read from a file goes by the places on the CPU: no step waits
         order = torch.split(torch.cat(places).to(self.device), [len(each) for each in places]) if places else ()
-        for place, (index, views) in zip(places, self.views(order, seed=seed, epoch=shown), strict=True):
+        made = self.views(order, seed=seed, epoch=shown)
+        for step, (place, (index, views)) in enumerate(zip(places, made, strict=True), start):
             features = read(place).to(self.device, non_blocking=True) if read else None
-            yield Batch(views, self.labels[index].repeat(self.settings.views), index, features)
+            labels = self.labels[index].repeat(self.settings.views)
+            yield Batch(views, labels, index, features, epoch, step, self.steps)
 
     def views(self, batches: Sequence[Tensor], *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Indices (B,) and the views of these images, (V B, channels, H, W), for each batch of indices."""

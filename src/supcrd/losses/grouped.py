@@ -34,6 +34,20 @@ class Piece(NamedTuple):
     members: Tensor | None  # (stop - start, last - first) one-hot; None where there is one group only
 
 
+def leave_out(candidates: Tensor, valid: Tensor) -> Tensor:
+    """Zeros, with zero gradient, in place of the rows of `candidates` (N, D) that are not `valid` (N,) bool.
+
+    Whatever stood there, NaN included, can then reach nothing: neither a value nor, times 0, a gradient.
+
+    Example:
+        >>> leave_out(torch.tensor([[1.0], [torch.nan]]), torch.tensor([True, False])).tolist()
+        [[1.0], [0.0]]
+    """
+    if valid.dtype != torch.bool or valid.shape != candidates.shape[:1]:
+        raise ValueError(f"valid must be bool of shape ({len(candidates)},), got {tuple(valid.shape)} {valid.dtype}")
+    return candidates.masked_fill(~valid[:, None], 0)
+
+
 def grouped_logsumexp(
     anchors: Tensor,
     candidates: Tensor,
@@ -51,7 +65,7 @@ def grouped_logsumexp(
         temperature: > 0, unitless.
         groups: (N,) int64 in 0..count-1, the group of each candidate; None: all are of one group.
         count: C, the number of groups.
-        skip_own: leave out j = i.
+        skip_own: leave out j = i. With `groups`, and B > 1, each candidate i < B needs another one in its group.
 
     Returns:
         (B, C); the type's lowest finite number, with zero gradient, for a group without candidates.
@@ -91,7 +105,7 @@ class GroupedLogSumExp(torch.autograd.Function):
         skip_own: bool,
     ) -> Tensor:
         """Sums by group, block after block."""
-        pieces, order = cut(len(candidates), groups, count, anchors)
+        pieces, order = cut(len(candidates), groups, count, anchors, in_place=skip_own)
         if order is not None:
             candidates = candidates[order]
         # exp needs no shift where its sums can neither overflow nor lose a whole group to underflow
@@ -101,7 +115,8 @@ class GroupedLogSumExp(torch.autograd.Function):
         # a group without candidates begins with 1 in place of 0, whose logarithm is many times as slow
         empty = anchors.new_full((count,), float(skip_own and len(candidates) == 1))
         if groups is not None:
-            empty = empty.fill_(1).index_fill_(0, groups, 0)
+            others = groups[1:] if skip_own and len(anchors) == 1 else groups
+            empty = empty.fill_(1).index_fill_(0, others, 0)
         sums = empty.expand(len(anchors), -1).clone()
         rows = BLOCK[kind(anchors)][0]
         keep = len(anchors) * len(candidates) <= KEPT[kind(anchors)]
@@ -160,8 +175,10 @@ class GroupedLogSumExp(torch.autograd.Function):
         return for_anchors, for_candidates, None, None, None, None
 
 
-def cut(total: int, groups: Tensor | None, count: int, like: Tensor) -> tuple[list[Piece], Tensor | None]:
-    """Cut N candidates into pieces, and say in which order to take them (None: as they are).
+def cut(
+    total: int, groups: Tensor | None, count: int, like: Tensor, *, in_place: bool = False
+) -> tuple[list[Piece], Tensor | None]:
+    """Cut N candidates into pieces, and say in which order to take them (None: as they are, always if `in_place`).
 
     In the order of their groups a piece has few of them, so that its one-hot matrix is narrow. On a device the labels
     would have to be waited for, so the whole width is taken there while it is small.
@@ -174,7 +191,7 @@ def cut(total: int, groups: Tensor | None, count: int, like: Tensor) -> tuple[li
         return [Piece(start, min(start + columns, total), 0, 1, None) for start in starts], None
     order = None
     ends = [(0, count)] * len(starts)
-    if total > columns and (like.device.type == "cpu" or count > NARROW):
+    if total > columns and not in_place and (like.device.type == "cpu" or count > NARROW):
         groups, order = groups.sort(stable=True)
         firsts, lasts = (
             groups[::columns],

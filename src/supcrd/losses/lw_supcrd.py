@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from supcrd.losses.grouped import grouped_logsumexp
+from supcrd.losses.grouped import grouped_logsumexp, leave_out
 from supcrd.losses.similarity import (
     at_least_float32,
     check_labels,
@@ -29,6 +29,7 @@ def lw_supcrd(
     *,
     candidate_labels: Tensor | None = None,
     classes: Tensor | None = None,
+    valid: Tensor | None = None,
     alpha: float = 1.0,
     beta: float = 10.0,
     temperature: float = 0.07,
@@ -52,6 +53,8 @@ def lw_supcrd(
         candidate_labels: (N,) integers, the classes of the candidates; by default the anchors' (then N = B).
         classes: (C,) distinct integers, the label that each column of `teacher_logits` stands for; by default
             0..C-1. With it labels may be any integers.
+        valid: (N,) bool, False for a candidate that is left out as if it were not there: its row may hold anything,
+            NaN included, and its label any integer; its gradient is 0. By default all take part.
         alpha: > 0, weight of the pull.
         beta: > 0, weight of the push; only beta/alpha matters inside the logarithm.
         temperature: > 0, unitless; usually 0.05 to 0.2.
@@ -68,6 +71,7 @@ def lw_supcrd(
             for (checked on the CPU only, since elsewhere looking would wait for the device).
 
     Cost: O(B N D + B C) time, O((B + N) D + B C) memory (see `grouped_logsumexp`).
+    All candidates valid equals no `valid` to rounding.
     Source: LW-SupCRD as published in reducereX/ATML_Proj (December 2024); the softmax temperature is its proposal's.
     Difference: computed in log space, without the published eps = 1e-8 in numerator and denominator.
 
@@ -91,6 +95,9 @@ def lw_supcrd(
             raise ValueError(f"{len(teacher)} candidates for {len(student)} anchors need candidate_labels")
         candidate_labels = labels
     check_labels("candidate_labels", candidate_labels, len(teacher))
+    if valid is not None:
+        teacher = leave_out(teacher, valid)
+        candidate_labels = torch.where(valid, candidate_labels.long(), labels[0].long())
 
     with torch.autocast(student.device.type, enabled=False):
         logits = at_least_float32(teacher_logits)
@@ -108,7 +115,11 @@ def lw_supcrd(
         log_pull = log_own + torch.log(log_own.exp() + 0.5) if adaptive else log_own
         # of the push over that of the pull; its own class does not push
         log_weights = log_not_p - (log_pull - math.log(beta / alpha))
-        log_weights = log_weights.scatter(1, own[:, None], torch.finfo(log_p.dtype).min)
+        lowest = torch.finfo(log_p.dtype).min
+        log_weights = log_weights.scatter(1, own[:, None], lowest)
+        if valid is not None:  # one class more, of those left out, which does not push either
+            columns, count = columns.masked_fill(~valid, count), count + 1
+            log_weights = nn.functional.pad(log_weights, (0, 1), value=lowest)
 
         log_sums = grouped_logsumexp(anchors, candidates, temperature, groups=columns, count=count)
         loss: Tensor = PushOverPull.apply(log_sums, log_weights, own[:, None])
@@ -243,6 +254,7 @@ class LWSupCRD(nn.Module):
         teacher_logits: Tensor,
         candidate_labels: Tensor | None = None,
         classes: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """Mean loss, a scalar in nats; arguments as for `lw_supcrd`."""
         loss = lw_supcrd(
@@ -252,6 +264,7 @@ class LWSupCRD(nn.Module):
             teacher_logits,
             candidate_labels=candidate_labels,
             classes=classes,
+            valid=valid,
             alpha=self.alpha,
             beta=self.beta,
             temperature=self.temperature,

@@ -1,0 +1,102 @@
+"""The measuring of one run: what `evaluation.json` and `outputs.npz` hold."""
+
+import contextlib
+import os
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supcrd.data import ImageSet, Split
+from supcrd.device import Place
+from supcrd.errors import RunError
+from supcrd.evaluation import accuracy, evaluate, outputs, save_outputs
+from supcrd.files import write_json
+from supcrd.runs import Run, load_run
+from supcrd.seeding import seed_for
+from supcrd.stages import Report, Teacher, Trained
+from supcrd.tasks import Normalised
+
+
+def measure(
+    this: Run,
+    student: Normalised,
+    trained: Trained,
+    images: ImageSet,
+    teacher: Teacher | None,
+    place: Place,
+    report: Report | None,
+) -> dict[str, Any]:
+    """Measure on the test split, or on validation or train where there is none, and say which.
+
+    What is measured is the last epoch's model. `accuracy_at_best` alone is of the weights of `best_epoch`, the first
+    one of highest validation accuracy; both are None without a validation split, and where that is the split measured.
+    """
+    recipe, history = this.recipe, trained.history
+    name, split = next(
+        (name, split)
+        for name, split in (("test", images.test), ("validation", images.validation), ("train", images.train))
+        if split is not None
+    )
+    teacher_logits = _teacher_logits(teacher, split, name, images, place) if teacher is not None else None
+    started = time.perf_counter()
+    numbers = evaluate(
+        student,
+        split,
+        place,
+        train=None if name == "train" else images.train,  # an image is its own nearest neighbour
+        teacher_logits=teacher_logits,
+        probe=recipe.probe,
+        seed=seed_for("probe", recipe.seed),
+        report=(lambda progress: report(recipe.name, "probe", progress)) if report else None,
+    )
+    best_epoch = trained.best.get("epoch") if name == "test" else None
+    at_best = numbers.values["accuracy"] if best_epoch is not None else None
+    if best_epoch is not None and best_epoch != history[-1]["epoch"]:
+        at_best = _accuracy_with(trained.best["weights"], student, split, place)
+    evaluation = {
+        "name": recipe.name,
+        "method": recipe.method.name,
+        "arch": recipe.model.arch,
+        "seed": recipe.seed,
+        "source": images.source,
+        "split": name,
+        **numbers.values,
+        "best_epoch": best_epoch,
+        "accuracy_at_best": at_best,
+        "projection_trained": trained.card.projection_trained,
+        "train_accuracy": history[-1]["train_accuracy"],  # of augmented images, while learning
+        "validation_accuracy": history[-1].get("validation_accuracy"),
+        "train_seconds": round(sum(row["seconds"] for row in history), 2),
+        "evaluation_seconds": round(time.perf_counter() - started, 2),
+        "place": str(place),
+        "data_fingerprint": images.fingerprint,
+        # from the folder of run folders, so that this may be moved
+        "teacher": os.path.relpath(teacher.folder, this.folder.parent) if teacher is not None else None,
+    }
+    save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
+    write_json(this.folder / "evaluation.json", evaluation)
+    return evaluation
+
+
+def _accuracy_with(weights: dict[str, Tensor], student: Normalised, split: Split, place: Place) -> float | None:
+    """The accuracy with other weights; the student's own are back afterwards."""
+    own = {name: tensor.clone() for name, tensor in student.model.state_dict().items()}
+    student.model.load_state_dict(weights)
+    found = accuracy(student, split, place)
+    student.model.load_state_dict(own)
+    return found
+
+
+def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet, place: Place) -> Tensor:
+    """The teacher's logits of a split: those of its own evaluation where that was of the same images."""
+    with contextlib.suppress(OSError, ValueError, KeyError, RunError):
+        own = load_run(teacher.folder).evaluation()
+        if (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
+            with np.load(teacher.folder / "outputs.npz") as kept:
+                logits = torch.from_numpy(kept["logits"])
+            if logits.shape == (len(split), images.num_classes):
+                return logits
+    return outputs(teacher.subject, split.images, place).logits
