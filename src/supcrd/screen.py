@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from supcrd.compare import Comparison
+    from supcrd.statistics import Summary
     from supcrd.training import Progress as Fit
 
 stdout = Console()
 stderr = Console(stderr=True)
+FULL = 100  # columns that all numbers of a comparison need
 
 
 class Screen(logging.Handler):
@@ -102,6 +105,96 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
         style="dim",
         highlight=False,
     )
+
+
+def show_compare(compared: "Comparison") -> None:
+    """Configurations with their means, their differences to the baseline, and what to be careful about."""
+    # a file has no width, and the 80 columns that rich gives it are narrow
+    wide = stdout if stdout.is_terminal else Console(width=max(stdout.width, FULL))
+    wide.print(_means(compared, wide.width))
+    _dim(
+        "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
+        "at best: with the weights of the epoch that was best on validation; all others: of the last epoch"
+    )
+    if compared.baseline is not None:
+        stdout.print()
+        wide.print(_differences(compared, wide.width))
+        _dim(
+            "p: two-sided paired t-test over seeds; Holm: corrected for all tests; "
+            f"better, worse: p (Holm) < {compared.level:g}"
+        )
+    lines = [f"warning: {line}" for line in compared.warnings] + [f"note: {line}" for line in compared.notes]
+    for row in compared.rows:
+        if row.label == compared.selected:
+            validation, told = (_mean(row.values[key]) for key in ("validation_accuracy", compared.metric))
+            lines.insert(
+                0,
+                f"selected by the validation split: {row.label}, whose mean validation accuracy is highest "
+                f"({validation} %, last epoch, n = {row.n}); its {compared.split} {compared.metric}: {told} %",
+            )
+    for line in lines:
+        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _means(compared: "Comparison", width: int) -> Group:
+    """A row a configuration; metrics that no configuration has are left out."""
+    about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
+    title = ", ".join(str(part) for part in about if part)
+    names = {"accuracy": "acc.", "accuracy_at_best": "at best", "probe_accuracy": "probe", "knn_accuracy": "kNN"}
+    names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
+    columns = []
+    for key, name in names.items():
+        columns += [name, "95 %"] if key == compared.metric else [name]
+    title += "; accuracies in %: mean ± std over n seeds"
+    table = _table(width, "n", *columns, "align.", "unif.")
+    for row in compared.rows:
+        cells = []
+        for key in names:
+            told = row.values[key]
+            cells.append(_mean(told))
+            if key == compared.metric:
+                cells.append("-" if told is None or told.half_width is None else f"±{_percent(told.half_width)}")
+        ends = (row.values["alignment"], row.values["uniformity"])
+        cells += ["-" if told is None or told.mean is None else f"{told.mean:.2f}" for told in ends]
+        table.add_row(Text(row.label), str(row.n), *cells)
+    return Group(Text(title, style="italic"), table)
+
+
+def _differences(compared: "Comparison", width: int) -> Group:
+    title = f"{compared.metric} less that of {compared.baseline}, over common seeds, in points"
+    table = _table(width, "n", "difference", "95 % interval", "p", "p (Holm)")
+    table.add_column("verdict")
+    for row in compared.rows:
+        if row.label == compared.baseline:
+            continue
+        told = row.difference
+        known = [told.mean, told.low, told.high, told.p, row.corrected_p] if told else [None] * 5
+        mean, low, high = ("-" if value is None else f"{100 * value:+.2f}" for value in known[:3])
+        ps = ("-" if value is None else f"{value:.3f}" if value >= 0.001 else "<0.001" for value in known[3:])
+        interval = "-" if low == "-" else f"{low} to {high}"
+        n = str(told.n) if told else "-"
+        verdict = f"cannot tell ({row.told})" if row.verdict == "cannot tell" else row.verdict
+        table.add_row(Text(row.label), n, mean, interval, *ps, verdict)
+    return Group(Text(title, style="italic"), table)
+
+
+def _table(width: int, *names: str) -> Table:
+    """A table whose first column, of configurations, gives way to the others, of numbers, where these have room."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("configuration", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=width >= FULL)
+    return table
+
+
+def _dim(text: str) -> None:
+    stdout.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _mean(told: "Summary | None") -> str:
+    if told is None or told.mean is None:
+        return "-"
+    return _percent(told.mean) if told.std is None else f"{_percent(told.mean)} ±{_percent(told.std)}"
 
 
 FRACTIONS = ("ece", "teacher_agreement")  # and whatever is an accuracy
