@@ -25,7 +25,19 @@ def test_losses_agree():
         "lw_supcrd": lambda s, t, g, y: losses.lw_supcrd(s, t, y, g),
         "hybrid": lambda s, t, g, y: losses.hybrid(s, t, y, g),
         "kd": lambda s, t, g, y: losses.kd(s, t),
+        "kd, standardised": lambda s, t, g, y: losses.KD(2.0, standardise=True)(s, t),
+        "dkd": lambda s, t, g, y: losses.dkd(s, t, y),
+        "crd of some": lambda s, t, g, y: losses.crd(s[:32], t, valid=some(s)),
+        "lw_supcrd of some": lambda s, t, g, y: losses.lw_supcrd(
+            s[:32], t, y[:32], g[:32], candidate_labels=y, valid=some(s)
+        ),
     }
+
+    def some(like):
+        """All of the first 32 candidates, every other one of the rest."""
+        places = torch.arange(96, device=like.device)
+        return (places < 32) | (places % 2 == 0)
+
     for name, call in calls.items():
         results = []
         for device in ("cpu", "cuda"):
@@ -55,9 +67,21 @@ def test_networks_agree(arch):
         torch.testing.assert_close(a, b.cpu(), rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["digits-lw-supcrd", "digits-hybrid", "digits-crd", "digits-supcon", "digits-kd"])
-def test_training_learns(name, tmp_path, quick, quick_teacher):
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("digits-lw-supcrd", []),
+        ("digits-hybrid", []),
+        ("digits-crd", []),
+        ("digits-supcon", []),
+        ("digits-kd", []),
+        ("digits-kd", ["method.name=dkd", "method.beta=2.0"]),
+        ("digits-crd", ["method.bank=24"]),
+        ("digits-lw-supcrd", ["method.bank=24", "method.kd_weight=0.5"]),
+    ],
+)
+def test_training_learns(name, more, tmp_path, quick, quick_teacher):
     changes = [*quick, *quick_teacher, "train.device=cuda", "train.epochs=20", "teacher.override.train.epochs=10"]
-    result = pipeline.run(load(name, changes), tmp_path)
+    result = pipeline.run(load(name, [*changes, *more]), tmp_path)
     assert "cuda" in result.evaluation["place"]
     assert result.evaluation["knn_accuracy"] > 0.9
