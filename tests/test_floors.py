@@ -26,7 +26,7 @@ FLOORS = [
     ["stages"],
     ["measuring"],
     ["pipeline"],
-    ["assess", "compare", "sweep"],
+    ["assess", "compare", "plots", "sweep"],
     ["screen"],
     ["live"],
     ["cli"],

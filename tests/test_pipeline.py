@@ -44,7 +44,7 @@ def test_a_run_folder_holds_what_it_says(tmp_path, quick, quick_teacher):
     files = {path.name for path in result.folder.iterdir()}
     assert files == {
         "recipe.toml", "environment.json", "metrics.jsonl", "checkpoint.pt", "model.safetensors", "model.json",
-        "evaluation.json", "outputs.npz",
+        "evaluation.json", "outputs.npz", "pictures.npz",
     }  # fmt: skip
     assert result.teacher.parent == result.folder.parent
     assert json.loads((result.folder / "evaluation.json").read_text()) == result.evaluation

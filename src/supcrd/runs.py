@@ -1,7 +1,7 @@
 """The run folder: one recipe, everything it gave, and nothing that another process would have to guess.
 
 recipe.toml (resolved), environment.json, metrics.jsonl (a line an epoch), checkpoint.pt (all state),
-model.safetensors and model.json, outputs.npz, and last evaluation.json: a run that has it is finished.
+model.safetensors and model.json, outputs.npz, pictures.npz, and last evaluation.json: a run that has it is finished.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ FILES = (
     "model.safetensors",
     "model.json",
     "outputs.npz",
+    "pictures.npz",
 )
 
 

@@ -16,7 +16,7 @@ from supcrd.data import ImageSet, Split, channel_statistics
 from supcrd.data.loader import ViewBatches
 from supcrd.device import Place
 from supcrd.errors import RecipeError, RunError
-from supcrd.evaluation import accuracy
+from supcrd.evaluation import glance
 from supcrd.methods import build_method
 from supcrd.models import Model
 from supcrd.runs import Run
@@ -139,7 +139,10 @@ def train(
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
-            row["validation_accuracy"] = accuracy(student, images.validation, place)
+            seen = glance(student, images.validation, place)
+            row["validation_accuracy"] = seen["accuracy"]
+            if recipe.method.contrastive:  # else the projection head is untrained as yet
+                row |= {f"validation_{name}": seen[name] for name in ("alignment", "uniformity")}
             task.remember(row["epoch"], row["validation_accuracy"])
         this.write_metrics([*earlier, row])
 
