@@ -34,7 +34,7 @@ class Bank(nn.Module):
         momentum: share of the old row, in [0, 1).
         seed: of the draws, which are functions of (seed, epoch, step).
 
-    Cost: N (4 D + 10) bytes, 12 MB for 45,000 rows of 64; a step draws N random numbers, takes the K smallest, and
+    Cost: N (4 D + 12) bytes, 12 MB for 45,000 rows of 64; a step draws N random numbers, takes the K smallest, and
     writes B rows (measured in `docs/performance.md`).
     Source: the reference's later experiments (one row per training image, momentum 0.5, 4,096 drawn). Difference: rows
     come with labels and age, and no image of the batch is drawn, since its fresh embedding is a candidate already.
@@ -54,7 +54,7 @@ class Bank(nn.Module):
         self.size, self.momentum, self.seed = size, momentum, seed
         self.register_buffer("labels", labels.long(), persistent=False)  # the data's, not the run's
         self.register_buffer("rows", torch.zeros(len(labels), dim))
-        self.register_buffer("written", torch.full((len(labels),), NEVER, dtype=torch.int16))
+        self.register_buffer("written", torch.full((len(labels),), NEVER, dtype=torch.int32))
 
     def draw(self, batch: Batch) -> Drawn:
         """K different rows of images that are not in the batch, every such row being as likely as any other."""
@@ -74,4 +74,5 @@ class Bank(nn.Module):
         # a row that was never written is zero, so that the new one is all there is
         mixed = self.momentum * rows[batch.indices] + (1 - self.momentum) * fresh
         rows[batch.indices] = unit_rows(mixed)
-        written[batch.indices] = batch.epoch
+        # what cancels out to zero has no direction, and counts as never written
+        written[batch.indices] = torch.where(mixed.any(dim=1), batch.epoch, NEVER).int()
