@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from rich.text import Text
 from supcrd import recipe as recipes
 from supcrd.plan import Cost, Job, Outcome, costs, estimate, is_finished, kind, progress
 from supcrd.screen import stderr, stdout
-from supcrd.settings import Recipe
+from supcrd.settings import METHOD_SETTINGS, Recipe
 
 MOST_ROWS = 30
 STYLES = {"failed": "red", "interrupted": "yellow", "stopping": "yellow", "waiting": "dim", "finished before": "dim"}
@@ -219,12 +220,57 @@ def show_plan(rows: Sequence[Mapping[str, Any]]) -> None:
     table.add_column("status", no_wrap=True)
     table.add_column("differs in", overflow="fold")
     table.add_column("left", justify="right", no_wrap=True)
+    usual = most([row["changes"] for row in rows if row["wanted"]])
     for row in rows:
-        changes = ", ".join(f"{key} = {value}" for key, value in row["changes"].items() if value is not None)
+        changes = told_changes(row["changes"], usual)
         left = "" if row["status"] == "finished" else "?" if row["seconds"] is None else clock(row["seconds"])
         table.add_row(Text(row["name"]), row["status"], Text(changes if row["wanted"] else "a teacher"), left)
     stdout.print(table)
     stdout.print(estimate_told(rows), highlight=False, soft_wrap=True)
+
+
+def told_changes(changes: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:
+    """What tells a run from the others, in short: keys as names of run folders have them.
+
+    Where methods differ, runs differ in so many keys that those are left out which the run's method has at their
+    defaults, and those that are as in most runs.
+
+    Args:
+        changes: key -> value, None for a key that the run does not have.
+        usual: key -> the value that most runs have.
+
+    Example:
+        >>> told_changes({"method.name": "kd", "method.weight": 0.9, "method.temperature": 2.0, "method.bank": None})
+        'method = kd, temperature = 2.0'
+        >>> told_changes({"method.beta": 10.0, "train.lr": 1e-3, "head.lr": 0.1})
+        'beta = 10.0, lr = 0.001, head.lr = 0.1'
+    """
+    told = {key: value for key, value in changes.items() if value is not None}
+    if "method.name" in told:
+        fields = METHOD_SETTINGS[told["method.name"]].model_fields
+        plain = dict(usual or {})
+        plain |= {f"method.{key}": field.default for key, field in fields.items() if key != "name"}
+        told = {key: value for key, value in told.items() if key not in plain or value != plain[key]}
+    names = {"method.name": "method"}
+    for key in told:
+        table, _, last = key.partition(".")
+        names.setdefault(key, last if table in recipes.SHORT_TABLES else key)
+    return ", ".join(f"{names[key]} = {value}" for key, value in told.items())
+
+
+def most(changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Key -> the value that more than half of the runs have, but for the seed and what the method is.
+
+    Example:
+        >>> most([{"augment.views": 2, "seed": 0}, {"augment.views": 2, "seed": 0}, {"augment.views": 1, "seed": 0}])
+        {'augment.views': 2}
+    """
+    found = {}
+    for key in dict.fromkeys(key for each in changes for key in each):
+        value, count = Counter(repr(each.get(key)) for each in changes).most_common(1)[0]
+        if 2 * count > len(changes) and key != "seed" and not key.startswith("method."):
+            found[key] = next(each.get(key) for each in changes if repr(each.get(key)) == value)
+    return found
 
 
 def estimate_told(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -117,7 +117,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("beta = 1 (beta/alpha = 1)", "beta_1.0", Figures(0.7046, 1.1862, -3.6390)),
     ),
     "temperature": (
-        Row("temperature 0.07", "lw_supcrd", Figures(0.7335, 1.1990, -3.7104)),
+        Row("temperature 0.07 (LW-SupCRD, published once more)", "lw_supcrd", Figures(0.7335, 1.1990, -3.7104)),
         Row("temperature 0.05", "temp_0.05", Figures(0.6808, 1.3503, -3.6645)),
     ),
     "hybrid": (

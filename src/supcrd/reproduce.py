@@ -1,13 +1,18 @@
 """The reference's experiments by one command: their recipes, and what finished runs of them say."""
 
+import json
+import math
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from supcrd import recipe as recipes
 from supcrd.errors import SupcrdError
-from supcrd.published import BANK, EXPERIMENTS, PLAIN, SETS, TABLES, Row
-from supcrd.runs import Run, load_run
+from supcrd.explain import nearest
+from supcrd.published import BANK, EXPERIMENTS, PLAIN, REPLICATES, SETS, TABLES, Row
+from supcrd.runs import load_run
 from supcrd.settings import Recipe
 from supcrd.statistics import summary
 
@@ -69,14 +74,14 @@ def plan(
         ['small-lw_supcrd-seed0', 'small-temp_0.05-seed0']
     """
     if recipe_set not in SETS:
-        raise SupcrdError(f"--recipe-set {recipe_set!r}: there are {', '.join(SETS)}")
+        raise SupcrdError(f"--recipe-set {recipe_set!r}{nearest(recipe_set, list(SETS))}; there are {', '.join(SETS)}")
     for option, count in (("--seeds", seeds), ("--sweep-seeds", sweep_seeds)):
         if count < 1:
             raise SupcrdError(f"{option} {count}: 1 or more are right")
     for override in overrides:
         key = override.partition("=")[0].strip()
-        if key in ("name", "seed") or key.startswith("method."):
-            raise SupcrdError(f"override {override!r}: {key} is what the tables vary")
+        if key in ("name", "seed", "method", "teacher.override.name") or key.startswith("method."):
+            raise SupcrdError(f"override {override!r}: {key} is what tells the experiments apart, and is set by them")
     runs: dict[str, list[Recipe]] = {}
     for table in tables:
         for row in TABLES[table]:
@@ -84,7 +89,7 @@ def plan(
             count = max(len(runs.get(name, ())), seeds if table == "main" else sweep_seeds)
             runs[name] = [_recipe(recipe_set, name, k, overrides) for k in range(count)]
     asked = f"--recipe-set {recipe_set} --tables {','.join(tables)} --seeds {seeds} --sweep-seeds {sweep_seeds}"
-    command = " ".join(["supcrd reproduce", asked, *overrides])
+    command = f"supcrd reproduce {asked} {shlex.join(map(_placeless, overrides))}".rstrip()
     return Plan(recipe_set, tuple(tables), tuple(overrides), runs, command)
 
 
@@ -112,50 +117,93 @@ def _recipe(recipe_set: str, name: str, k: int, overrides: Sequence[str]) -> Rec
 def collect(planned: Plan, out: Path) -> dict[str, Any]:
     """What the finished runs of a plan gave, as JSON has it: fractions 0..1, None for what is not there.
 
-    A folder that holds a run of another recipe does not count (training it is refused, with the difference).
+    A folder that cannot be read, or holds a run of another recipe (training it is refused, with the difference) or of
+    other images than the first, does not count; `left_out` says so.
 
     Returns:
-        command, set, about, recipe, overrides, tables, planned and finished (runs), data (split, n, fingerprint),
-        environment (of the first finished run), commits, teacher, and experiments: name -> changes, runs, summary (of
-        each number of KEPT: n, mean, std).
+        command, set, about, recipe, overrides (paths of this machine cut to their last part), tables, as_published
+        (whether nothing but the place of a run was overridden in the published set), planned and finished (runs),
+        left_out, data (source, split, n, fingerprint), environment (of the first finished run), hardware, torch and
+        commits (of all of them), replicates (pairs of experiments that are one in this set), teacher, and experiments:
+        name -> changes, runs, summary (of each number of KEPT: n, mean, std).
     """
     experiments: dict[str, Any] = {}
-    finished: list[Run] = []
+    left_out: dict[str, str] = {}
+    finished: list[Path] = []
+    data: dict[str, Any] = {}
     for name, wanted in planned.runs.items():
-        done = []
+        told = []
         for recipe in wanted:
-            run = Run(out / recipe.name, recipe)
-            if run.finished and not recipes.differences(load_run(run.folder).recipe, recipe):
-                done.append(run)
-        finished += done
-        told = [{"seed": run.recipe.seed} | _kept(run.evaluation()) for run in done]
+            evaluation, reason = _evaluation(out, recipe)
+            if evaluation is not None:
+                where = {"split": evaluation.get("split"), "n": evaluation.get("n")}
+                where["fingerprint"] = evaluation.get("data_fingerprint")
+                data = data or where
+                reason = None if where == data else "measured on other images"
+            if reason is not None:
+                left_out[recipe.name] = reason
+            elif evaluation is not None:
+                finished.append(out / recipe.name)
+                told.append({"seed": recipe.seed} | _kept(evaluation))
         experiments[name] = {
             "changes": list(_changes(planned.recipe_set, name)),
             "runs": told,
             "summary": {key: _short(run[key] for run in told) for key in KEPT},
         }
-    first = finished[0].evaluation() if finished else {}
-    teacher = out / f"{planned.recipe_set}-teacher"
-    environments = [_environment(run.folder) for run in finished]
+    first = planned.recipes[0]
+    teacher = recipes.teacher_recipe(first)
+    taught, reason = _evaluation(out, teacher) if teacher is not None else (None, None)
+    if teacher is not None and reason is not None:
+        left_out[teacher.name] = reason
+    environments = [_environment(folder) for folder in finished]
     return {
         "command": planned.command,
         "set": planned.recipe_set,
         "about": SETS[planned.recipe_set].about,
         "recipe": SETS[planned.recipe_set].recipe,
-        "overrides": list(planned.overrides),
+        "overrides": [_placeless(override) for override in planned.overrides],
         "tables": list(planned.tables),
+        "as_published": planned.recipe_set == "published"
+        and all(override.partition("=")[0].strip() in recipes.PLACE_KEYS for override in planned.overrides),
         "planned": len(planned.recipes),
         "finished": len(finished),
-        "data": {"split": first.get("split"), "n": first.get("n"), "fingerprint": first.get("data_fingerprint")},
+        "left_out": left_out,
+        "data": {"source": _placeless(first.data.source)} | data,
         "environment": environments[0] if environments else None,
-        "commits": sorted({str(environment.get("commit")) for environment in environments}),
-        "teacher": _kept(load_run(teacher).evaluation()) if (teacher / "evaluation.json").is_file() else None,
+        "hardware": _all_of(", ".join(each.get("gpus") or []) or each.get("processor") for each in environments),
+        "torch": _all_of(each.get("packages", {}).get("torch") for each in environments),
+        "commits": _all_of(each.get("commit") for each in environments),
+        "replicates": [list(pair) for pair in REPLICATES] if _scale_free(first) else [],
+        "teacher": None if taught is None else _kept(taught),
         "experiments": experiments,
     }
 
 
-def _kept(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: evaluation.get(key) for key in KEPT}
+def _evaluation(out: Path, recipe: Recipe) -> tuple[dict[str, Any] | None, str | None]:
+    """The numbers of a finished run, or why a folder that has some does not count."""
+    folder = out / recipe.name
+    if not (folder / "evaluation.json").is_file():
+        return None, None
+    try:
+        run = load_run(folder)
+        evaluation = run.evaluation()
+    except (SupcrdError, OSError):
+        return None, "cannot be read"
+    changed = recipes.differences(run.recipe, recipe)
+    if changed:
+        return None, f"of another recipe: {', '.join(changed)}"
+    accuracy = _kept(evaluation)["accuracy"]
+    return (evaluation, None) if accuracy is not None and 0 <= accuracy <= 1 else (None, "has no accuracy")
+
+
+def _kept(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
+    """Its numbers; None for what is missing or is none (NaN)."""
+    values = {key: evaluation.get(key) for key in KEPT}
+    return {key: value if _is_number(value) else None for key, value in values.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _short(values: Iterable[float | None]) -> dict[str, Any]:
@@ -163,11 +211,31 @@ def _short(values: Iterable[float | None]) -> dict[str, Any]:
     return {"n": told.n, "mean": told.mean, "std": told.std}
 
 
-def _environment(folder: Path) -> dict[str, Any]:
-    import json
+def _scale_free(recipe: Recipe) -> bool:
+    """Whether the optimiser makes the same of a loss and of a multiple of it (docs/theory.md, 1)."""
+    train = recipe.train
+    adaptive = train.optimizer == "adamw" or (train.optimizer == "adam" and train.weight_decay == 0)
+    return adaptive and train.grad_clip is None
 
+
+def _placeless(text: str) -> str:
+    """A text without the folders of this machine: of an absolute path the last part.
+
+    Example:
+        >>> _placeless("data.source=npz:/home/me/cifar100.npz"), _placeless("teacher.timm=hf_hub:owner/name")
+        ('data.source=npz:cifar100.npz', 'teacher.timm=hf_hub:owner/name')
+    """
+    return re.sub(r"(?<![\w.-])(?:~\w*)?/(?:[^/\"']+/)*(?=[^/])", "", text.rstrip("/"))
+
+
+def _all_of(values: Iterable[str | None]) -> list[str]:
+    return sorted({value for value in values if value})
+
+
+def _environment(folder: Path) -> dict[str, Any]:
     try:
-        environment: dict[str, Any] = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {key: value for key, value in environment.items() if key != "origins"}
+    held = environment if isinstance(environment, dict) else {}
+    return {key: value for key, value in held.items() if key != "origins"}

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from supcrd.files import write_json, write_text
-from supcrd.findings import Finding, findings, order, replicates
-from supcrd.published import EXPERIMENTS, SETS, TABLES, TEACHER, Row
+from supcrd.findings import UNIFORMITY, Finding, apart, concluded, findings, order
+from supcrd.published import EXPERIMENTS, TABLES, TEACHER, Row
 from supcrd.reproduce import Plan, collect, experiment
 
 TITLES = {
@@ -33,8 +33,9 @@ COLUMNS = (
 def write_results(planned: Plan, out: Path) -> None:
     """Bring `results.json` and `RESULTS.md` in `out` to what is finished there."""
     results = collect(planned, out)
+    told = [finding._asdict() for finding in _told(results)]
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "results.json", results)
+    write_json(out / "results.json", results | {"findings": told})
     write_text(out / "RESULTS.md", markdown(results))
 
 
@@ -51,24 +52,32 @@ def markdown(results: Mapping[str, Any], *, level: int = 1) -> str:
 
 
 def _about(results: Mapping[str, Any]) -> list[str]:
-    environment, data = results["environment"] or {}, results["data"]
-    packages = environment.get("packages", {})
-    hardware = ", ".join(environment.get("gpus") or []) or environment.get("processor")
+    packages, data = (results["environment"] or {}).get("packages", {}), results["data"]
     about, finished, planned = results["about"], results["finished"], results["planned"]
-    lines = [
-        f"{about[0].upper()}{about[1:]}. {finished} of {planned} runs finished.",
-        "",
-        f"* `{results['command']}` (recipe `{results['recipe']}`)",
-        f"* CIFAR-100, {data['split']} split, n = {data['n']} images, read once, after training; accuracies in %.",
-        f"* {hardware}, torch {packages.get('torch')}, supcrd {packages.get('supcrd')}"
-        f" ({', '.join(commit[:7] for commit in results['commits'])})",
+    lines = [f"{about[0].upper()}{about[1:]}. {finished} of {planned} runs finished.", ""]
+    lines.append(f"* `{results['command']}` (recipe `{results['recipe']}`)")
+    if results["overrides"]:
+        lines.append(f"* Changed in all runs: {', '.join(f'`{override}`' for override in results['overrides'])}.")
+    if finished:
+        lines.append(
+            f"* Data `{data['source']}`, {data['split']} split, n = {data['n']} images, read once, after training; "
+            "accuracies in %."
+        )
+        made = [f"torch {' and '.join(results['torch']) or 'unknown'}", f"supcrd {packages.get('supcrd') or 'unknown'}"]
+        commits = ", ".join(commit[:7] for commit in results["commits"])
+        lines.append(f"* {', '.join([*results['hardware'], *made])}{f' ({commits})' if commits else ''}.")
+    lines += [
         "* Ours: mean ± sample standard deviation over n seeds. Last epoch: encoder and the classifier trained",
         "  with it, as published (for contrastive methods an online probe). Validation-selected: the same, of the",
         "  epoch with the highest validation accuracy. Linear probe: fitted on frozen features afterwards.",
-        "* Published figures are one seed each, of ResNet-18 after 50 epochs, and were chosen on the test split.",
+        "* Published figures are one seed each, of ResNet-18 after 50 epochs on CIFAR-100, and were chosen on the",
+        "  test split.",
     ]
-    if SETS[results["set"]].recipe != SETS["published"].recipe:
-        lines.append("  Other networks and epochs were trained here: compare the order, not the numbers.")
+    if not results["as_published"]:
+        lines.append("  Networks, epochs or settings are others here: compare the order, not the numbers.")
+    if results["left_out"]:
+        told = "; ".join(f"`{name}` ({reason})" for name, reason in results["left_out"].items())
+        lines.append(f"* Left out: {told}.")
     return lines
 
 
@@ -87,10 +96,14 @@ def _teacher(results: Mapping[str, Any]) -> str:
 
 
 def _line(row: Row, results: Mapping[str, Any]) -> str:
-    told = results["experiments"][experiment(row, results["set"])]["summary"]
+    name = experiment(row, results["set"])
+    told = results["experiments"][name]["summary"]
     published = row.published
+    twins = [other for pair in results["replicates"] if name in pair for other in pair if other != name]
     cells = [
-        row.label,
+        row.label
+        + "".join(f"; replicate of `{other}`" for other in twins)
+        + (f"; the runs of `{name}`" if name != row.experiment else ""),
         "-" if published is None else f"{100 * published.accuracy:.2f}",
         _percent(told["accuracy"]),
         str(told["accuracy"]["n"]),
@@ -114,42 +127,57 @@ def _beside(told: Mapping[str, Any], published: float | None) -> str:
     return f"{told['mean']:.3f}{spread}" + ("" if published is None else f" ({published:.4f})")
 
 
-def _findings(results: Mapping[str, Any], mark: str) -> list[str]:
-    experiments = results["experiments"]
+def _told(results: Mapping[str, Any]) -> list[Finding]:
     names = {row.experiment: experiment(row, results["set"]) for table in TABLES.values() for row in table}
-    told = findings(experiments, names)
+    return findings(results["experiments"], names, results["replicates"])
+
+
+def _findings(results: Mapping[str, Any], mark: str) -> list[str]:
+    experiments, twins = results["experiments"], results["replicates"]
+    told = _told(results)
     if not told:
         return []
     lines = [
         f"{mark}# What it says",
         "",
-        "Differences of last-epoch accuracy in points, positive as published, with 95% intervals; verdicts at 5% after",
-        "Holm's correction for all of them.",
+        *(["Provisional: runs are missing.", ""] if results["finished"] < results["planned"] else []),
+        "| published finding | verdict | |",
+        "|---|---|---|",
+        *(f"| {finding} | {verdict} | {said} |" for finding, verdict, said in concluded(told)),
         "",
-        "| published finding | verdict | difference | n | basis |",
-        "|---|---|---|---|---|",
+        "Its comparisons: differences of last-epoch accuracy in points over common seeds, positive as published, with",
+        "95% intervals; p after Holm's correction for all of them, verdicts at 5%. How: docs/reproduce.md.",
+        "",
+        "| comparison | verdict | difference | p | n | by |",
+        "|---|---|---|---|---|---|",
         *(_finding(each) for each in told),
         "",
     ]
     for key in ("uniformity", "alignment"):
-        found = order(experiments, key)
+        found = order(experiments, key, twins)
         if found is not None:
             lines.append(
                 f"* {key.capitalize()} against accuracy over {found.n} experiments (Spearman; -1 where lower {key} "
                 f"always goes with higher accuracy): ours {found.ours:+.2f}, published {found.published:+.2f}."
             )
-    for one, other, ours, published in replicates(experiments):
+    for one, other, ours, published in apart(experiments, twins):
         lines.append(
-            f"* Replicates: `{one}` and `{other}` have one beta/alpha and are under Adam one experiment run twice: "
-            f"they differ by {100 * ours:+.2f} points here, {100 * published:+.2f} as published."
+            f"* Replicates: `{one}` and `{other}` have one beta/alpha and are, under Adam, one experiment run twice: "
+            f"they differ by {100 * ours:+.2f} points here (the same seeds), {100 * published:+.2f} as published."
         )
     return [*lines, ""]
 
 
 def _finding(each: Finding) -> str:
-    assert each.difference is not None
-    interval = "" if each.low is None or each.high is None else f" ({100 * each.low:+.2f} to {100 * each.high:+.2f})"
-    return f"| {each.text} | {each.verdict} | {100 * each.difference:+.2f}{interval} | {each.n} | {each.basis} |"
+    scale = 1 if each.finding == UNIFORMITY else 100  # correlations, or points
+    cells = [each.text, each.verdict, "-", "-", str(each.n), each.basis]
+    if each.difference is not None:
+        cells[2] = f"{scale * each.difference:+.2f}"
+        if each.low is not None and each.high is not None:
+            cells[2] += f" ({scale * each.low:+.2f} to {scale * each.high:+.2f})"
+    if each.p is not None:
+        cells[3] = f"{each.p:.2g}" if each.p >= 0.001 else "< 0.001"
+    return f"| {' | '.join(cells)} |"
 
 
 assert set(TITLES) == set(TABLES)
