@@ -15,8 +15,8 @@ from supcrd.errors import RecipeError
 from supcrd.explain import explain, nearest, show
 from supcrd.settings import METHOD_SETTINGS, Recipe
 
-# Where a run happens, not what it computes: these keys neither name a run nor make it another one.
-PLACE_KEYS = ("train.device", "data.folder", "data.workers")
+# Where a run happens and what shows it, not what it computes: these keys neither name a run nor make it another one.
+PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers")
 # Tables whose keys are known by their last part in the name of a run folder.
 SHORT_TABLES = ("data", "model", "method", "augment", "train")
 

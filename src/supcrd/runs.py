@@ -32,6 +32,7 @@ FILES = (
     "model.json",
     "outputs.npz",
     "pictures.npz",
+    "tensorboard/events.out.tfevents.0.supcrd",
 )
 
 

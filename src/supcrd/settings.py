@@ -109,6 +109,8 @@ class TrainSettings(FitSettings):
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     """torch.compile of student's and teacher's encoder in this mode (reduce-overhead: CUDA graphs); costs a start-up
     of a minute or more and needs a C++ compiler, so it is for long runs: see docs/performance.md"""
+    tensorboard: bool = False
+    """mirror metrics.jsonl to a TensorBoard event file in the run folder, live; needs supcrd[tensorboard]"""
 
 
 class HeadSettings(FitSettings):

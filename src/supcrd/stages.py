@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from supcrd import cache
+from supcrd import cache, tensorboard
 from supcrd import recipe as recipes
 from supcrd.bank import Bank
 from supcrd.checkpoints import Card, save_model
@@ -68,8 +68,10 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
     """The network of a recipe, its weights drawn by the recipe's seed.
 
     Raises:
-        RecipeError: the architecture cannot take these images.
+        RecipeError: the architecture cannot take these images, or a package that the recipe asks for is not there.
     """
+    if recipe.train.tensorboard:
+        tensorboard.check()  # here, since a pipeline makes the network before any work
     torch.manual_seed(seed_for("weights", recipe.seed))
     mean, std = statistics(recipe, images)
     try:
@@ -137,6 +139,11 @@ def train(
         taught=taught,
     )
 
+    def keep(rows: list[dict[str, Any]]) -> None:
+        this.write_metrics(rows)
+        if recipe.train.tensorboard:
+            tensorboard.mirror(this.folder, rows)
+
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
             seen = glance(student, images.validation, place)
@@ -144,7 +151,7 @@ def train(
             if recipe.method.contrastive:  # else the projection head is untrained as yet
                 row |= {f"validation_{name}": seen[name] for name in ("alignment", "uniformity")}
             task.remember(row["epoch"], row["validation_accuracy"])
-        this.write_metrics([*earlier, row])
+        keep([*earlier, row])
 
     logger.info("%s: training on %s", recipe.name, place)
     try:
@@ -165,7 +172,7 @@ def train(
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RunError(f"train.compile = {recipe.train.compile!r} failed here ({reason}); off is right") from error
-    this.write_metrics(history)  # a kill may have come between the two files: the checkpoint is right
+    keep(history)  # a kill may have come between the two files: the checkpoint is right
     trained = recipe.method.contrastive
     if not trained and recipe.head.epochs > 0:
         fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.folder)
