@@ -22,6 +22,7 @@ FULL = {
     "cache-sweep": [],
     "start": ["--rounds=3"],
     "stream": [],
+    "bank": [],
     "analysis": ["--rounds=3"],
     "precision": [],
 }
@@ -32,6 +33,7 @@ QUICK = {
     "cache-sweep": ["--images=200", "--epochs=2", "--cache=1", "--runs=2"],
     "start": ["--rounds=1", "--files=500"],
     "stream": ["--images=600", "--rounds=1"],
+    "bank": ["--rounds=3", "--images=5000"],
     "analysis": ["--rounds=1", "--rows", "2000", "5000"],
     "precision": ["--rounds=1"],
 }

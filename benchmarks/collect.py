@@ -35,7 +35,7 @@ KEPT = (
 
 def configuration(folder: Path) -> str:
     """The recipe's name without its seed."""
-    return re.sub(r"[_-]seed=?\d+", "", load_run(folder).recipe.name)
+    return re.sub(r"(?<!_split)[_-]seed=?\d+", "", load_run(folder).recipe.name)
 
 
 def summary(evaluations: list[dict[str, Any]]) -> dict[str, Any]:

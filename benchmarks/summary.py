@@ -120,6 +120,20 @@ def stream(result: dict[str, Any]) -> Iterator[Row]:
             ]
 
 
+def bank(result: dict[str, Any]) -> Iterator[Row]:
+    """Of benchmarks/bank.py: milliseconds that a bank adds to a step, and its memory."""
+    network = result["times"]["network"]
+    for name, cost in result["cost"].items():
+        yield [
+            f"bank, {result['K']:,} of {result['N']:,} rows, added to a step of {name}",
+            f"{cost['bank_ms']:.1f} ms",
+            f"{result['bytes'] / 1e6:.0f} MB",
+            f"{result['student']}'s forward and backward",
+            f"{network['median_ms']:.0f} ms",
+            f"{cost['over_network']:.2f}",
+        ]
+
+
 def analysis(result: dict[str, Any]) -> Iterator[Row]:
     """Of benchmarks/analysis.py: seconds, and peak memory where a plain loop is out of the question."""
     for rows, metrics in result["sizes"].items():
@@ -141,6 +155,7 @@ KINDS = {
     "cache-sweep": cache,
     "start": start,
     "stream": stream,
+    "bank": bank,
     "analysis": analysis,
 }
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import summary
 from supcrd import settings
+from supcrd.results import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 RECIPES = ROOT / "src" / "supcrd" / "recipes"
-DOCUMENTS = ("README.md", "docs/log.md", "docs/performance.md")
+DOCUMENTS = ("README.md", "docs/log.md", "docs/performance.md", "docs/results.md")
 TABLES = ("data", "model", "augment", "train", "head", "probe", "teacher")
 
 
@@ -37,6 +38,8 @@ def table(name: str) -> str:
     if name in ("performance", "speed"):
         return performance_table(short=name == "speed")
     results = json.loads((RESULTS / f"{name}.json").read_text())
+    if "experiments" in results:
+        return markdown(results, level=2)
     if "times_as_fast" in results:
         return step_table(results)
     if "milliseconds" in results:
@@ -64,6 +67,7 @@ def table(name: str) -> str:
 def performance_table(*, short: bool) -> str:
     """The lines of `make bench`, in Markdown; `short` leaves out what only docs/performance.md needs."""
     left_out = ("x 128", "= 256,", "= 1,024,", "= 65,536,", "crd, B = N = 16", "supcon", "npz", "folder, decoded")
+    left_out += ("bank,",)
     lines = [f"| {' | '.join(summary.HEAD)} |", "|---|---:|---:|---|---:|---:|"]
     lines += [
         f"| {' | '.join(row)} |"
