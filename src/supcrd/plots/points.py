@@ -48,8 +48,7 @@ class Points:
     def unit(self) -> Floats:
         """Projections on the unit sphere, (N, P); a row of zeros, having no direction, stays zero."""
         norm = np.linalg.norm(self.projections, axis=1, keepdims=True)
-        unit: Floats = self.projections / np.where(norm > 0, norm, 1)
-        return unit
+        return np.asarray(self.projections / np.where(norm > 0, norm, 1), dtype=np.float32)
 
     @property
     def teacher(self) -> Path | None:

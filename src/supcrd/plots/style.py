@@ -1,0 +1,309 @@
+"""How figures look: two themes, colours and markers of classes, and files written by their ending."""
+
+import html
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from supcrd.errors import SupcrdError
+from supcrd.files import replacing, write_text
+from supcrd.plots.superclasses import order
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of what is not a class."""
+
+    name: str
+    background: str
+    ink: str  # text, lines; at least 10:1 on the background
+    muted: str  # axes, notes; at least 4.5:1
+    grid: str
+    accent: str  # the run itself
+    second: str  # what it is compared with; told from the accent by lightness too
+    heat: str  # matplotlib's colour map for magnitudes
+    change: str  # and for what goes both ways
+
+
+LIGHT = Theme("light", "#ffffff", "#1b1f24", "#59636e", "#d5dae0", "#2166ac", "#e08214", "viridis", "PuOr_r")
+DARK = Theme("dark", "#14181d", "#e8ecf0", "#9aa5b1", "#333b45", "#6cb4f5", "#ffb454", "viridis", "PuOr_r")
+THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
+
+# M. Petroff 2021, arXiv:2107.02270: ten colours chosen for people with any kind of colour blindness. Those for eleven
+# to twenty are the same ten, lighter or darker, by a search for the largest least distance (OKLab) under the
+# simulations of Machado 2009, for the ten and for all twenty.
+TEN = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+SHADES = ("#295e8e", "#a66e09", "#d46d5a", "#b9c4c3", "#ae76d0", "#be9082", "#ad4a00", "#665f3e", "#a3a5ad", "#5f8e90")
+GROUP = 5  # classes of one hue where there are more than twenty
+LIGHTNESS = (0.5, 0.57, 0.64, 0.71, 0.78)  # in OKLab: each is seen on white and on the dark theme
+HUE_STEP = 7  # of twenty hues: neighbours in the legend lie a third of the circle apart
+
+MARKERS = ("o", "^", "s", "D", "X")  # matplotlib's; the first two alone up to twenty classes
+SYMBOLS = {"o": "circle", "^": "triangle-up", "s": "square", "D": "diamond", "X": "x"}  # Plotly's
+SOLIDS = {"o": "circle", "^": "diamond", "s": "square", "D": "cross", "X": "x"}  # those it has in three dimensions
+
+WIDTH = 170.0  # mm: a page of a paper
+FONT = 8.0  # points at that width
+LINE = 4.6  # mm: a row of a legend
+DOTS = 200  # an inch, of png and of what is drawn as pixels inside svg and pdf
+
+
+class Look(NamedTuple):
+    """How a class is drawn."""
+
+    color: str  # #rrggbb
+    marker: str  # one of MARKERS
+
+
+def theme(name: str) -> Theme:
+    """A theme by its name.
+
+    Raises:
+        SupcrdError: there is none of that name.
+
+    Example:
+        >>> theme("dark").background
+        '#14181d'
+    """
+    if name not in THEMES:
+        raise SupcrdError(f"there is no theme {name!r}; choose one of {', '.join(THEMES)}")
+    return THEMES[name]
+
+
+def palette(count: int) -> tuple[Look, ...]:
+    """Colours and markers that keep `count` classes apart, for the colour-blind too.
+
+    Up to ten classes: Petroff's ten colours, which differ in lightness as much as in hue. Up to twenty: the same in a
+    second shade and with a second marker, so that no two of one marker are alike. Beyond, nobody tells so many colours
+    apart: classes stand in groups of five (CIFAR-100's superclasses); the hue says the group, the shade and the marker
+    together say which of the five, and groups that follow one another have hues far apart. Legends name, and so does
+    hovering.
+
+    Args:
+        count: C >= 0.
+
+    Returns:
+        (C,) Look, all different up to 100 classes; from the 21st group on hues come again.
+
+    Example:
+        >>> palette(2)
+        (Look(color='#3f90da', marker='o'), Look(color='#ffa90e', marker='o'))
+        >>> len(set(palette(100)))
+        100
+    """
+    if count <= 20:
+        return tuple(Look(color, "o") for color in TEN[:count]) + tuple(
+            Look(color, "^") for color in SHADES[: max(count - 10, 0)]
+        )
+    return tuple(Look(_shade(number // GROUP, number % GROUP), MARKERS[number % GROUP]) for number in range(count))
+
+
+def _shade(group: int, member: int) -> str:
+    """One of twenty hues in one of five lightnesses of OKLab (B. Ottosson 2020), colourful as far as sRGB goes."""
+    hue, lightness = 2 * math.pi * (group * HUE_STEP % 20) / 20, LIGHTNESS[member]
+    for chroma in (0.16, 0.14, 0.12, 0.1, 0.08, 0.06):
+        a, b = chroma * math.cos(hue), chroma * math.sin(hue)
+        long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+        middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+        short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+        linear = (
+            4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
+            -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
+            -0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short,
+        )
+        if all(0 <= part <= 1 for part in linear):
+            break
+    return "#" + "".join(f"{round(255 * _gamma(min(max(part, 0), 1))):02x}" for part in linear)
+
+
+def _gamma(linear: float) -> float:
+    return 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
+
+
+def looks(class_names: Sequence[str]) -> tuple[Look, ...]:
+    """The look of each class, (C,): `palette` dealt in the order that classes are shown in (`superclasses.order`).
+
+    Example:
+        >>> looks(("cat", "dog"))[1].color
+        '#ffa90e'
+    """
+    found = dict(zip(order(class_names).classes, palette(len(class_names)), strict=True))
+    return tuple(found[number] for number in range(len(class_names)))
+
+
+def new_figure(theme: Theme, *, height: float, width: float = WIDTH) -> "Figure":
+    """An empty figure, sizes in mm, that arranges its parts by itself; it belongs to no window and no global list."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 25.4, height / 25.4), dpi=DOTS, layout="constrained", facecolor=theme.background)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def dress(axes: "Axes", theme: Theme, *, title: str = "", x: str = "", y: str = "", grid: bool = True) -> None:
+    """Colours, sizes and words of a pair of axes."""
+    axes.set_facecolor(theme.background)
+    axes.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=FONT - 1, width=0.6, length=2.5)
+    for side, spine in axes.spines.items():
+        spine.set(color=theme.muted, linewidth=0.6, visible=side in ("left", "bottom"))
+    if grid:
+        axes.grid(color=theme.grid, linewidth=0.5)
+        axes.set_axisbelow(True)
+    axes.set_title(title, color=theme.ink, fontsize=FONT, loc="left")
+    axes.set_xlabel(x, color=theme.ink, fontsize=FONT)
+    axes.set_ylabel(y, color=theme.ink, fontsize=FONT)
+
+
+def headline(figure: "Figure", theme: Theme, text: str, note: str = "") -> None:
+    """The figure's title, and beneath the figure what has to be said about it, wrapped to the figure's width."""
+    import textwrap
+
+    figure.suptitle(text, color=theme.ink, fontsize=FONT + 1.5, x=0.01, ha="left")
+    if note:
+        columns = int(figure.get_figwidth() * 72 / (FONT - 1) / 0.52)
+        wrapped = "\n".join(textwrap.wrap(note, columns))
+        figure.supxlabel(wrapped, color=theme.muted, fontsize=FONT - 1, x=0.01, ha="left")
+
+
+def legend(axes: "Axes", theme: Theme, entries: Sequence[tuple[str, Look]], *, columns: int = 5) -> None:
+    """Fill a pair of axes with a legend alone: LINE mm for each row of it. Names run down the columns."""
+    from matplotlib.lines import Line2D
+
+    axes.axis("off")
+    handles = [
+        Line2D([], [], linestyle="", marker=look.marker, color=look.color, markersize=5, markeredgewidth=0, label=name)
+        for name, look in entries
+    ]
+    axes.legend(handles=handles, loc="center", ncols=columns, fontsize=FONT - 0.5, frameon=False, borderpad=0,
+                labelcolor=theme.ink, handletextpad=0.2, columnspacing=1.5, borderaxespad=0)  # fmt: skip
+
+
+def layout(theme: Theme, **others: Any) -> dict[str, Any]:
+    """What a Plotly figure of this theme passes to `update_layout`; `others` come on top."""
+    font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "color": theme.ink}
+    base = {
+        "template": "plotly_dark" if theme.name == "dark" else "plotly_white",
+        "paper_bgcolor": theme.background,
+        "plot_bgcolor": theme.background,
+        "font": {**font, "size": 13},
+        "hoverlabel": {"font": {"size": 13}},
+        "margin": {"l": 50, "r": 20, "t": 60, "b": 50},
+    }
+    return base | others
+
+
+# JavaScript that writes a Plotly figure's `layout.meta.note` beneath it as text, which wraps as Plotly's own does not.
+NOTE_SCRIPT = """
+(() => {
+  const figure = document.getElementById('{plot_id}');
+  if (!figure.layout.meta || !figure.layout.meta.note) return;
+  const note = document.createElement('p');
+  note.textContent = figure.layout.meta.note;
+  note.style.cssText = 'font: 13px/1.4 ' + figure.layout.font.family + '; margin: 0 10px 10px; max-width: 60em;'
+    + ' color: ' + figure.layout.font.color;
+  figure.after(note);
+})();
+"""
+
+
+def svg_text(figure: "Figure", name: str = "") -> str:
+    """A figure as SVG that may stand inside HTML: the same figure gives the same text.
+
+    matplotlib salts its ids with a random number unless a global setting says otherwise; here they are numbered in
+    their order instead, after `name`, which keeps several drawings on one page apart.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor=figure.get_facecolor())
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    numbers = {old: f"{name}{place}" for place, old in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)))}
+    return re.sub(
+        r'(\bid="|href="#|url\(#)([^")]+)', lambda found: found[1] + "i" + numbers.get(found[2], found[2]), text
+    )
+
+
+ENDINGS = ("png", "svg", "pdf", "html")
+
+
+def check_ending(path: Path) -> str:
+    """The format that a file's name asks for.
+
+    Raises:
+        SupcrdError: none of ENDINGS.
+
+    Example:
+        >>> check_ending(Path("a.PNG"))
+        'png'
+    """
+    ending = path.suffix.removeprefix(".").lower()
+    if ending not in ENDINGS:
+        raise SupcrdError(f"{path}: a figure's file must end in .{', .'.join(ENDINGS[:-1])} or .{ENDINGS[-1]}")
+    return ending
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a matplotlib figure, png, svg, pdf or html by the file's ending, at once.
+
+    Raises:
+        SupcrdError: another ending.
+        OSError: the file cannot be written.
+    """
+    ending = check_ending(path)
+    if ending == "svg":
+        write_text(path, '<?xml version="1.0" encoding="utf-8"?>\n' + svg_text(figure))
+    elif ending == "html":
+        drawing = svg_text(figure).replace("<svg ", '<svg style="max-width: 100%; height: auto" ', 1)
+        write_text(path, _page(path.stem, drawing, _background(figure)))
+    else:
+        metadata = {"CreationDate": None} if ending == "pdf" else {}
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=ending, metadata=metadata, facecolor=figure.get_facecolor())
+
+
+def save_interactive(figure: "PlotlyFigure", path: Path, *, theme: Theme, script: str = "") -> None:
+    """Write a Plotly figure as one page that needs no network, at once: plotly.js (4.8 MB) is inside.
+
+    Args:
+        figure: Plotly's.
+        path: the file.
+        theme: colours of the page.
+        script: JavaScript that runs after NOTE_SCRIPT, once the figure stands; {plot_id} is its element's id.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    body = figure.to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        include_mathjax=False,
+        div_id="figure",  # not a random one: the same file again
+        default_height=f"{figure.layout.height or 600}px",
+        config={"displaylogo": False, "responsive": True},
+        post_script=NOTE_SCRIPT + script,
+    )
+    write_text(path, _page(path.stem, body, theme.background))
+
+
+def _background(figure: "Figure") -> str:
+    from matplotlib.colors import to_hex
+
+    return to_hex(figure.get_facecolor())
+
+
+def _page(title: str, body: str, background: str) -> str:
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,"></head>\n'
+        f'<body style="margin: 0; background: {background}">{body}</body></html>\n'
+    )
