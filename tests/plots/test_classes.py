@@ -1,0 +1,147 @@
+"""Accuracy by class against loops, scikit-learn and scipy."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_points import clusters, folder, points
+from scipy import stats
+from sklearn.metrics import recall_score
+
+from supcrd.errors import RunError
+from supcrd.plots import classes
+from supcrd.plots.points import read_points
+from supcrd.plots.superclasses import SUPERCLASSES
+
+
+def pair(tmp_path, count=60, number=3, names=None):
+    """A run and a baseline on the same images."""
+    projections, labels, logits = clusters(count, number)
+    worse = logits + np.random.default_rng(5).normal(size=logits.shape).astype(np.float32)
+    given = {"projections": projections, "labels": labels, "class_names": names}
+    return points(tmp_path, "run", logits=logits, **given), points(tmp_path, "base", logits=worse, **given)
+
+
+def hundred():
+    return sorted(name for names in SUPERCLASSES.values() for name in names)
+
+
+def test_accuracy_of_a_class_is_its_recall(tmp_path):
+    _, labels, logits = clusters(90, 5)
+    found = classes.class_accuracy(logits, labels)
+    expected = recall_score(labels, logits.argmax(axis=1), average=None)
+    np.testing.assert_allclose(found.accuracy, expected)
+    assert found.images.tolist() == [18] * 5
+    run = read_points(folder(tmp_path, labels=labels, logits=logits, projections=logits))
+    weighted = (found.images * found.accuracy).sum() / len(labels)
+    assert weighted == pytest.approx(run.evaluation["accuracy"], abs=1e-12)
+
+
+def test_change_and_its_error_are_those_of_paired_images():
+    _, labels, logits = clusters(90, 3)
+    _, _, baseline = clusters(90, 3, seed=1)
+    found = classes.class_change(logits, baseline, labels)
+    for number in range(3):
+        steps = []
+        for row in range(90):
+            if labels[row] == number:
+                steps.append(int(logits[row].argmax() == number) - int(baseline[row].argmax() == number))
+        assert found.difference[number] == pytest.approx(np.mean(steps))
+        assert found.error[number] == pytest.approx(stats.sem(steps))
+
+
+def test_superclasses_stand_together_the_best_first():
+    names = hundred()
+    accuracy = np.random.default_rng(0).random(100)
+    groups = classes.arranged(names, accuracy)
+    assert sorted(number for group in groups for number in group.classes) == list(range(100))
+    means = []
+    for group in groups:
+        assert {names[number] for number in group.classes} == set(SUPERCLASSES[group.name])
+        own = [accuracy[number] for number in group.classes]
+        assert own == sorted(own, reverse=True)
+        means.append(np.mean(own))
+    assert means == sorted(means, reverse=True)
+
+
+def test_of_very_many_classes_those_that_changed_the_most_stay():
+    names = [str(number) for number in range(1000)]
+    change = np.random.default_rng(0).normal(size=1000)
+    (group,) = classes.arranged(names, np.random.default_rng(1).random(1000), change)
+    order = np.argsort(change)
+    assert set(group.classes) == {*order[:60], *order[-60:]}
+
+
+def test_bars_and_numbers(tmp_path):
+    run, _ = pair(tmp_path)
+    own = classes.class_accuracy(run.logits, run.labels).accuracy
+    (axes,) = classes.draw([run]).axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(sorted(100 * own, reverse=True))
+    assert [text.get_text() for text in axes.texts] == [f"{each:.0f}" for each in sorted(100 * own, reverse=True)]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        f"class {number}" for number in np.argsort(-own, kind="stable")
+    ]
+
+
+def test_dots_of_run_and_baseline(tmp_path):
+    run, baseline = pair(tmp_path)
+    own, before = (classes.class_accuracy(each.logits, run.labels).accuracy for each in (run, baseline))
+    order = np.argsort(-own, kind="stable")
+    (axes,) = classes.draw([run, baseline]).axes
+    hollow, filled = axes.lines[:2]
+    np.testing.assert_allclose(hollow.get_xdata(), 100 * before[order])
+    np.testing.assert_allclose(filled.get_xdata(), 100 * own[order])
+    assert [text.get_text() for text in axes.texts] == [f"{100 * each:+.0f}" for each in (own - before)[order]]
+    change = classes.class_change(run.logits, baseline.logits, run.labels)
+    bold = [text.get_fontweight() == "bold" for text in axes.texts]
+    assert bold == (abs(change.difference) > 2 * change.error)[order].tolist()
+
+
+def test_hovering_tells_class_and_change(tmp_path):
+    run, baseline = pair(tmp_path, names=["cat", "<b>", "eel_fish"])
+    data = json.loads(classes.interactive([run, baseline]).to_json())["data"]
+    change = classes.class_change(run.logits, baseline.logits, run.labels)
+    (text,) = (each for each in data[2]["text"] if "eel fish" in each)
+    assert "20 images" in text
+    assert f"change {100 * change.difference[2]:+.1f} ± {100 * change.error[2]:.1f}" in text
+    assert any("&lt;b&gt;" in each for each in data[2]["text"])
+    assert len(classes.interactive([run]).data) == 1
+
+
+def test_a_hundred_classes_have_three_columns_and_keep_superclasses_whole(tmp_path):
+    run, baseline = pair(tmp_path, 500, 100, hundred())
+    figure = classes.draw([run, baseline])
+    assert len(figure.axes) == 3
+    headings = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text() in SUPERCLASSES]
+    assert len(headings) == 20
+    assert [len(axes.get_yticks()) for axes in figure.axes] == [35, 35, 30]
+    assert "5 images a class" in figure.get_supxlabel()
+
+
+def test_a_class_without_an_image_is_said(tmp_path):
+    projections, labels, logits = clusters(20, 2)
+    logits = np.concatenate([logits, logits[:, :1] - 9], axis=1)
+    run = points(tmp_path, projections=projections, labels=labels, logits=logits)
+    (axes,) = classes.draw([run]).axes
+    assert len(axes.patches) == 2
+    assert "no image" in [text.get_text() for text in axes.texts]
+    assert axes.get_yticklabels()[2].get_text() == "class 2"
+    figure = classes.draw([run, replace(run, folder=run.folder.with_name("twin"))])
+    assert len(figure.axes[0].lines[0].get_xdata()) == 2
+    assert "accuracy" not in classes.interactive([run]).data[0].text[2]
+
+
+def test_names_are_no_mathematics(tmp_path):
+    projections, labels, logits = clusters(20, 2)
+    run = points(tmp_path, projections=projections, labels=labels, logits=logits, class_names=[r"$\oops$", "$5"])
+    classes.draw([run]).canvas.draw()
+
+
+def test_other_images_and_too_many_runs_are_refused(tmp_path):
+    run, _ = pair(tmp_path)
+    other = points(tmp_path, "fewer", labels=run.labels[:30], logits=run.logits[:30], projections=run.projections[:30])
+    with pytest.raises(RunError, match=r"run and .*fewer have other labels in outputs.npz \(60 and 30 images\)"):
+        classes.draw([run, other])
+    with pytest.raises(RunError, match="got 3 runs"):
+        classes.draw([run, run, run])
