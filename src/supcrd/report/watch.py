@@ -1,0 +1,64 @@
+"""A report that is written again while runs go on."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from supcrd.files import write_text
+from supcrd.report.figures import Notify
+from supcrd.report.make import build, check_out
+from supcrd.report.material import Material, collect
+from supcrd.report.progress import state
+
+SECONDS = 2.0  # between two looks at the folders
+RELOAD = 5.0  # after which the open page loads itself again
+
+
+def watch(
+    folders: Sequence[str | Path],
+    out: str | Path = "report.html",
+    *,
+    baseline: str | None = None,
+    notify: Notify | None = None,
+    seconds: float = SECONDS,
+) -> Path:
+    """Write the report whenever an epoch or a run ends, until all runs are finished or Ctrl-C.
+
+    The page, once opened, loads itself again and keeps its place and its theme. As long as a run goes on it has the
+    tables and the curves; the last one is the whole report. After Ctrl-C the page stays as it is, and does so no more.
+
+    Args:
+        folders: run folders, or folders of run folders, in which new ones are found.
+        out: an .html file.
+        baseline: as in `report`.
+        notify: told what is new.
+        seconds: between two looks.
+
+    Raises:
+        As `report`.
+    """
+    out = check_out(out)
+    seen: list[tuple[Path, int, bool]] | None = None
+    material = collect(folders)
+    try:
+        while material.unfinished:
+            now = _stage(material)
+            if now != seen:
+                # the baseline may be a run that is not finished yet
+                known = baseline if material.sets else None
+                write_text(out, build(material, baseline=known, watch=RELOAD, quick=True))
+                for run in material.unfinished:
+                    if notify and (seen is None or (run.folder, len(run.history), False) not in seen):
+                        notify(f"{run.recipe.name}: {state(run)}")
+                seen = now
+            time.sleep(seconds)
+            material = collect(folders)
+        write_text(out, build(material, baseline=baseline, notify=notify))
+    except KeyboardInterrupt:
+        write_text(out, build(collect(folders), baseline=baseline if material.sets else None, quick=True))
+    return out
+
+
+def _stage(material: Material) -> list[tuple[Path, int, bool]]:
+    going = [(run.folder, len(run.history), False) for run in material.unfinished]
+    return going + [(run.folder, 0, True) for data in material.sets for run in data.runs]

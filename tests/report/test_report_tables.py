@@ -1,0 +1,110 @@
+"""What the tables of a report say, against numbers worked out by hand."""
+
+import json
+
+import pytest
+
+from made import make, several
+from supcrd.report.html import element
+from supcrd.report.material import collect
+from supcrd.report.page import recipes_table, runs_table
+from supcrd.report.table import differing_keys, lines
+
+
+def told(data, baseline=None):
+    return {line.label: line for line in lines(data, baseline)}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def only(runs):
+    (data,) = collect([runs]).sets
+    return data
+
+
+def test_seeds_are_one_line_with_mean_and_sample_deviation(runs):
+    several(runs, "crd", [0.70, 0.72, 0.74], ece=0.0125)
+    make(runs, "other", 0, 0.5, "train.lr=0.1", ece=None)
+    found = told(only(runs))
+    line = found["crd"]
+    assert (line.n, line.cells[0].text, line.cells[0].spread) == (3, "72.00", "± 2.00")
+    assert [cells[0].text for _, cells in line.runs] == ["70.00", "72.00", "74.00"]
+    assert [name for name, _ in line.runs] == ["crd-seed0", "crd-seed1", "crd-seed2"]
+    assert (found["other"].n, found["other"].runs, found["other"].cells[0].spread) == (1, (), None)
+    assert [cell.text for cell in found["other"].cells] == ["50.00", "–"]  # columns that no run has are left out
+
+
+def test_a_mean_needs_all_of_its_runs(runs):
+    make(runs, "crd-seed0", 0, 0.7, ece=0.1)
+    make(runs, "crd-seed1", 1, 0.7)
+    line = told(only(runs))["crd"]
+    assert line.cells[1].text == "–"
+    assert [cells[1].text for _, cells in line.runs] == ["10.00", "–"]
+
+
+def test_the_best_is_the_highest_or_the_lowest_and_no_teacher(runs):
+    make(runs, "teacher", 0, 0.99, alignment=0.1, uniformity=-3.9, recipe="digits-teacher")
+    make(runs, "one", 0, 0.8, alignment=0.3, uniformity=-2.0, teacher="teacher", parameters=5)
+    make(runs, "two", 0, 0.7, "train.lr=0.1", alignment=0.2, uniformity=-2.0, teacher="teacher", parameters=4)
+    found = told(only(runs))
+    best = {label: [cell.best for cell in line.cells] for label, line in found.items()}
+    assert best == {  # accuracy, alignment, uniformity, parameters
+        "one": [True, False, True, False],
+        "two": [False, True, True, False],
+        "teacher": [False, False, False, False],
+    }
+    assert [line.teacher for line in found.values()] == [False, False, True]
+    assert found["one"].cells[2].text == "−2.000"
+
+
+def test_a_teacher_is_told_of_without_being_asked_for(runs):
+    make(runs, "teacher", 0, 0.99, recipe="digits-teacher")
+    student = make(runs, "student", 0, 0.8, teacher="teacher")
+    assert list(collect([student]).sets[0].configurations) == ["student", "teacher"]
+    (runs / "teacher" / "evaluation.json").write_text("{")
+    material = collect([student])
+    assert list(material.sets[0].configurations) == ["student"]
+    assert "the teacher of student is left out: " in material.notes[0]
+    (runs / "teacher" / "evaluation.json").unlink()  # as if it had not been kept
+    assert [run.recipe.name for run in collect([student]).sets[0].runs] == ["student"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.5", True, [1]])
+def test_numbers_that_are_none_are_gaps(runs, value):
+    make(runs, "one", 0, 0.8, ece=0.1)
+    folder = make(runs, "two", 0, 0.7, "train.lr=0.1")
+    text = (folder / "evaluation.json").read_text()
+    (folder / "evaluation.json").write_text(text.replace('"n": 400', f'"n": 400, "ece": {json.dumps(value)}'))
+    assert told(only(runs))["two"].cells[1] == (None, "–", None, False)
+
+
+def test_recipes_differ_where_they_do(runs):
+    make(runs, "teacher", 0, 0.9, recipe="digits-teacher")
+    several(runs, "one", [0.8, 0.8], teacher="teacher")
+    make(runs, "two", 0, 0.7, "train.lr=0.1", teacher="teacher")
+    make(runs, "three", 0, 0.7, "method.temperature=0.5", "train.device=cpu", teacher="teacher")
+    labels, keys = differing_keys(only(runs))
+    assert labels == ["one", "three", "two"]
+    assert keys == {"method.temperature": ["0.07", "0.5", "0.07"], "train.lr": ["0.002", "0.002", "0.1"]}
+
+
+def test_one_configuration_has_no_recipe_differences(runs):
+    several(runs, "one", [0.8, 0.9])
+    assert recipes_table(only(runs)) is None
+
+
+def test_cells_carry_what_they_are_sorted_by(runs):
+    several(runs, "crd", [0.5, 0.75])
+    html = runs_table(only(runs), "crd")
+    assert '<td data-value="0.625">62.50<span class="spread"> ± 17.68</span></td>' in html
+    assert 'aria-sort="none"' in html
+    assert '<span class="tag">baseline</span>' in html
+
+
+def test_whatever_is_no_html_is_escaped():
+    assert element("i", "<b>", element("b", "&"), title="\"'<") == (
+        '<i title="&quot;&#x27;&lt;">&lt;b&gt;<b>&amp;</b></i>'
+    )
