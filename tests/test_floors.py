@@ -30,6 +30,8 @@ FLOORS = [
     ["export"],
     ["report", "screen"],
     ["live"],
+    ["console"],
+    ["cli_figures", "cli_runs"],
     ["cli"],
     ["__main__"],
 ]
