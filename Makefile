@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/supcrd demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks

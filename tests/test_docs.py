@@ -52,7 +52,7 @@ def test_recipes_that_are_named_exist():
 
 def test_commands_and_methods_that_are_named_exist():
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert set(re.findall(r"^supcrd (\w+)", README, re.MULTILINE)) <= commands
+    assert set(re.findall(r"^supcrd ([\w-]+)", README, re.MULTILINE)) <= commands
     table = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
     assert table == list(recipes.METHOD_SETTINGS)
 
