@@ -7,12 +7,12 @@ Runs that differ only in their seed are one configuration, with mean, sample sta
 
 import argparse
 import json
-import re
 import statistics
 from pathlib import Path
 from typing import Any
 
 from supcrd import recipe as recipes
+from supcrd.configurations import unseeded
 from supcrd.files import write_json
 from supcrd.runs import load_run
 
@@ -31,11 +31,6 @@ KEPT = (
     "teacher_kl",
     "train_seconds",
 )
-
-
-def configuration(folder: Path) -> str:
-    """The recipe's name without its seed."""
-    return re.sub(r"(?<!_split)[_-]seed=?\d+", "", load_run(folder).recipe.name)
 
 
 def summary(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
@@ -63,10 +58,10 @@ def main() -> None:
     for folder in options.folders:
         evaluation = load_run(folder).evaluation() | {"teacher": None}  # a path of this machine
         source = evaluation["source"].rsplit("/", 1)[-1]
-        groups.setdefault(configuration(folder), []).append(evaluation | {"source": source})
+        groups.setdefault(unseeded(load_run(folder).recipe.name), []).append(evaluation | {"source": source})
     environments = [json.loads((folder / "environment.json").read_text()) for folder in options.folders]
     commits = sorted({str(environment["commit"]) for environment in environments})
-    epochs = {configuration(f): recipes.to_table(load_run(f).recipe)["train"] for f in options.folders}
+    epochs = {unseeded(load_run(f).recipe.name): recipes.to_table(load_run(f).recipe)["train"] for f in options.folders}
     write_json(
         options.out,
         {

@@ -23,7 +23,7 @@ ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors fi
 @app.command()
 @guarded
 def demo(out: OutOption = Path("runs")) -> None:
-    """Train a teacher and five students on handwritten digits (no download, about a minute) and compare them."""
+    """Train a teacher and five students on handwritten digits (no download, a minute or two) and compare them."""
     from supcrd import pipeline, recipe
     from supcrd.device import choose
     from supcrd.report import report as report_runs

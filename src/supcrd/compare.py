@@ -208,7 +208,7 @@ def _told(about: Summary) -> str:
     if about.n == 0:
         return "no common seeds"
     if about.n == 1:
-        return "n = 1: cannot be told"
+        return "n = 1"
     if about.half_width is None:
         return f"n = {about.n}: all equal, so the spread is not known"
     points = 100 * about.half_width

@@ -73,7 +73,7 @@ def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[l
                 found.setdefault(path.resolve(), _measured(path))
     teachers = {run.teacher for run in found.values()}
     if keep is not None:
-        asked |= {path for path, run in found.items() if keep in (run.recipe.name, _unseeded(run.recipe.name))}
+        asked |= {path for path, run in found.items() if keep in (run.recipe.name, unseeded(run.recipe.name))}
         asked.add(Path(keep).expanduser().resolve())
     left_out = [path for path in found if path in teachers and path not in asked]
     if left_out:
@@ -172,13 +172,18 @@ def _identity(recipe: Recipe) -> str:
     return json.dumps(table, sort_keys=True)
 
 
-def _unseeded(name: str) -> str:
-    """A run's name without its seed (`data.split_seed` is another's)."""
+def unseeded(name: str) -> str:
+    """A run's name without its seed (`data.split_seed` is another's).
+
+    Example:
+        >>> unseeded("digits-crd_split_seed=1_seed=2")
+        'digits-crd_split_seed=1'
+    """
     return re.sub(r"(?<!_split)[_-]seed[=_-]?\d+", "", name)
 
 
 def _label(names: Sequence[str]) -> str:
     """What the names have in common, without seeds."""
-    plain = [_unseeded(name) for name in names]
+    plain = [unseeded(name) for name in names]
     common = "".join(letters[0] for letters in takewhile(lambda at: len(set(at)) == 1, zip(*plain, strict=False)))
     return common.rstrip("-_.=+") or plain[0]

@@ -59,19 +59,19 @@ def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: in
     return Output(*(torch.cat(column).clone() for column in zip(*parts, strict=True)))
 
 
-def glance(subject: Normalised, split: Split, place: Place) -> dict[str, float | None]:
-    """What is measured after every epoch: `evaluate`'s accuracy, alignment and uniformity (of the first GLANCE rows).
+def glance(subject: Normalised, split: Split, place: Place, *, sphere: bool = False) -> dict[str, float | None]:
+    """What is measured after every epoch: `evaluate`'s accuracy; with `sphere` alignment and uniformity of some rows.
 
-    The model stays in the mode it was in.
+    These are the first GLANCE. The model stays in the mode it was in.
     """
     training = subject.model.training
     result, labels = outputs(subject, split.images, place), split.labels
     subject.model.train(training)
-    return {
-        "accuracy": metrics.top_k_accuracy(result.logits, labels),
-        "alignment": metrics.alignment(result.projections[:GLANCE], labels[:GLANCE]),
-        "uniformity": metrics.uniformity(result.projections[:GLANCE]),
-    }
+    seen = {"accuracy": metrics.top_k_accuracy(result.logits, labels)}
+    if sphere:
+        seen["alignment"] = metrics.alignment(result.projections[:GLANCE], labels[:GLANCE])
+        seen["uniformity"] = metrics.uniformity(result.projections[:GLANCE])
+    return seen
 
 
 def features(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Tensor:

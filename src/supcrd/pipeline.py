@@ -16,7 +16,7 @@ from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
 from supcrd.measuring import measure
 from supcrd.models import Model
 from supcrd.runs import check_origins, check_same, load_run, locked, open_run
-from supcrd.settings import Recipe
+from supcrd.settings import Recipe, Taught
 from supcrd.stages import Report, Teacher
 from supcrd.tasks import Normalised
 
@@ -218,7 +218,7 @@ def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
     needed = 2 if recipe.method.contrastive else 1
     if len(images.train) < needed:
         raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")
-    drawn = getattr(recipe.method, "bank", 0)
+    drawn = recipe.method.bank if isinstance(recipe.method, Taught) else 0
     if drawn > len(images.train):
         raise RecipeError(
             f"method.bank = {drawn}: {images.source} has {len(images.train)} training images, and a bank a row for "

@@ -134,7 +134,7 @@ def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
         >>> differences(load("digits-crd"), load("digits-crd", ["seed=3", "train.device=cpu", "name=x"]))
         {'seed': (0, 3)}
     """
-    before, after = dict(_flatten(to_table(old))), dict(_flatten(to_table(new)))
+    before, after = dict(flatten(to_table(old))), dict(flatten(to_table(new)))
     keys = [key for key in {**before, **after} if key not in PLACE_KEYS and key != "name"]
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
@@ -207,10 +207,16 @@ def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of nested tables, dotted, with their values.
+
+    Example:
+        >>> dict(flatten({"seed": 0, "train": {"epochs": 2}}))
+        {'seed': 0, 'train.epochs': 2}
+    """
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -146,10 +146,9 @@ def train(
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
-            seen = glance(student, images.validation, place)
-            row["validation_accuracy"] = seen["accuracy"]
-            if recipe.method.contrastive:  # else the projection head is untrained as yet
-                row |= {f"validation_{name}": seen[name] for name in ("alignment", "uniformity")}
+            # without a contrast the projection head is untrained as yet
+            seen = glance(student, images.validation, place, sphere=recipe.method.contrastive)
+            row |= {f"validation_{name}": value for name, value in seen.items()}
             task.remember(row["epoch"], row["validation_accuracy"])
         keep([*earlier, row])
 

@@ -29,8 +29,7 @@ class Kind:
     help: str  # one line
     draw: Callable[..., Any]  # (runs, *, theme, and the options) -> matplotlib's Figure
     interactive: Callable[..., Any] | None = None  # the same -> Plotly's Figure
-    least: int = 1  # runs that it takes
-    most: int | None = 1  # None: any number
+    most: int | None = 1  # runs that it takes; None: any number
     options: tuple[str, ...] = ()  # of classes and seed, those that it knows
     script: str = ""  # JavaScript to run after style.NOTE_SCRIPT; {plot_id} stands for the figure's element
 
@@ -117,8 +116,8 @@ def plot(
     ending = style.check_ending(out)  # before any work
     if not out.parent.is_dir():
         raise SupcrdError(f"{out}: there is no folder {out.parent}")
-    if not kind.least <= len(folders) <= (kind.most or len(folders)):
-        wanted = f"{kind.least}" if kind.most == kind.least else f"{kind.least} to {kind.most or 'many'}"
+    if not 1 <= len(folders) <= (kind.most or len(folders)):
+        wanted = "1" if kind.most == 1 else f"1 to {kind.most or 'many'}"
         raise SupcrdError(f"{name} takes {wanted} run{'s' * (wanted != '1')}, not {len(folders)}")
     given = {key: value for key, value in (("classes", classes), ("seed", seed)) if value is not None}
     for key in given:

@@ -1,9 +1,9 @@
 """What the tables say, as plain values: the runs, how their recipes differ, their differences to a baseline."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from supcrd import recipe as recipes
 from supcrd.configurations import Measured
@@ -160,20 +160,12 @@ def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:
     for label in labels[1:]:
         keys |= dict.fromkeys(recipes.differences(recipe[labels[0]], recipe[label]))
     keys.pop("seed", None)
-    tables = {label: dict(_flat(recipes.to_table(recipe[label]))) for label in labels}
+    tables = {label: dict(recipes.flatten(recipes.to_table(recipe[label]))) for label in labels}
     order = [key for table in tables.values() for key in table if key in keys]  # as recipes have them
     return labels, {
         key: [show(tables[label][key]).strip("'") if key in tables[label] else "–" for label in labels]
         for key in dict.fromkeys(order)
     }
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _summary(group: Sequence[Measured], key: str) -> Summary | None:
