@@ -7,7 +7,7 @@ import time
 import pytest
 
 from reported import full
-from supcrd.report import figures, report
+from supcrd.report import report, shown
 from typed import invoke
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
@@ -36,7 +36,7 @@ def pages(tmp_path_factory):
     """report.html, and a hypersphere alone."""
     out = tmp_path_factory.mktemp("browser")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "SHOWN", {name: figures.SHOWN[name] for name in ("hypersphere", "alignment")})
+        patch.setattr(shown, "SHOWN", {name: shown.SHOWN[name] for name in ("hypersphere", "alignment")})
         full(out / "runs", "teacher", 0, 0.99, recipe="digits-teacher", names=["cat", "dog", "Grün & <b>"])
         for seed, accuracy in enumerate((0.95, 0.97)):
             full(out / "runs", f"crd-seed{seed}", seed, accuracy, teacher="teacher", separation_ratio=11.5, ece=0.3)
@@ -153,15 +153,15 @@ def test_a_sphere_opens_turns_and_hides_a_class(browser, pages, page):
     ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(60, 30).release().perform()
     until(lambda: camera(browser) != before)
 
-    shown = visible(browser)
-    assert all(seen is True for _, _, seen in shown)
+    before = visible(browser)
+    assert all(seen is True for _, _, seen in before)
     entry = browser.execute_script(
         f"return [...{PLOT}.querySelectorAll('.legend .traces')].find((e) => e.textContent.includes('dog'))"
         "?.querySelector('.legendtoggle')"
     ) or browser.execute_script(f"return {PLOT}.querySelectorAll('.legend .traces .legendtoggle')[1]")
     ActionChains(browser).move_to_element(entry).click().perform()
-    until(lambda: visible(browser) != shown)
-    hidden = [row[:2] for row, old in zip(visible(browser), shown, strict=True) if row != old]
+    until(lambda: visible(browser) != before)
+    hidden = [row[:2] for row, old in zip(visible(browser), before, strict=True) if row != old]
     assert len(hidden) == 1
     assert hidden[0][0] == "scene"
     assert [seen for scene, name, seen in visible(browser) if [scene, name] == hidden[0]] == ["legendonly"]
@@ -265,11 +265,13 @@ def test_nothing_overflows_on_a_phone(browser, pages):
 
 def test_one_run_of_a_section_is_shown_at_a_time(browser, pages):
     opened(browser, pages / "report.html")
-    shown = "return [...document.querySelectorAll('section[aria-labelledby*=alignment] .choice')].map((e) => !e.hidden)"
-    assert browser.execute_script(shown) == [True, False, False, False]
+    which = (
+        "return [...document.querySelectorAll('section[aria-labelledby*=alignment] .choice')].map((e) => !e.hidden)"
+    )
+    assert browser.execute_script(which) == [True, False, False, False]
     pick = browser.find_element("css selector", "section[aria-labelledby*=alignment] select")
     pick.send_keys("third")
-    assert browser.execute_script(shown) == [False, False, True, False]
+    assert browser.execute_script(which) == [False, False, True, False]
 
 
 def test_a_figure_is_saved(browser, pages, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from made import make
 from reported import full, progress, unfinished
 from supcrd.plots.kinds import KINDS
-from supcrd.report import figures, report, watch
+from supcrd.report import embed, figures, report, shown, watch
 from typed import contents, invoke, refused
 
 EVIL = ["<b>\"x\" & 'y'</b><script>alert(1)</script>", "Grün & Blau", "猫"]
@@ -52,7 +52,7 @@ class Checked(HTMLParser):
 @pytest.fixture
 def plain(monkeypatch):
     """Figures that are quick."""
-    monkeypatch.setattr(figures, "SHOWN", {name: figures.SHOWN[name] for name in ("hypersphere", "alignment")})
+    monkeypatch.setattr(shown, "SHOWN", {name: shown.SHOWN[name] for name in ("hypersphere", "alignment")})
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_one_file_that_needs_nothing_else(runs, tmp_path, plain):
 
 
 def test_every_kind_of_figure_has_its_place():
-    assert set(KINDS) <= set(figures.SHOWN)
+    assert set(KINDS) <= set(shown.SHOWN)
 
 
 def test_names_are_escaped(runs, tmp_path, plain):
@@ -116,7 +116,7 @@ def test_arrays_are_kept(runs, tmp_path, plain):
 
 
 def test_slim_knows_no_nan():
-    assert figures.slim({"a": [1.0, float("nan"), np.float64(0.1)], "b": np.array([np.inf])}) == {
+    assert embed.slim({"a": [1.0, float("nan"), np.float64(0.1)], "b": np.array([np.inf])}) == {
         "a": [1.0, None, 0.1],
         "b": [None],
     }

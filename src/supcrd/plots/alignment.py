@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from supcrd import metrics
 from supcrd.errors import RunError
 from supcrd.plots import style
+from supcrd.plots.palette import palette
 from supcrd.plots.points import Floats, Integers, Points
 from supcrd.plots.style import LIGHT, Theme
 from supcrd.plots.subjects import Doubles, caveat, named_classes, on_sphere, shown, split_of
@@ -213,7 +214,7 @@ def _circles(figure: "SubFigure", theme: Theme, run: Points, plane: Doubles, wan
     panels = figure.subplots(2, 1 + len(wanted), height_ratios=(2, 1), sharey="row", squeeze=False)
     chosen = [np.ones(len(plane), dtype=bool), *(run.labels == number for number in wanted)]
     names = ["all classes", *(shown(run.class_names[number]) for number in wanted)]
-    colors = [theme.accent, *(look.color for look in style.palette(len(wanted)))]
+    colors = [theme.accent, *(look.color for look in palette(len(wanted)))]
     dashed = np.linspace(0, 2 * np.pi, 181)
     for column, (own, name, color) in enumerate(zip(chosen, names, colors, strict=True)):
         found = circle(plane[own])

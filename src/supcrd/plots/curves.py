@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supcrd.errors import RunError
+from supcrd.plots.palette import TEN
 from supcrd.plots.points import Points
 from supcrd.plots.several import by_configuration
-from supcrd.plots.style import FONT, LIGHT, TEN, Theme, dress, headline, layout, new_figure
+from supcrd.plots.style import FONT, LIGHT, Theme, dress, headline, layout, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from supcrd.plots import style
+from supcrd.plots.palette import SOLIDS, Look, looks, palette
 from supcrd.plots.points import Points
 from supcrd.plots.style import LIGHT, Theme
 from supcrd.plots.subjects import Doubles, caveat, on_sphere, shown, split_of
@@ -107,7 +108,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
     grid = figure.add_gridspec(2, 2, height_ratios=(86, key_height))
     turned, lines = found.rows @ _facing().T, wire() @ _facing().T
     size = 4 if len(turned) > 2000 else 9
-    for column, (title, looks) in enumerate(zip(_titles(run, found), panels, strict=True)):
+    for column, (title, panel) in enumerate(zip(_titles(run, found), panels, strict=True)):
         axes = figure.add_subplot(grid[0, column])
         style.dress(axes, theme, title=title, grid=False)
         axes.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
@@ -115,7 +116,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
         axes.plot(lines[:, 0], lines[:, 1], color=theme.grid, linewidth=0.5, zorder=0)
         for near, alpha in ((False, 0.25), (True, 0.9)):
             half = (turned[:, 2] > 0) == near
-            for number, look in looks.items():
+            for number, look in panel.items():
                 here = turned[half & (run.labels == number)]
                 axes.scatter(here[:, 0], here[:, 1], s=size, c=look.color, marker=look.marker, alpha=alpha,
                              linewidths=0, rasterized=len(turned) > 1000)  # fmt: skip
@@ -125,11 +126,11 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
     return figure
 
 
-def _panels(run: Points, found: Spheres) -> tuple[dict[int, style.Look], dict[int, style.Look]]:
+def _panels(run: Points, found: Spheres) -> tuple[dict[int, Look], dict[int, Look]]:
     """Each sphere's classes and their looks; ten of many have colours of their own, which are told apart."""
-    looks = style.looks(run.class_names)
-    few = style.palette(len(found.few)) if len(found.all) > 20 else [looks[number] for number in found.few]
-    return {number: looks[number] for number in found.all}, dict(zip(found.few, few, strict=True))
+    own = looks(run.class_names)
+    few = palette(len(found.few)) if len(found.all) > 20 else [own[number] for number in found.few]
+    return {number: own[number] for number in found.all}, dict(zip(found.few, few, strict=True))
 
 
 def _headline(run: Points) -> str:
@@ -166,13 +167,13 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
     found, lines = spheres(run, seed=seed), wire().astype(np.float32)
     rows = found.rows.astype(np.float32)
     traces = []
-    for (scene, legend), looks in zip((("scene", "legend"), ("scene2", "legend2")), _panels(run, found), strict=True):
+    for (scene, legend), panel in zip((("scene", "legend"), ("scene2", "legend2")), _panels(run, found), strict=True):
         x, y, z = lines.T
         traces.append(
             graph_objects.Scatter3d(x=x, y=y, z=z, mode="lines", line={"color": theme.grid, "width": 1.5}, scene=scene,
                                     legend=legend, showlegend=False, hoverinfo="skip", name="sphere")
         )  # fmt: skip
-        for number, look in looks.items():
+        for number, look in panel.items():
             own = np.flatnonzero(run.labels == number)
             x, y, z = rows[own].T
             traces.append(
@@ -184,7 +185,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
                     name=shown(run.class_names[number]),
                     customdata=own.astype(np.int32),
                     hovertemplate="%{fullData.name}, image %{customdata}<extra></extra>",
-                    marker={"size": 3, "color": look.color, "symbol": style.SOLIDS[look.marker]},
+                    marker={"size": 3, "color": look.color, "symbol": SOLIDS[look.marker]},
                     scene=scene,
                     legend=legend,
                 )

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supcrd.errors import RunError
+from supcrd.plots.palette import GROUP
 from supcrd.plots.points import Floats, Integers, Points
 from supcrd.plots.several import beside, clipped
-from supcrd.plots.style import FONT, GROUP, LIGHT, Theme, dress, headline, layout, new_figure
+from supcrd.plots.style import FONT, LIGHT, Theme, dress, headline, layout, new_figure
 from supcrd.plots.subjects import caveat, shown, split_of
 from supcrd.plots.superclasses import Order, order
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from supcrd.errors import RunError
 from supcrd.plots import style
+from supcrd.plots.palette import SYMBOLS, palette
 from supcrd.plots.points import Integers, Points
 from supcrd.plots.several import check_same_data
 from supcrd.plots.style import LIGHT, Theme
@@ -142,7 +143,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, classes: Sequence[st
         RunError, SupcrdError: see `embed`.
     """
     found = embed(points, classes=classes, seed=seed)
-    looks = style.palette(len(found.classes))
+    looks = palette(len(found.classes))
     words = _words(points[0], found)
     map_height, key_height = 84 if len(points) > 1 else 150, style.LINE * -(-len(words) // 5)
     figure = style.new_figure(theme, height=map_height + key_height + (26 if len(points) > 1 else 16))
@@ -181,7 +182,7 @@ def _panel(
     style.dress(axes, theme, grid=False)
     for spine in axes.spines.values():
         spine.set(visible=True, color=theme.grid)
-    for number, look in zip(found.classes, style.palette(len(found.classes)), strict=True):
+    for number, look in zip(found.classes, palette(len(found.classes)), strict=True):
         x, y = positions[found.labels == number].T
         axes.scatter(x, y, s=size, c=look.color, marker=look.marker, linewidths=0.2, edgecolors=theme.background,
                      rasterized=len(positions) > 1000)  # fmt: skip
@@ -220,7 +221,7 @@ def interactive(
     titles = [run.name for run in points] if len(points) > 1 else None
     figure = make_subplots(rows=1, cols=len(points), subplot_titles=titles, horizontal_spacing=0.02)
     for panel, positions in enumerate(found.positions, start=1):
-        for number, look in zip(found.classes, style.palette(len(found.classes)), strict=True):
+        for number, look in zip(found.classes, palette(len(found.classes)), strict=True):
             own = found.labels == number
             name = shown(points[0].class_names[number])
             trace = graph_objects.Scattergl(
@@ -231,7 +232,7 @@ def interactive(
                 name=name,
                 legendgroup=name,
                 showlegend=panel == 1,
-                marker={"color": look.color, "symbol": style.SYMBOLS[look.marker], "size": 6},
+                marker={"color": look.color, "symbol": SYMBOLS[look.marker], "size": 6},
                 hovertemplate="%{fullData.name}, image %{customdata}<extra></extra>",
             )
             figure.add_trace(trace, row=1, col=panel)

@@ -7,11 +7,12 @@ from pathlib import Path
 from supcrd.compare import Comparison, compare, find_baseline
 from supcrd.errors import SupcrdError
 from supcrd.files import write_text
-from supcrd.report.figures import Notify, make, sections, tasks
+from supcrd.report.figures import Notify, make, sections
 from supcrd.report.html import Html, element, join
 from supcrd.report.material import DataSet, Material, collect
 from supcrd.report.page import Section, differences_table, glossary, page, recipes_table, runs_table
 from supcrd.report.progress import unfinished
+from supcrd.report.shown import tasks
 from supcrd.report.table import columns
 
 

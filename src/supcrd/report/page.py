@@ -6,7 +6,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from supcrd.report.figures import themes
+from supcrd.report.embed import themes
 from supcrd.report.html import Html, element, join
 from supcrd.report.material import DataSet
 from supcrd.report.table import COLUMNS, Cell, Column, Line, columns, differing_keys, lines

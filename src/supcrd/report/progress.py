@@ -9,7 +9,7 @@ from supcrd.errors import SupcrdError
 from supcrd.plots import curves
 from supcrd.plots.points import Points
 from supcrd.plots.style import LIGHT, svg_text
-from supcrd.report.figures import drawing
+from supcrd.report.embed import drawing
 from supcrd.report.html import Html, element, join
 from supcrd.report.material import Unfinished
 

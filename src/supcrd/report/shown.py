@@ -1,0 +1,121 @@
+"""Which figures a report has, and of which runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from supcrd.configurations import Measured
+from supcrd.plots.kinds import KINDS
+from supcrd.report.material import DataSet
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a report shows of a kind of figure."""
+
+    title: str
+    caption: str
+    of: str  # all: one of all runs; first: of the first of each configuration; each, student: one of each (student)
+
+
+SHOWN = {
+    "spread": Shown(
+        "Alignment against uniformity",
+        "Where each configuration's projections lie between tight classes (low alignment) and an even spread over the "
+        "sphere (low uniformity), coloured by accuracy.",
+        "all",
+    ),
+    "curves": Shown(
+        "Training",
+        "Loss, accuracy and learning rate by epoch. Runs of one colour differ only in their seed. Training accuracy is "
+        "of augmented images, while learning.",
+        "all",
+    ),
+    "classes": Shown(
+        "Accuracy of each class",
+        "Share of each class's images that is classified rightly, and its change against the baseline or the teacher.",
+        "each",
+    ),
+    "reliability": Shown(
+        "Reliability",
+        "Accuracy of the images by the confidence of the prediction. On the diagonal a network is right as often as it "
+        "says; below it is too sure.",
+        "first",
+    ),
+    "similarity": Shown(
+        "Which classes lie near which",
+        "Cosines of class centroids, for the student and for its teacher. The rank correlation over all pairs of "
+        "classes says how far the student keeps the teacher's order of what is similar.",
+        "student",
+    ),
+    "neighbours": Shown(
+        "Nearest neighbours",
+        "A few test images, and what lies nearest to them in the student's space and in its teacher's.",
+        "student",
+    ),
+    "tsne": Shown(
+        "t-SNE",
+        "Projections of up to 20 classes on a plane, student beside teacher, embedded together. Distances between "
+        "groups, and their sizes, mean little. A seeded draw of the images, as many of each class.",
+        "each",
+    ),
+    "hypersphere": Shown(
+        "Hypersphere",
+        "Projections reduced to three dimensions and normalised. Drag to turn, scroll to come nearer, click a class to "
+        "hide it, double click to see it alone.",
+        "each",
+    ),
+    "alignment": Shown(
+        "Alignment and uniformity",
+        "Squared distances of pairs of one class, and where the projections, reduced to two dimensions, lie on the "
+        "circle.",
+        "each",
+    ),
+}
+
+
+class Task(NamedTuple):
+    """A figure to be made."""
+
+    name: str  # of KINDS
+    called: str  # what people choose it by; empty for one of all runs
+    folders: tuple[Path, ...]  # of the runs that it shows
+    anchor: str  # unique on the page
+
+
+def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]:
+    """The figures of a data set, by kind.
+
+    Args:
+        data: the runs.
+        key: what the anchors begin with.
+        baseline: label of the configuration that classes are compared with.
+    """
+    found = []
+    for name, shown in SHOWN.items():
+        if name not in KINDS:
+            continue
+        anchor = f"{key}-{name}"
+        if shown.of == "all":
+            found.append(Task(name, "", tuple(run.folder for run in data.runs), anchor))
+            continue
+        if shown.of == "first":
+            found.append(Task(name, "", tuple(group[0].folder for group in data.configurations.values()), anchor))
+            continue
+        for place, (label, group) in enumerate(data.configurations.items()):
+            beside = _beside(name, group[0], label, data, baseline)
+            if shown.of == "student" and beside is None:
+                continue
+            folders = tuple(run.folder for run in (group[0], beside) if run is not None)
+            called = label if len(group) > 1 else group[0].recipe.name
+            found.append(Task(name, called, folders, f"{anchor}-{place}"))
+    return found
+
+
+def _beside(name: str, run: Measured, label: str, data: DataSet, baseline: str | None) -> Measured | None:
+    """The run that a figure shows a run beside: the baseline, or else its teacher."""
+    if name not in ("classes", "similarity", "neighbours", "tsne"):
+        return None
+    if name == "classes" and baseline is not None and baseline in data.configurations:
+        return data.configurations[baseline][0] if label != baseline else None
+    return next((other for other in data.runs if other.folder.resolve() == run.teacher), None)
