@@ -7,7 +7,7 @@ import torch
 
 from made import make
 from supcrd import metrics
-from supcrd.files import write_json
+from supcrd.files import write_json, write_text
 
 EPOCHS = [
     {"epoch": 1, "loss": 2.0, "train_accuracy": 0.4, "validation_accuracy": 0.5, "lr": 0.1, "seconds": 1.0},
@@ -52,4 +52,4 @@ def unfinished(out, name, epochs, *changes):
 def progress(folder, epochs):
     """Its first epochs, as training writes them."""
     rows = [{"epoch": epoch, "loss": 1 / epoch, "train_accuracy": 0.5, "lr": 0.1} for epoch in range(1, epochs + 1)]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))  # all at once: it is watched

@@ -35,6 +35,7 @@ def folder(
     seed=0,
     recipe="digits-crd",
     pictures=None,
+    run_seed=0,
     **evaluation,
 ):
     """A finished run's folder; what is not given is three clusters of twenty rows, drawn by `seed`.
@@ -59,7 +60,7 @@ def folder(
         "arch": "resnet8",
     }
     accuracy = float((logits.argmax(axis=1) == labels).mean())
-    made = make(out, name, 0, accuracy, recipe=recipe, rows=rows or [{"epoch": 1}], **(numbers | evaluation))
+    made = make(out, name, run_seed, accuracy, recipe=recipe, rows=rows or [{"epoch": 1}], **(numbers | evaluation))
     np.savez(made / "outputs.npz", labels=labels, logits=logits, projections=projections)
     write_json(made / "model.json", {"class_names": list(class_names or [f"class {k}" for k in range(classes)])})
     if pictures is not None:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from supcrd.errors import RunError
+from supcrd.plots.by_class import Change, Doubles, PerClass, class_accuracy, class_change
 from supcrd.plots.palette import GROUP
-from supcrd.plots.points import Floats, Integers, Points
-from supcrd.plots.several import check_same_data
+from supcrd.plots.points import Points
+from supcrd.plots.several import by_configuration
 from supcrd.plots.style import FONT, LIGHT, Theme, dress, headline, layout, new_figure
 from supcrd.plots.subjects import shown, split_of
 from supcrd.plots.superclasses import order
@@ -19,68 +19,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Doubles = NDArray[np.float64]
 MOST = 120  # classes that a page has room for
-# Standard errors over the images. Another seed alone moves classes further: on CIFAR-100 (a small network, 26 %), 17 to
+# Standard errors. Over the images alone another seed moves classes further: on CIFAR-100 (a small network, 26 %), 17 to
 # 27 of 100 changed by more between two seeds of one recipe, so that a single pair of runs says little of a method.
 SIGNIFICANT = 2.0
 
 
-class PerClass(NamedTuple):
-    """Of each class."""
+class Told(NamedTuple):
+    """A configuration: a run, or several that differ only in their seed."""
 
-    images: Integers  # (C,) images
-    accuracy: Doubles  # (C,) share classified rightly, 0..1; NaN without images
+    label: str
+    runs: list[Points]
+    own: PerClass  # mean over the seeds
 
-
-class Change(NamedTuple):
-    """Of each class, from the baseline to the run."""
-
-    difference: Doubles  # (C,) of accuracy, -1..1; NaN without images
-    error: Doubles  # (C,) its standard error; NaN for fewer than two images
-
-
-def class_accuracy(logits: Floats, labels: Integers) -> PerClass:
-    """Accuracy of the images of each class (its recall).
-
-    Args:
-        logits: (N, C); of equal logits the first counts as the largest, as in `supcrd.metrics.top_k_accuracy`.
-        labels: (N,) in 0..C-1.
-
-    Example:
-        >>> class_accuracy(np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 1.0, 0]]), np.array([0, 0, 1])).accuracy
-        array([0.5, 1. , nan])
-    """
-    classes = logits.shape[1]
-    count = np.bincount(labels, minlength=classes)
-    right = np.bincount(labels, weights=logits.argmax(axis=1) == labels, minlength=classes)
-    return PerClass(count, right / np.where(count > 0, count, np.nan))
-
-
-def class_change(logits: Floats, baseline: Floats, labels: Integers) -> Change:
-    """Difference of `class_accuracy` to a baseline on the same images, with its standard error.
-
-    Each image gives +1, 0 or -1, and a class's change is their mean: what both get right or wrong adds no noise. It is
-    the error of having drawn these images, not of the seeds of training.
-
-    Args:
-        logits, baseline: (N, C) of the same images.
-        labels: (N,) in 0..C-1.
-
-    Example:
-        >>> told = class_change(np.array([[1.0, 0], [1, 0], [0, 1]]), np.array([[1.0, 0], [0, 1], [0, 1]]),
-        ...                     np.array([0, 0, 1]))
-        >>> told.difference, told.error
-        (array([0.5, 0. ]), array([0.5, nan]))
-    """
-    classes = logits.shape[1]
-    step = (logits.argmax(axis=1) == labels).astype(np.float64) - (baseline.argmax(axis=1) == labels)
-    count = np.bincount(labels, minlength=classes)
-    some, several = np.where(count > 0, count, np.nan), np.where(count > 1, count - 1, np.nan)
-    mean = np.bincount(labels, weights=step, minlength=classes) / some
-    square = np.bincount(labels, weights=step**2, minlength=classes)
-    variance = np.maximum(square - some * mean**2, 0) / several
-    return Change(mean, np.sqrt(variance / some))
+    @property
+    def called(self) -> str:
+        """Its label, with the number of seeds."""
+        return f"{self.label} (mean of {len(self.runs)} seeds)" if len(self.runs) > 1 else self.label
 
 
 class Group(NamedTuple):
@@ -125,10 +80,16 @@ def arranged(class_names: Sequence[str], accuracy: Doubles, change: Doubles | No
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     """Accuracy of each class of a run, or beside that of a second run, the baseline, with matplotlib.
 
+    Args:
+        points: runs of one configuration or of two. Of those that differ only in their seed the mean is shown; the
+            configuration of the first is compared with the other, the baseline.
+        theme: colours.
+
     Raises:
-        RunError: more than two runs, or runs of different images.
+        RunError: more than two configurations, one run twice, or runs of different images.
     """
-    run, baseline, own, change = _read(points)
+    told, before, change = _read(points)
+    run, own, baseline = told.runs[0], told.own, before.own if before else None
     groups = arranged(run.class_names, own.accuracy, change.difference if change else None)
     lines: list[str | int] = []  # a superclass's name, or a class
     for group in groups:
@@ -143,7 +104,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
         dress(axes, theme, x="accuracy (%)")
         _column(axes, theme, lines[column * down : (column + 1) * down], run, own, baseline, change)
         axes.set_ylim(down - 0.4, -0.6)
-    headline(figure, theme, _title(points), _note(run, own, change, shown=sum(len(g.classes) for g in groups)))
+    headline(figure, theme, _title(told, before), _note(told, before, shown=sum(len(g.classes) for g in groups)))
     return figure
 
 
@@ -199,10 +160,11 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     """
     import plotly.graph_objects as go
 
-    run, baseline, own, change = _read(points)
+    told, before, change = _read(points)
+    run, own, baseline = told.runs[0], told.own, before.own if before else None
     groups = arranged(run.class_names, own.accuracy, change.difference if change else None)
     places = [number for group in groups for number in group.classes]
-    told = []
+    hovers = []
     for group in groups:
         for number in group.classes:
             name = html.escape(shown(run.class_names[number]))
@@ -213,17 +175,19 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
                 text += f"<br>baseline {100 * baseline.accuracy[number]:.1f} %"
                 text += f"<br>change {100 * change.difference[number]:+.1f}"
                 text += f" ± {100 * change.error[number]:.1f}" if own.images[number] > 1 else ""
-            told.append(text)
+            hovers.append(text)
     rows = list(range(len(places)))
     here = 100 * own.accuracy[places]
-    hover = {"text": told, "hovertemplate": "%{text}<extra></extra>"}
+    hover = {"text": hovers, "hovertemplate": "%{text}<extra></extra>"}
     figure = go.Figure()
-    if baseline is None:
-        figure.add_bar(x=here, y=rows, orientation="h", marker={"color": theme.accent}, name=run.name, **hover)
+    if before is None or baseline is None:
+        figure.add_bar(
+            x=here, y=rows, orientation="h", marker={"color": theme.accent}, name=html.escape(told.label), **hover
+        )
     else:
-        before = 100 * baseline.accuracy[places]
+        there = 100 * baseline.accuracy[places]
         figure.add_scatter(
-            x=[each for a, b in zip(before, here, strict=True) for each in (a, b, None)],
+            x=[each for a, b in zip(there, here, strict=True) for each in (a, b, None)],
             y=[each for row in rows for each in (row, row, None)],
             mode="lines",
             line={"color": theme.muted, "width": 2},
@@ -231,16 +195,16 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
             showlegend=False,
         )
         open_marker = {"symbol": "circle-open", "size": 9, "color": theme.second, "line": {"width": 2}}
-        figure.add_scatter(x=before, y=rows, mode="markers", marker=open_marker, name=points[1].name, **hover)
+        figure.add_scatter(x=there, y=rows, mode="markers", marker=open_marker, name=html.escape(before.label), **hover)
         own_marker = {"size": 9, "color": theme.accent}
-        figure.add_scatter(x=here, y=rows, mode="markers", marker=own_marker, name=run.name, **hover)
+        figure.add_scatter(x=here, y=rows, mode="markers", marker=own_marker, name=html.escape(told.label), **hover)
     names = [html.escape(shown(run.class_names[number])) for number in places]
     y_axis = {"tickvals": rows, "ticktext": names, "range": [len(rows) - 0.4, -0.6], "automargin": True}
     figure.update_layout(
         layout(
             theme,
-            title={"text": _title(points)},
-            meta={"note": _note(run, own, change, shown=len(places))},  # see `style.NOTE_SCRIPT`
+            title={"text": html.escape(_title(told, before))},
+            meta={"note": _note(told, before, shown=len(places))},  # see `style.NOTE_SCRIPT`
             height=140 + 16 * len(rows),
             xaxis={"title": {"text": "accuracy (%)"}, "range": [-1, 101]},
             yaxis=y_axis | {"tickfont": {"size": 11}},
@@ -250,16 +214,21 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     return figure
 
 
-def _read(points: Sequence[Points]) -> tuple[Points, PerClass | None, PerClass, Change | None]:
-    if not 1 <= len(points) <= 2:
-        raise RunError(f"accuracy by class is of a run, and a baseline if wanted, got {len(points)} runs")
-    check_same_data(points)
-    run = points[0]
-    own = class_accuracy(run.logits, run.labels)
-    if len(points) == 1:
-        return run, None, own, None
-    baseline = class_accuracy(points[1].logits, run.labels)
-    return run, baseline, own, class_change(run.logits, points[1].logits, run.labels)
+def _read(points: Sequence[Points]) -> tuple[Told, Told | None, Change | None]:
+    configurations = by_configuration(points)
+    if len(configurations) > 2:
+        raise RunError(
+            f"accuracy by class is of a run, and a baseline if wanted, or of several seeds of each; got "
+            f"{len(configurations)} configurations: {', '.join(configurations)}"
+        )
+    told = []
+    for label, runs in configurations.items():
+        each = [class_accuracy(run.logits, run.labels) for run in runs]
+        told.append(Told(label, runs, PerClass(each[0].images, np.mean([one.accuracy for one in each], axis=0))))
+    if len(told) == 1:
+        return told[0], None, None
+    own, before = ([run.logits for run in side.runs] for side in told)
+    return told[0], told[1], class_change(own, before, points[0].labels)
 
 
 def _overall(own: PerClass) -> float:
@@ -267,20 +236,24 @@ def _overall(own: PerClass) -> float:
     return float(np.nansum(own.images * own.accuracy) / own.images.sum())
 
 
-def _title(points: Sequence[Points]) -> str:
-    return f"Accuracy by class, {' against '.join(run.name for run in points)}"
+def _title(told: Told, before: Told | None) -> str:
+    return f"Accuracy by class, {told.called}{f' against {before.called}' if before else ''}"
 
 
-def _note(run: Points, own: PerClass, change: Change | None, *, shown: int) -> str:
+def _note(told: Told, before: Told | None, *, shown: int) -> str:
+    run, own = told.runs[0], told.own
     some = own.images[own.images > 0]
     images = f"{some.min():,}" if some.min() == some.max() else f"{some.min():,} to {some.max():,}"
     note = f"{split_of(run)} split, n = {len(run.labels):,}, {images} images a class; "
     note += f"dotted: the accuracy of all, {100 * _overall(own):.1f} %. "
-    if change is not None:
+    if before is not None:
         note += "Filled: the run; hollow: the baseline; number: the change in points. "
-        note += f"Bold: more than {SIGNIFICANT:g} standard errors over these images; another seed alone can do that to "
-        note += "many classes, so compare several. "
+        note += f"Bold: more than {SIGNIFICANT:g} standard errors over these images"
+        if len(told.runs) == len(before.runs) == 1:
+            note += "; another seed alone can do that to many classes, so compare several. "
+        else:
+            note += f" and over the seeds ({len(told.runs)} and {len(before.runs)}); by chance one class in twenty. "
     if shown < len(own.images):
-        by = "accuracy" if change is None else "change"
+        by = "accuracy" if before is None else "change"
         note += f"{shown} of {len(own.images):,} classes, those of highest and lowest {by}."
     return note

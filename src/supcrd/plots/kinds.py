@@ -67,10 +67,10 @@ KINDS: dict[str, Kind] = {
         most=None,
     ),
     "classes": Kind(
-        "accuracy of each class of a run, and its change against a second run, the baseline",
+        "accuracy of each class of a run, and its change against a second one, the baseline; means over seeds",
         classes.draw,
         classes.interactive,
-        most=2,
+        most=None,
     ),
     "similarity": Kind(
         "which classes lie near which, for a run and for its teacher or a second run",

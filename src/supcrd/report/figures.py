@@ -60,7 +60,8 @@ def sections(wanted: Sequence[Task], made: Mapping[str, Html], data: DataSet) ->
     found = []
     for name, group in groupby(wanted, lambda task: task.name):
         shown, pictures = SHOWN[name], [(task.called, made[task.anchor], task.anchor) for task in group]
-        once = " Of runs that differ only in their seed the first is shown." if several and shown.of != "all" else ""
+        first = several and shown.of != "all" and not shown.seeds
+        once = " Of runs that differ only in their seed the first is shown." if first else ""
         anchor = pictures[0][2] if shown.of in ("all", "first") else pictures[0][2].rpartition("-")[0]
         inside = join(element("p", shown.caption + once), _choice(anchor, [picture[:2] for picture in pictures]))
         found.append((f"{anchor}-section", shown.title, inside))

@@ -16,6 +16,7 @@ class Shown:
     title: str
     caption: str
     of: str  # all: one of all runs; first: of the first of each configuration; each, student: one of each (student)
+    seeds: bool = False  # whether it shows all seeds of a configuration, not the first alone
 
 
 SHOWN = {
@@ -33,8 +34,10 @@ SHOWN = {
     ),
     "classes": Shown(
         "Accuracy of each class",
-        "Share of each class's images that is classified rightly, and its change against the baseline or the teacher.",
+        "Share of each class's images that is classified rightly, and its change against the baseline or the teacher. "
+        "Of runs that differ only in their seed the mean.",
         "each",
+        seeds=True,
     ),
     "reliability": Shown(
         "Reliability",
@@ -104,18 +107,19 @@ def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]
             continue
         for place, (label, group) in enumerate(data.configurations.items()):
             beside = _beside(name, group[0], label, data, baseline)
-            if shown.of == "student" and beside is None:
+            if shown.of == "student" and not beside:
                 continue
-            folders = tuple(run.folder for run in (group[0], beside) if run is not None)
+            both = (group, beside) if shown.seeds else (group[:1], beside[:1])
+            folders = tuple(run.folder for side in both for run in side)
             called = label if len(group) > 1 else group[0].recipe.name
             found.append(Task(name, called, folders, f"{anchor}-{place}"))
     return found
 
 
-def _beside(name: str, run: Measured, label: str, data: DataSet, baseline: str | None) -> Measured | None:
-    """The run that a figure shows a run beside: the baseline, or else its teacher."""
+def _beside(name: str, run: Measured, label: str, data: DataSet, baseline: str | None) -> list[Measured]:
+    """The runs that a figure shows a run beside: the baseline's, or else its teacher; [] for none."""
     if name not in ("classes", "similarity", "neighbours", "tsne"):
-        return None
+        return []
     if name == "classes" and baseline is not None and baseline in data.configurations:
-        return data.configurations[baseline][0] if label != baseline else None
-    return next((other for other in data.runs if other.folder.resolve() == run.teacher), None)
+        return data.configurations[baseline] if label != baseline else []
+    return [other for other in data.runs if other.folder.resolve() == run.teacher]
