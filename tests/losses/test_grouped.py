@@ -38,7 +38,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], kept: i
     monkeypatch.setattr(grouped, "KEPT", {"cpu": kept})
 
 
-@pytest.mark.parametrize("kept", [0, 10**9])
+@pytest.mark.parametrize("kept", [0, 100, 10**9])  # none, some, all
 @pytest.mark.parametrize("size", [(1, 1), (3, 4), (7, 100), (100, 5), (100, 100)])
 @pytest.mark.parametrize("temperature", [1.0, 0.07, 1e-3])  # 1e-3: exp would overflow float64 unshifted
 @pytest.mark.parametrize("case", ["groups", "one group", "one group, skip own", "groups, skip own"])

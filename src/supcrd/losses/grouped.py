@@ -14,7 +14,7 @@ from torch import Tensor
 from supcrd.losses.similarity import refuse_second_derivative, similarities
 
 BLOCK = {"cpu": (1024, 256), "cuda": (4096, 8192)}  # rows and columns that were fastest (benchmarks/losses.py)
-KEPT = {"cpu": 2**20, "cuda": 2**26}  # up to so many similarities are kept for the backward pass
+KEPT = {"cpu": 2**22, "cuda": 2**26}  # so many similarities are kept for the backward pass, the others made again
 WIDTH = 128  # groups that a piece may have: its one-hot product then costs as much as its similarities
 NARROW = 512  # groups; above, columns are sorted on a device too, at the price of waiting for it once
 
@@ -119,7 +119,7 @@ class GroupedLogSumExp(torch.autograd.Function):
             empty = empty.fill_(1).index_fill_(0, others, 0)
         sums = empty.expand(len(anchors), -1).clone()
         rows = BLOCK[kind(anchors)][0]
-        keep = len(anchors) * len(candidates) <= KEPT[kind(anchors)]
+        room = KEPT[kind(anchors)]
         kept: list[Tensor] = []
         for piece in pieces:
             for start in range(0, len(anchors), rows):
@@ -129,13 +129,14 @@ class GroupedLogSumExp(torch.autograd.Function):
                     part += kernel.sum(dim=1, keepdim=True)
                 else:
                     part.addmm_(kernel, piece.members)
-                if keep:
+                room -= kernel.numel()
+                if room >= 0:
                     kept.append(kernel)
         result = sums.log().add_(empty, alpha=torch.finfo(sums.dtype).min)
         if shifts is not None:
             result += shifts
         ctx.save_for_backward(anchors, candidates, sums, *(t for t in (order, shifts) if t is not None), *kept)
-        ctx.has = order is not None, shifts is not None, keep
+        ctx.has = order is not None, shifts is not None
         ctx.pieces, ctx.rows, ctx.temperature, ctx.skip_own = pieces, rows, temperature, skip_own
         return result
 
@@ -144,10 +145,14 @@ class GroupedLogSumExp(torch.autograd.Function):
         """d/ds_ij = gradient_ic exp(s_ij) / sum_ic for the group c of j."""
         refuse_second_derivative()
         anchors, candidates, sums, *rest = ctx.saved_tensors
-        is_sorted, is_shifted, is_kept = ctx.has
+        is_sorted, is_shifted = ctx.has
         order = rest.pop(0) if is_sorted else None
         shifts = rest.pop(0) if is_shifted else None
+        kept = iter(rest)
         share = gradient / sums
+        # with one group the share is a factor of the anchor's row: no block has to be multiplied by it
+        one = share.shape[1] == 1
+        rows = anchors * share if one else anchors
         for_anchors = torch.empty_like(anchors) if ctx.needs_input_grad[0] else None
         for_candidates = torch.empty_like(candidates) if ctx.needs_input_grad[1] else None
         scale = 1 / ctx.temperature
@@ -156,20 +161,21 @@ class GroupedLogSumExp(torch.autograd.Function):
                 columns = slice(piece.start, piece.stop)
                 for start in range(0, len(anchors), ctx.rows):
                     stop = start + ctx.rows
-                    weight = share[start:stop, piece.first : piece.last]
-                    if piece.members is not None:
-                        weight = weight @ piece.members.T
-                    if is_kept:
-                        weight = rest.pop(0) * weight
-                    else:
-                        kernel = block(anchors, candidates, ctx.temperature, piece, start, stop, shifts, ctx.skip_own)
-                        weight = kernel.mul_(weight)
+                    weight = next(kept, None)
+                    is_kept = weight is not None
+                    if weight is None:
+                        weight = block(anchors, candidates, ctx.temperature, piece, start, stop, shifts, ctx.skip_own)
+                    if not one and piece.members is not None:
+                        factor = share[start:stop, piece.first : piece.last] @ piece.members.T
+                        weight = weight * factor if is_kept else weight.mul_(factor)
                     if for_anchors is not None:
                         part = for_anchors[start:stop]
                         part.addmm_(weight, candidates[columns], beta=float(piece.start > 0), alpha=scale)
                     if for_candidates is not None:
                         part = for_candidates[columns]
-                        part.addmm_(weight.T, anchors[start:stop], beta=float(start > 0), alpha=scale)
+                        part.addmm_(weight.T, rows[start:stop], beta=float(start > 0), alpha=scale)
+        if for_anchors is not None and one:
+            for_anchors *= share
         if for_candidates is not None and order is not None:
             for_candidates = torch.empty_like(for_candidates).index_copy_(0, order, for_candidates)
         return for_anchors, for_candidates, None, None, None, None
