@@ -190,17 +190,33 @@ def recipe_lines() -> dict[Path, str]:
     texts = {}
     for path in sorted(RESULTS.glob("*.json")):
         results = json.loads(path.read_text())
-        for run, told in results.get("summary", {}).items():
-            recipe = RECIPES / f"{run.split('_source=')[0]}.toml"
+        for name, told in measured_recipes(results).items():
+            recipe = RECIPES / f"{name}.toml"
             if not recipe.exists():  # a study, not a recipe's own result
                 continue
             first, _, *rest = recipe.read_text().split("\n")
             accuracy, probe = (shown(told.get(key), 100, 2) for key in ("accuracy", "probe_accuracy"))
-            runs = f"{told['n']} run{'s' * (told['n'] > 1)}, {results['images']:,} {results['split']} images"
+            data = results.get("data") or {
+                "n": results["images"],
+                "split": results["split"],
+            }
+            runs = f"{told['n']} run{'s' * (told['n'] > 1)}, {data['n']:,} {data['split']} images"
             hardware = results["environment"]["processor"]
             line = f"# Result: accuracy {accuracy} %, linear probe {probe} % ({runs}; {hardware})"
             texts[recipe] = "\n".join([first, line, *rest])
     return texts
+
+
+def measured_recipes(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Recipes whose own numbers a file has: those of its runs, or what a reproduction trains unchanged."""
+    if "experiments" not in results:
+        return {run.split("_source=")[0]: told for run, told in results.get("summary", {}).items()}
+    if any(not change.startswith("data.source=") for change in results["overrides"]):
+        return {}
+    own = results["experiments"]["lw_supcrd"]["summary"]
+    teacher = {key: {"mean": value, "std": None} for key, value in (results["teacher"] or {}).items()}
+    found = {results["recipe"]: own | {"n": own["accuracy"]["n"]}, f"{results['recipe']}-teacher": teacher | {"n": 1}}
+    return {name: told for name, told in found.items() if told["n"] and "accuracy" in told}
 
 
 if __name__ == "__main__":
