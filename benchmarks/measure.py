@@ -1,6 +1,7 @@
 """What all benchmarks share: timing that takes turns, peak memory, and the JSON file that is kept."""
 
 import argparse
+import contextlib
 import json
 import re
 import resource
@@ -43,6 +44,11 @@ def told(seconds: list[float]) -> dict[str, float]:
     return {"median_ms": round(1e3 * middle, 4), "min_ms": round(1e3 * low, 4), "max_ms": round(1e3 * high, 4)}
 
 
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Median, fastest and slowest, in seconds."""
+    return {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
+
+
 def peak_memory(script: str, *arguments: str) -> int:
     """Bytes that a Python process gains at its peak over what it had when it called `ready()`.
 
@@ -69,6 +75,29 @@ def high_water() -> int:
     if status.exists():  # getrusage counts what the parent had when it started this process
         return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def proportional(process: int | str) -> int:
+    """Bytes of a process, pages that it shares counted in parts.
+
+    Raises:
+        OSError: it has ended, or the system does not tell.
+    """
+    told = Path("/proc", str(process), "smaps_rollup").read_text()
+    return 1024 * int(re.search(r"^Pss:\s+(\d+)", told, re.MULTILINE)[1])
+
+
+def family(process: int) -> list[int]:
+    """A process and its descendants, as far as the system tells."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = [process]
+    for each in found:  # grows
+        found += children.get(each, [])
+    return found
 
 
 def ready() -> None:

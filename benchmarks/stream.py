@@ -19,7 +19,6 @@ import importlib.util
 import io
 import json
 import multiprocessing
-import re
 import statistics
 import subprocess
 import sys
@@ -38,7 +37,7 @@ from torch.utils.data import DataLoader, default_collate
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from measure import high_water, keep, table
+from measure import high_water, keep, proportional, table
 from supcrd import data
 from supcrd.data.loader import ViewBatches
 from supcrd.settings import AugmentSettings
@@ -121,9 +120,8 @@ def memory() -> int:
     """Bytes of this process and its workers, shared pages counted once where the system tells."""
     total = 0
     for process in ("self", *(str(child.pid) for child in multiprocessing.active_children())):
-        path = Path("/proc", process, "smaps_rollup")
         try:
-            total += 1024 * int(re.search(r"^Pss:\s+(\d+)", path.read_text(), re.MULTILINE)[1])
+            total += proportional(process)
         except OSError:
             return high_water()
     return total
