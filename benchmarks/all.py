@@ -25,6 +25,7 @@ FULL = {
     "bank": [],
     "analysis": ["--rounds=3"],
     "precision": [],
+    "report": [],
 }
 QUICK = {
     "losses": ["--rounds=10", "--sizes", "256", "1024"],
@@ -36,6 +37,7 @@ QUICK = {
     "bank": ["--rounds=3", "--images=5000"],
     "analysis": ["--rounds=1", "--rows", "2000", "5000"],
     "precision": ["--rounds=1"],
+    "report": ["--rounds=1", "--rows=500"],
 }
 
 

@@ -46,7 +46,8 @@ def told(seconds: list[float]) -> dict[str, float]:
 
 def spread(seconds: list[float]) -> dict[str, float]:
     """Median, fastest and slowest, in seconds."""
-    return {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
+    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
+    return {"median": round(middle, 3), "min": round(low, 3), "max": round(high, 3)}
 
 
 def peak_memory(script: str, *arguments: str) -> int:

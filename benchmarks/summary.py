@@ -148,6 +148,19 @@ def analysis(result: dict[str, Any]) -> Iterator[Row]:
             ]
 
 
+def report(result: dict[str, Any]) -> Iterator[Row]:
+    """Of benchmarks/report.py: seconds and peak memory, beside the t-SNE of one of the runs."""
+    own, other, peak = result["seconds"]["report"], result["seconds"]["tsne"], max(result["peak_bytes"])
+    yield [
+        f"report of {result['runs']} runs of {result['images']:,} images, peak {peak / 1e6:,.0f} MB",
+        f"{own['median']:.0f} s",
+        span(own["min"], own["max"]),
+        "scikit-learn's t-SNE of one of them",
+        f"{other['median']:.0f} s",
+        f"{result['times_as_fast_as_tsne']:.2f}",
+    ]
+
+
 KINDS = {
     "losses": losses,
     "step": step,
@@ -157,6 +170,7 @@ KINDS = {
     "stream": stream,
     "bank": bank,
     "analysis": analysis,
+    "report": report,
 }
 
 

@@ -44,6 +44,8 @@ def table(name: str) -> str:
         return step_table(results)
     if "milliseconds" in results:
         return precision_table(results)
+    if "kinds" in results:
+        return report_table(results)
     head = "| run | model | params | epochs | n | accuracy % | probe % | kNN % | alignment | uniformity | train s |"
     lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for run, told in results["summary"].items():
@@ -67,7 +69,7 @@ def table(name: str) -> str:
 def performance_table(*, short: bool) -> str:
     """The lines of `make bench`, in Markdown; `short` leaves out what only docs/performance.md needs."""
     left_out = ("x 128", "= 256,", "= 1,024,", "= 65,536,", "crd, B = N = 16", "supcon", "npz", "folder, decoded")
-    left_out += ("bank,",)
+    left_out += ("bank,", "report of")
     lines = [f"| {' | '.join(summary.HEAD)} |", "|---|---:|---:|---|---:|---:|"]
     lines += [
         f"| {' | '.join(row)} |"
@@ -80,8 +82,13 @@ def performance_table(*, short: bool) -> str:
         if path.exists():
             commits[path.name] = json.loads(path.read_text())
     results = next(iter(commits.values()))
+    where = results["environment"]["processor"]
+    others = {name: told["environment"]["processor"] for name, told in commits.items() if not short}
+    elsewhere = "".join(f" `{name}`: {other}." for name, other in others.items() if other != where)
     told = told_of({**results, "command": "python benchmarks/all.py"})
-    return "\n".join([*lines, "", f"Medians; the commands of each line are in `docs/results/*-cpu.json`. {told}"])
+    return "\n".join(
+        [*lines, "", f"Medians; the commands of each line are in `docs/results/*-cpu.json`. {told}{elsewhere}"]
+    )
 
 
 def step_table(results: dict[str, Any]) -> str:
@@ -120,6 +127,23 @@ def precision_table(results: dict[str, Any]) -> str:
     for case, times in results["milliseconds"].items():
         lines.append(f"| {case} | {' | '.join(f'{times[way]:.1f}' for way in ways)} |")
     return "\n".join([*lines, "", f"Forward and backward, medians of {results['n']}. {told_of(results)}"])
+
+
+def report_table(results: dict[str, Any]) -> str:
+    """The table of benchmarks/report.py."""
+    total = sum(each["seconds"] for each in results["kinds"].values())
+    lines = ["| kind | figures | s | slowest | of all figures |", "|---|---:|---:|---:|---:|"]
+    for kind, told in sorted(results["kinds"].items(), key=lambda item: -item[1]["seconds"]):
+        cells = [kind, told["figures"], f"{told['seconds']:.1f}", f"{told['slowest']:.1f}"]
+        lines.append(f"| {' | '.join(map(str, cells))} | {told['seconds'] / total:.0%} |")
+    own, other, peak = results["seconds"]["report"], results["seconds"]["tsne"], max(results["peak_bytes"])
+    what = (
+        f"The whole command, {results['runs']} runs of {results['images']:,} images: {own['median']:.0f} s "
+        f"({own['min']:.0f} to {own['max']:.0f}, n = {results['n']}), {peak / 1e6:,.0f} MB at most, "
+        f"a page of {results['page_bytes'] / 1e6:.1f} MB. scikit-learn's t-SNE of one run in its turn: "
+        f"{other['median']:.0f} s, {results['times_as_fast_as_tsne']:.2f} times as long."
+    )
+    return "\n".join([*lines, "", f"{what} {told_of(results)}"])
 
 
 def told_of(results: dict[str, Any]) -> str:
