@@ -4,7 +4,7 @@
 
 Whole runs by `pipeline.run` (training, evaluation, files), in turns; the first run with the cache makes it. The
 teacher's own training belongs to neither. Images are random, since only time is measured here; what the cache does to
-accuracy is in docs/results/cache-accuracy.json.
+accuracy is in docs/results/cache-accuracy-whole.json.
 """
 
 import argparse

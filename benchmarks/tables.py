@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import textwrap
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def table(name: str) -> str:
     results = json.loads((RESULTS / f"{name}.json").read_text())
     if "experiments" in results:
         return markdown(results, level=2)
+    if "sizes" in results:
+        return "\n".join([*speed_lines(summary.losses(results)), "", told_of(results)])
     if "times_as_fast" in results:
         return step_table(results)
     if "milliseconds" in results:
@@ -66,29 +69,33 @@ def table(name: str) -> str:
     return "\n".join([*lines, "", told_of(results)])
 
 
+def speed_lines(rows: Iterable[summary.Row]) -> list[str]:
+    """Lines of speed as a Markdown table."""
+    return [
+        f"| {' | '.join(summary.HEAD)} |",
+        "|---|---:|---:|---|---:|---:|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+
+
 def performance_table(*, short: bool) -> str:
     """The lines of `make bench`, in Markdown; `short` leaves out what only docs/performance.md needs."""
     left_out = ("x 128", "= 256,", "= 1,024,", "= 65,536,", "crd, B = N = 16", "supcon", "npz", "folder, decoded")
     left_out += ("bank,", "report of")
-    lines = [f"| {' | '.join(summary.HEAD)} |", "|---|---:|---:|---|---:|---:|"]
-    lines += [
-        f"| {' | '.join(row)} |"
-        for row in summary.rows(RESULTS)
-        if not (short and any(part in row[0] for part in left_out))
-    ]
-    commits = {}
+    rows = [row for row in summary.rows(RESULTS) if not (short and any(part in row[0] for part in left_out))]
+    lines = speed_lines(rows)
+    places: dict[str, list[str]] = {}
     for kind in summary.KINDS:
         path = RESULTS / f"{kind}-cpu.json"
         if path.exists():
-            commits[path.name] = json.loads(path.read_text())
-    results = next(iter(commits.values()))
-    where = results["environment"]["processor"]
-    others = {name: told["environment"]["processor"] for name, told in commits.items() if not short}
-    elsewhere = "".join(f" `{name}`: {other}." for name, other in others.items() if other != where)
-    told = told_of({**results, "command": "python benchmarks/all.py"})
-    return "\n".join(
-        [*lines, "", f"Medians; the commands of each line are in `docs/results/*-cpu.json`. {told}{elsewhere}"]
+            environment = json.loads(path.read_text())["environment"]
+            place = f"{environment['processor']}, torch {environment['packages']['torch']}"
+            places.setdefault(place, []).append(kind)
+    where = "; ".join(f"{place}: {', '.join(kinds)}" for place, kinds in places.items())
+    told = (
+        "Medians, by `python benchmarks/all.py`; the command and commit of each line are in `docs/results/*-cpu.json`."
     )
+    return "\n".join([*lines, "", f"{told} {where}."])
 
 
 def step_table(results: dict[str, Any]) -> str:

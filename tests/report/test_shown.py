@@ -1,5 +1,8 @@
 """Which runs each figure of a report shows."""
 
+import subprocess
+import sys
+
 import pytest
 
 from made import make, several
@@ -36,3 +39,20 @@ def test_other_figures_are_of_the_first_seed(found):
     assert found("similarity") == [["crd-seed0", "teacher"], ["supcon-seed0", "teacher"]]
     assert found("hypersphere") == [["crd-seed0"], ["supcon-seed0"], ["teacher"]]
     assert found("curves") == [["crd-seed0", "crd-seed1", "supcon-seed0", "supcon-seed1", "teacher"]]
+
+
+def test_no_figure_needs_torch(tmp_path):
+    """It is half a gigabyte of each process, and seconds: figures read folders, and no model."""
+    from reported import full
+
+    full(tmp_path / "runs", "teacher", 0, 0.9, recipe="digits-teacher")
+    full(tmp_path / "runs", "student", 0, 0.8, teacher="teacher")
+    script = (
+        "import sys; from supcrd.report import report;"
+        "text = report([sys.argv[1]], sys.argv[2]).read_text();"
+        "print(text.count('<figure'), 'torch' in sys.modules)"
+    )
+    arguments = [sys.executable, "-c", script, str(tmp_path / "runs"), str(tmp_path / "report.html")]
+    told = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()
+    assert int(told[0]) >= 12
+    assert told[1] == "False"

@@ -1,6 +1,5 @@
 """Projections on a sphere in three dimensions: all classes, and ten drawn at random, side by side."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,13 +11,14 @@ from supcrd.plots.points import Points
 from supcrd.plots.style import LIGHT, Theme
 from supcrd.plots.subjects import Doubles, caveat, on_sphere, shown, split_of
 from supcrd.plots.superclasses import order
-from supcrd.seeding import permutation
+from supcrd.seeding import generator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from plotly.graph_objects import Figure as PlotlyFigure
 
 FEW = 10  # classes of the second sphere
+MANY = 2000  # points, from which they are drawn smaller
 VIEW = (1.0, 1.0, 0.75)  # where the camera stands
 
 
@@ -47,7 +47,7 @@ def spheres(run: Points, *, seed: int = 0) -> Spheres:
     rows, share = on_sphere(run, 3)
     present = set(run.labels.tolist())
     every = tuple(number for number in order(run.class_names).classes if number in present)
-    drawn = {every[place] for place in permutation(len(every), "hypersphere", seed)[:FEW].tolist()}
+    drawn = {every[place] for place in generator("hypersphere", seed).permutation(len(every))[:FEW].tolist()}
     return Spheres(rows, share, every, tuple(number for number in every if number in drawn))
 
 
@@ -75,13 +75,13 @@ def _titles(run: Points, found: Spheres) -> tuple[str, str]:
     count = int(np.isin(run.labels, found.few).sum())
     some = f"{len(found.few)} random classes" if len(found.few) < len(found.all) else "the same again, to pick from"
     every = f"{'all ' if len(found.all) > 1 else ''}{len(found.all)} class{'es' * (len(found.all) > 1)}"
-    grouped = "; hues are superclasses" if order(run.class_names).groups else ""
-    return f"{every}, {len(run.labels):,} images{grouped}", f"{some}, {count:,} images"
+    return f"{every}, {len(run.labels):,} images", f"{some}, {count:,} images"
 
 
 def _note(run: Points, found: Spheres, seed: int) -> str:
     width = run.projections.shape[1]
     drawn = f" The random classes are those of seed {seed}." if len(found.few) < len(found.all) else ""
+    drawn += " Among all classes, hues are superclasses." if order(run.class_names).groups else ""
     return (
         f"Unit projections reduced from {width} to 3 dimensions by PCA (centred), which hold {found.share:.0%} of the "
         f"variance, then normalised; the rest of it is not to be seen here.{drawn}" + caveat([run])
@@ -107,7 +107,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
     figure = style.new_figure(theme, height=86 + key_height + 22)
     grid = figure.add_gridspec(2, 2, height_ratios=(86, key_height))
     turned, lines = found.rows @ _facing().T, wire() @ _facing().T
-    size = 4 if len(turned) > 2000 else 9
+    size = 4 if len(turned) > MANY else 9
     for column, (title, panel) in enumerate(zip(_titles(run, found), panels, strict=True)):
         axes = figure.add_subplot(grid[0, column])
         style.dress(axes, theme, title=title, grid=False)
@@ -165,7 +165,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
 
     (run,) = points
     found, lines = spheres(run, seed=seed), wire().astype(np.float32)
-    rows = found.rows.astype(np.float32)
+    rows, size = found.rows.astype(np.float32), 2 if len(found.rows) > MANY else 3
     traces = []
     for (scene, legend), panel in zip((("scene", "legend"), ("scene2", "legend2")), _panels(run, found), strict=True):
         x, y, z = lines.T
@@ -182,10 +182,10 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
                     y=y,
                     z=z,
                     mode="markers",
-                    name=shown(run.class_names[number]),
+                    name=style.escaped(shown(run.class_names[number])),
                     customdata=own.astype(np.int32),
                     hovertemplate="%{fullData.name}, image %{customdata}<extra></extra>",
-                    marker={"size": 3, "color": look.color, "symbol": SOLIDS[look.marker]},
+                    marker={"size": size, "color": look.color, "symbol": SOLIDS[look.marker]},
                     scene=scene,
                     legend=legend,
                 )
@@ -196,18 +196,19 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
 
 
 def _layout(run: Points, found: Spheres, theme: Theme, seed: int) -> dict[str, Any]:
-    """As for a wide window; SCRIPT moves the spheres above one another in a narrow one."""
+    """Side by side, and in a narrow window one above the other, see `style.layout`."""
     hidden = {"visible": False, "range": [-1.1, 1.1]}
     scene = {"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "cube", "bgcolor": theme.background}
-    scene["camera"] = {"eye": dict(zip("xyz", VIEW, strict=True))}
+    away = 1.25  # that the sphere has room in a scene which is taller than wide
+    scene["camera"] = {"eye": {axis: away * part for axis, part in zip("xyz", VIEW, strict=True)}}
     legend = {"yanchor": "top", "itemsizing": "constant", "font": {"size": 12}, "bgcolor": theme.background}
     left, right = _titles(run, found)
     said = {"showarrow": False, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "y": 1}
     return style.layout(
         theme,
-        title={"text": "<br>".join(textwrap.wrap(_headline(run), 44)), "font": {"size": 16}, "x": 0, "xref": "paper"},
-        meta={"note": _note(run, found, seed)},  # see `style.NOTE_SCRIPT`
-        margin={"l": 10, "r": 10, "t": 90, "b": 10},
+        title={"text": style.escaped(_headline(run)), "font": {"size": 16}, "x": 0, "xref": "paper"},
+        meta={"note": _note(run, found, seed), "narrow": NARROW},
+        margin={"l": 10, "r": 10, "t": 70, "b": 10},
         height=640,
         scene=scene | {"domain": {"x": [0, 0.36], "y": [0, 1]}},
         scene2=scene | {"domain": {"x": [0.5, 0.86], "y": [0, 1]}},
@@ -217,15 +218,28 @@ def _layout(run: Points, found: Spheres, theme: Theme, seed: int) -> dict[str, A
     )
 
 
-# Run by the page once the figure stands: links the cameras, and puts the spheres above one another where the window is
-# narrow.
+NARROW = {
+    "height": 760,
+    "scene.domain": {"x": [0, 0.62], "y": [0.55, 1]},
+    "scene2.domain": {"x": [0, 0.62], "y": [0, 0.45]},
+    "legend.x": 0.64,
+    "legend.maxheight": 0.46,
+    "legend2.x": 0.64,
+    "legend2.y": 0.45,
+    "legend2.maxheight": 0.46,
+    "annotations[1].x": 0,
+    "annotations[1].y": 0.45,
+}
+
+# Run by the page once the figure stands: links the cameras.
 SCRIPT = """
 (() => {
   const figure = document.getElementById('{plot_id}');
   const button = document.createElement('button');
   button.type = 'button';
   button.textContent = 'Link cameras';
-  button.style.cssText = 'font: 13px ' + figure.layout.font.family + '; padding: 4px 12px; margin: 10px';
+  button.style.cssText = 'font: 13px ' + figure.layout.font.family + '; padding: 4px 12px; margin: 2px 0';
+  button.style.cssText += '; position: absolute; z-index: 1'; // over the figure's margin: it takes no room
   button.setAttribute('aria-pressed', 'false');
   figure.before(button);
   let linked = false, moving = false;
@@ -250,20 +264,5 @@ SCRIPT = """
     button.textContent = linked ? 'Unlink cameras' : 'Link cameras';
     if (linked) follow('scene', 'scene', 'scene2');
   });
-  const wide = ['scene', 'scene2'].map((name) => figure.layout[name].domain);
-  let narrow = false;
-  const arrange = () => {
-    if ((figure.clientWidth < 760) === narrow) return;
-    narrow = !narrow;
-    const [over, under] = narrow ? [{x: [0, 0.64], y: [0.66, 0.98]}, {x: [0, 0.64], y: [0.12, 0.44]}] : wide;
-    Plotly.relayout(figure, {
-      'height': narrow ? 900 : 640, 'width': null, 'autosize': true, 'scene.domain': over, 'scene2.domain': under,
-      'legend.x': narrow ? 0.66 : 0.365, 'legend2.x': narrow ? 0.66 : 0.865, 'legend2.y': narrow ? 0.46 : 1,
-      'legend.maxheight': narrow ? 0.46 : null, 'legend2.maxheight': narrow ? 0.46 : null,
-      'annotations[1].x': narrow ? 0 : 0.5, 'annotations[1].y': narrow ? 0.46 : 1,
-    });
-  };
-  window.addEventListener('resize', arrange);
-  arrange();
 })();
 """

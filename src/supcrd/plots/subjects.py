@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from supcrd.errors import RunError, SupcrdError
 from supcrd.plots.points import Integers, Points
-from supcrd.seeding import permutation
+from supcrd.seeding import generator
 
 Doubles = NDArray[np.float64]
 ROUNDING = 1e-10  # a variance of unit rows this small is float32's rounding
@@ -130,7 +130,7 @@ def some_images(labels: Integers, classes: Sequence[int], *, most: int, seed: in
     if sum(map(len, rows)) > most:
         each = max(most // len(classes), 1)
         rows = [
-            own[permutation(len(own), "figure", seed, number)[:each].numpy()]
+            own[generator("figure", seed, number).permutation(len(own))[:each]]
             for own, number in zip(rows, classes, strict=True)
         ]
     return np.sort(np.concatenate(rows)).astype(np.int64)
