@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from browsing import ARGUMENTS, CHROMIUM, DRIVER, media, size
 from supcrd.models import Model
 from typed import images, invoke, student, write_npz
 
@@ -70,3 +71,30 @@ def base(tmp_path_factory):
 def out(base, tmp_path):
     """A copy of the finished runs."""
     return shutil.copytree(base / "runs", tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser for all tests; its driver is named, so that nothing is looked for on the network."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ARGUMENTS:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_page_load_timeout(180)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    size(chromium, 1280)
+    media(chromium, "light")
+    for log in ("browser", "performance"):
+        chromium.get_log(log)
+    yield chromium
+    chromium.execute_script("try { localStorage.clear() } catch {}")

@@ -1,34 +1,15 @@
 """The report and a hypersphere page as a person has them: opened from the disk, turned, sorted, read on a phone."""
 
-import json
-import shutil
 import time
 
 import pytest
+from browsing import media, needed, opened, quiet, size, until
 
 from reported import full
 from supcrd.report import report, shown
 from typed import invoke
 
-CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
-]
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--use-angle=swiftshader",  # three dimensions without a graphics card
-    "--enable-unsafe-swiftshader",
-    "--window-size=1280,900",
-)
-HARMLESS = (
-    "Canvas2D: Multiple readback",
-    "GPU stall due to ReadPixels",
-    "WebGL",
-)  # of a browser without a graphics card
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")
@@ -55,62 +36,6 @@ def pages(tmp_path_factory):
     return out
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """One browser for all tests; its driver is named, so that nothing is looked for on the network."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ARGUMENTS:
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def browser(chromium):
-    size(chromium, 1280)
-    media(chromium, "light")
-    for log in ("browser", "performance"):
-        chromium.get_log(log)
-    yield chromium
-    chromium.execute_script("try { localStorage.clear() } catch {}")
-
-
-def size(browser, width, height=900):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
-    )
-
-
-def media(browser, scheme):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise AssertionError("it did not come")
-
-
-def opened(browser, path):
-    """Open a page; `get` alone may come back early where the same page stood before."""
-    browser.get("about:blank")
-    browser.get(path.as_uri())
-    until(lambda: browser.execute_script("return document.readyState") == "complete")
-
-
 PLOT = "document.querySelector('.plot[id*=hypersphere], .plotly-graph-div')"
 
 
@@ -120,16 +45,6 @@ def sphere(browser, path):
     browser.execute_script(f"{PLOT}.scrollIntoView()")
     until(lambda: browser.execute_script(f"return !!{PLOT}?._fullLayout?.scene?._scene?.glplot"))
     time.sleep(0.5)
-
-
-def quiet(browser):
-    """No request but for the file itself, and nothing complained of."""
-    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
-    assert [url[:60] for url in urls if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert any(url.startswith("file:") for url in urls)
-    told = [entry["message"] for entry in browser.get_log("browser")]
-    assert [text for text in told if not any(known in text for known in HARMLESS)] == []
 
 
 def camera(browser):
@@ -265,9 +180,7 @@ def test_nothing_overflows_on_a_phone(browser, pages):
 
 def test_one_run_of_a_section_is_shown_at_a_time(browser, pages):
     opened(browser, pages / "report.html")
-    which = (
-        "return [...document.querySelectorAll('section[aria-labelledby*=alignment] .choice')].map((e) => !e.hidden)"
-    )
+    which = "return [...document.querySelectorAll('section[aria-labelledby*=alignment] .choice')].map((e) => !e.hidden)"
     assert browser.execute_script(which) == [True, False, False, False]
     pick = browser.find_element("css selector", "section[aria-labelledby*=alignment] select")
     pick.send_keys("third")

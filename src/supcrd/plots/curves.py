@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from supcrd.errors import RunError
 from supcrd.plots.palette import TEN
 from supcrd.plots.points import Points
-from supcrd.plots.several import by_configuration
-from supcrd.plots.style import FONT, LIGHT, Theme, dress, headline, layout, new_figure
+from supcrd.plots.several import by_configuration, clipped
+from supcrd.plots.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,8 +124,9 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
             color, (dash, _) = TEN[line.group % len(TEN)], DASHES[line.group // len(TEN) % len(DASHES)]
             marker = "o" if len(line.epochs) <= 20 else ""  # a line through one epoch cannot be seen
             (handles[line.group],) = axes.plot(
-                line.epochs, line.values, dash, color=color, linewidth=1, marker=marker, markersize=2, label=line.label
-            )
+                line.epochs, line.values, dash, color=color, linewidth=1, marker=marker, markersize=2,
+                label=clipped(line.label, 34),
+            )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # no half epochs
         axes.yaxis.set_major_formatter("{x:g}")
         if len(panel.lines) > 1 and alone:
@@ -133,7 +134,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     headline(figure, theme, _title(points), _note(points))
     if not alone:
         named = [handles[group] for group in sorted(handles)]
-        figure.legend(
+        legend = figure.legend(
             handles=named,
             loc="outside lower left",
             ncols=ACROSS,
@@ -141,6 +142,8 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
             labelcolor=theme.ink,
             frameon=False,
         )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     return figure
 
 
@@ -155,7 +158,11 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     drawn = panels(points)
     down = -(-len(drawn) // 2)
     figure = make_subplots(
-        down, 2, subplot_titles=[panel.title for panel in drawn], vertical_spacing=0.3 / down, horizontal_spacing=0.1
+        down,
+        2,
+        subplot_titles=[escaped(panel.title) for panel in drawn],
+        vertical_spacing=0.3 / down,
+        horizontal_spacing=0.1,
     )
     shown = set()
     for place, panel in enumerate(drawn):
@@ -165,23 +172,35 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
             figure.add_scatter(
                 x=line.epochs,
                 y=line.values,
-                name=line.label,
+                name=escaped(line.label),
                 mode="lines+markers" if len(line.epochs) <= 20 else "lines",
                 line={"color": color, "dash": dash, "width": 1.8},
                 marker={"size": 4},
                 legendgroup=line.label,
                 showlegend=line.group not in shown,
-                hovertemplate=f"{line.run}<br>epoch %{{x}}: %{{y:.4g}}<extra>{line.label}</extra>",
+                hovertemplate=f"{escaped(line.run)}<br>epoch %{{x}}: %{{y:.4g}}<extra>{escaped(line.label)}</extra>",
                 **where,
             )
             shown.add(line.group)
         figure.update_xaxes(title_text="epoch", tickformat="d", **where)
         figure.update_yaxes(title_text=panel.axis, **where)
     height = 120 + 300 * down + 6 * len(shown)
-    title, note = {"text": _title(points)}, {"note": _note(points)}  # see `style.NOTE_SCRIPT`
+    title = {"text": escaped(_title(points))}
+    meta = {"note": _note(points), "narrow": _narrow(len(drawn), len(shown))}
     below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}  # a narrow screen has no room beside
-    figure.update_layout(layout(theme, title=title, meta=note, height=height, legend=below))
+    figure.update_layout(layout(theme, title=title, meta=meta, height=height, legend=below))
     return figure
+
+
+def _narrow(count: int, names: int) -> dict[str, Any]:
+    """The diagrams one above the other, see `style.layout`."""
+    changes: dict[str, Any] = {"height": 120 + 250 * count + 20 * names}
+    for place in range(count):
+        number = "" if place == 0 else place + 1
+        top, bottom = 1 - place / count, 1 - (place + 0.68) / count
+        changes |= {f"xaxis{number}.domain": [0, 1], f"yaxis{number}.domain": [bottom, top]}
+        changes |= {f"annotations[{place}].x": 0.5, f"annotations[{place}].y": top}
+    return changes
 
 
 def _title(points: Sequence[Points]) -> str:

@@ -31,7 +31,7 @@ class Kind:
     interactive: Callable[..., Any] | None = None  # the same -> Plotly's Figure
     most: int | None = 1  # runs that it takes; None: any number
     options: tuple[str, ...] = ()  # of classes and seed, those that it knows
-    script: str = ""  # JavaScript to run after style.NOTE_SCRIPT; {plot_id} stands for the figure's element
+    script: str = ""  # JavaScript to run after style.NARROW_SCRIPT; {plot_id} stands for the figure's element
 
 
 KINDS: dict[str, Kind] = {

@@ -1,6 +1,5 @@
 """Which classes lie near which, for the teacher and for the student: has it kept the teacher's semantics?"""
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +10,7 @@ from supcrd.errors import RunError
 from supcrd.plots.palette import GROUP
 from supcrd.plots.points import Floats, Integers, Points
 from supcrd.plots.several import beside, clipped
-from supcrd.plots.style import FONT, LIGHT, Theme, dress, headline, layout, new_figure
+from supcrd.plots.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.plots.subjects import caveat, shown, split_of
 from supcrd.plots.superclasses import Order, order
 
@@ -144,10 +143,10 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     from plotly.subplots import make_subplots
 
     told = maps(points)
-    names = [html.escape(shown(told.runs[0].class_names[number])) for number in told.order.classes]
+    names = [escaped(shown(told.runs[0].class_names[number])) for number in told.order.classes]
     if len(set(names)) < len(names):
         names = [f"{name} ({number})" for name, number in zip(names, told.order.classes, strict=True)]
-    titles = [f"{role}{run.name}" for role, run in zip(_roles(points), told.runs, strict=True)]
+    titles = [escaped(f"{role}{clipped(run.name, 30)}") for role, run in zip(_roles(points), told.runs, strict=True)]
     figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.03)
     for place, values in enumerate(told.similarities):
         other = told.similarities[1 - place]
@@ -158,12 +157,13 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
             customdata=np.round(other, 4),
             coloraxis="coloraxis",
             name=titles[place],
-            hovertemplate=f"%{{y}} - %{{x}}<br>{titles[place]}: %{{z:.3f}}"
+            hovertemplate=f"%{{y}} – %{{x}}<br>{titles[place]}: %{{z:.3f}}"
             f"<br>{titles[1 - place]}: %{{customdata:.3f}}<extra></extra>",
             row=1,
             col=place + 1,
         )
     ticks, labels = _ticks(told)
+    labels = [escaped(label) for label in labels]
     at = {"tickvals": [names[int(tick)] for tick in ticks], "ticktext": labels, "tickfont": {"size": 10}}
     # the map is symmetric: long names once are enough
     figure.update_xaxes(at | {"tickangle": 90, "constrain": "domain", "showticklabels": not told.order.groups})
@@ -176,12 +176,38 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
         layout(
             theme,
             title={"text": _title(told)},
-            meta={"note": _note(told)},  # see `style.NOTE_SCRIPT`
+            meta={"note": _note(told), "narrow": _narrow(max(map(len, labels)))},
             height=620,
             coloraxis={"colorscale": theme.heat, "cmin": low, "cmax": high, "colorbar": bar | {"yanchor": "bottom"}},
         )
     )
     return figure
+
+
+def _narrow(letters: int) -> dict[str, Any]:
+    """One map above the other, see `style.layout`, and names between them: beside them they would take half the width.
+
+    Args:
+        letters: of the longest name.
+    """
+    title, side, room = 30, 350, 24 + 5 * letters  # pixels
+    whole = 2 * side + room + title
+    return {
+        "height": whole + 120,
+        "margin.l": 10,
+        "margin.r": 10,
+        "xaxis.domain": [0, 1],
+        "xaxis2.domain": [0, 1],
+        "yaxis.domain": [1 - side / whole, 1],
+        "yaxis2.domain": [0, side / whole],
+        "yaxis.constraintoward": "bottom",  # to the names
+        "xaxis.showticklabels": True,
+        "xaxis2.showticklabels": False,
+        "yaxis.showticklabels": False,
+        "annotations[0].x": 0.5,
+        "annotations[1].x": 0.5,
+        "annotations[1].y": side / whole,
+    }
 
 
 def _ticks(told: Maps) -> tuple[list[float], list[str]]:

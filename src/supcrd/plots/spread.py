@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from supcrd.errors import RunError
 from supcrd.plots.points import Points
 from supcrd.plots.several import by_configuration, clipped
-from supcrd.plots.style import FONT, LIGHT, WIDTH, Theme, dress, headline, layout, new_figure
+from supcrd.plots.style import FONT, LIGHT, WIDTH, Theme, dress, escaped, headline, layout, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,7 +118,9 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     for number, spot in enumerate(found, 1):
         text = f"{number}  {clipped(spot.label, 32)}  {_percent(spot)}"
         down = 1 - number / (len(found) + 1) if len(found) > 20 else 1 - 0.045 * number
-        key.text(0, down, text, fontsize=FONT - 1, color=theme.ink, va="center", transform=key.transAxes)
+        key.text(
+            0, down, text, fontsize=FONT - 1, color=theme.ink, va="center", transform=key.transAxes, parse_math=False
+        )
     mappable = matplotlib.cm.ScalarMappable(norm, colors)
     bar = figure.colorbar(mappable, ax=axes, location="bottom", fraction=0.05, aspect=40)
     bar.set_label("accuracy (%)", color=theme.ink, fontsize=FONT)
@@ -161,8 +163,8 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
                 x=uniformity,
                 y=alignment,
                 mode="markers",
-                name=f"{spot.label} {_percent(spot)}",
-                text=names,
+                name=escaped(f"{spot.label} {_percent(spot)}"),
+                text=[escaped(name) for name in names],
                 marker={
                     "size": 14 if last else 7,
                     "symbol": SYMBOLS[number % len(SYMBOLS)],  # the colour is the accuracy's
@@ -173,13 +175,13 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
                 legendgroup=spot.label,
                 showlegend=last,
                 hovertemplate="%{text}<br>uniformity %{x:.4f}<br>alignment %{y:.4f}<br>accuracy %{marker.color:.2f} %"
-                f"<extra>{spot.label}</extra>",
+                f"<extra>{escaped(spot.label)}</extra>",
             )
     figure.update_layout(
         layout(
             theme,
-            title={"text": _title(points)},
-            meta={"note": _note(found, without)},  # see `style.NOTE_SCRIPT`
+            title={"text": escaped(_title(points))},
+            meta={"note": _note(found, without), "narrow": {"height": 500 + 24 * len(found)}},
             xaxis={"title": {"text": AXES[0]}},
             yaxis={"title": {"text": AXES[1]}},
             coloraxis={
@@ -194,7 +196,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
                     "thickness": 12,
                 },
             },
-            legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
+            legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "tracegroupgap": 0},
             height=520 + 12 * len(found),
         )
     )

@@ -77,20 +77,23 @@ def dress(axes: "Axes", theme: Theme, *, title: str = "", x: str = "", y: str = 
     if grid:
         axes.grid(color=theme.grid, linewidth=0.5)
         axes.set_axisbelow(True)
-    axes.set_title(title, color=theme.ink, fontsize=FONT, loc="left")
+    axes.set_title(title, color=theme.ink, fontsize=FONT, loc="left", parse_math=False)  # a run may be called $a$
     axes.set_xlabel(x, color=theme.ink, fontsize=FONT)
     axes.set_ylabel(y, color=theme.ink, fontsize=FONT)
 
 
 def headline(figure: "Figure", theme: Theme, text: str, note: str = "") -> None:
-    """The figure's title, and beneath the figure what has to be said about it, wrapped to the figure's width."""
+    """The figure's title, and beneath the figure what has to be said about it, both wrapped to the figure's width."""
     import textwrap
 
-    figure.suptitle(text, color=theme.ink, fontsize=FONT + 1.5, x=0.01, ha="left")
+    def wrapped(text: str, size: float, em: float) -> str:
+        return "\n".join(textwrap.wrap(text, int(figure.get_figwidth() * 72 / size / em)))
+
+    title = wrapped(text, FONT + 1.5, 0.6)  # em: a letter's width, with many digits and capitals in names of runs
+    figure.suptitle(title, color=theme.ink, fontsize=FONT + 1.5, x=0.01, ha="left", parse_math=False)
     if note:
-        columns = int(figure.get_figwidth() * 72 / (FONT - 1) / 0.52)
-        wrapped = "\n".join(textwrap.wrap(note, columns))
-        figure.supxlabel(wrapped, color=theme.muted, fontsize=FONT - 1, x=0.01, ha="left")
+        beneath = wrapped(note, FONT - 1, 0.52)
+        figure.supxlabel(beneath, color=theme.muted, fontsize=FONT - 1, x=0.01, ha="left", parse_math=False)
 
 
 def legend(axes: "Axes", theme: Theme, entries: Sequence[tuple[str, Look]], *, columns: int = 5) -> None:
@@ -102,36 +105,63 @@ def legend(axes: "Axes", theme: Theme, entries: Sequence[tuple[str, Look]], *, c
         Line2D([], [], linestyle="", marker=look.marker, color=look.color, markersize=5, markeredgewidth=0, label=name)
         for name, look in entries
     ]
-    axes.legend(handles=handles, loc="center", ncols=columns, fontsize=FONT - 0.5, frameon=False, borderpad=0,
+    made = axes.legend(handles=handles, loc="center", ncols=columns, fontsize=FONT - 0.5, frameon=False, borderpad=0,
                 labelcolor=theme.ink, handletextpad=0.2, columnspacing=1.5, borderaxespad=0)  # fmt: skip
+    for text in made.get_texts():
+        text.set_parse_math(False)
 
 
 def layout(theme: Theme, **others: Any) -> dict[str, Any]:
-    """What a Plotly figure of this theme passes to `update_layout`; `others` come on top."""
+    """What a Plotly figure of this theme passes to `update_layout`; `others` come on top.
+
+    Of `meta`, pages read `note`, plain text to stand beneath the figure, and `narrow`, changes to the layout by their
+    paths ("xaxis.domain") where a figure is less than NARROW pixels wide.
+    """
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "color": theme.ink}
     base = {
         "template": "plotly_dark" if theme.name == "dark" else "plotly_white",
         "paper_bgcolor": theme.background,
         "plot_bgcolor": theme.background,
         "font": {**font, "size": 13},
-        "hoverlabel": {"font": {"size": 13}},
+        "hoverlabel": {"font": {"size": 13}, "namelength": -1},  # whole names
         "margin": {"l": 50, "r": 20, "t": 60, "b": 50},
     }
     return base | others
 
 
-# JavaScript that writes a Plotly figure's `layout.meta.note` beneath it as text, which wraps as Plotly's own does not.
-NOTE_SCRIPT = """
+def escaped(text: str) -> str:
+    """Text as it is for Plotly, which reads tags and entities in all its words, and %{} in those of hovering.
+
+    Example:
+        >>> escaped("a<b>c & %{x}")
+        'a&lt;b&gt;c & %&#123;x}'
+    """
+    text = re.sub(r"&(?=[#\w])", "&amp;", text).replace("%{", "%&#123;")
+    return text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+NARROW = 900  # pixels: what stands side by side in a wider window stands one above the other
+TOP = 56  # pixels over a figure on a page: Plotly's buttons, beneath them titles of diagrams
+
+# JavaScript that keeps to `layout.meta.narrow`, on a page of one figure.
+NARROW_SCRIPT = """
 (() => {
-  const figure = document.getElementById('{plot_id}');
-  if (!figure.layout.meta || !figure.layout.meta.note) return;
-  const note = document.createElement('p');
-  note.textContent = figure.layout.meta.note;
-  note.style.cssText = 'font: 13px/1.4 ' + figure.layout.font.family + '; margin: 0 10px 10px; max-width: 60em;'
-    + ' color: ' + figure.layout.font.color;
-  figure.after(note);
+  const figure = document.getElementById('{plot_id}'), narrow = (figure.layout.meta || {}).narrow;
+  if (!narrow) return;
+  const at = (path) => path.split(/[.[\\]]+/).reduce((part, key) => (part || {})[key], figure.layout) ?? null;
+  const wide = Object.fromEntries(Object.keys(narrow).map((path) => [path, at(path)]));
+  let is = false;
+  const arrange = () => {
+    if ((figure.clientWidth < NARROW) === is) return;
+    is = !is;
+    const change = is ? narrow : wide;
+    figure.parentElement.style.height = `${change.height}px`; // whence Plotly has it when the window changes
+    Plotly.relayout(figure, change);
+  };
+  window.addEventListener('resize', arrange);
+  arrange();
 })();
-"""
+""".replace("NARROW", str(NARROW))
 
 
 def svg_text(figure: "Figure", name: str = "") -> str:
@@ -180,7 +210,12 @@ def save(figure: "Figure", path: Path) -> None:
     if ending == "svg":
         write_text(path, '<?xml version="1.0" encoding="utf-8"?>\n' + svg_text(figure))
     elif ending == "html":
-        drawing = svg_text(figure).replace("<svg ", '<svg style="max-width: 100%; height: auto" ', 1)
+        wide = f"{figure.get_figwidth() * 96:.0f}px"  # its own width, of which a phone shows a part at a time
+        size = (
+            f"display: block; width: 100%; height: auto; max-width: calc(1.6 * {wide}); min-width: min({wide}, 600px)"
+        )
+        drawing = svg_text(figure).replace("<svg ", f'<svg style="{size}" ', 1)
+        drawing = f'<div style="overflow-x: auto">{drawing}</div>'
         write_text(path, _page(path.stem, drawing, _background(figure)))
     else:
         metadata = {"CreationDate": None} if ending == "pdf" else {}
@@ -191,25 +226,36 @@ def save(figure: "Figure", path: Path) -> None:
 def save_interactive(figure: "PlotlyFigure", path: Path, *, theme: Theme, script: str = "") -> None:
     """Write a Plotly figure as one page that needs no network, at once: plotly.js (4.8 MB) is inside.
 
+    Its title and its note are text of the page, which wraps as Plotly's own does not.
+
     Args:
-        figure: Plotly's.
+        figure: Plotly's, with a height.
         path: the file.
         theme: colours of the page.
-        script: JavaScript that runs after NOTE_SCRIPT, once the figure stands; {plot_id} is its element's id.
+        script: JavaScript that runs after NARROW_SCRIPT, once the figure stands; {plot_id} is its element's id.
 
     Raises:
         OSError: the file cannot be written.
     """
-    body = figure.to_html(
+    shown = type(figure)(figure)
+    title, note = html.unescape(figure.layout.title.text or ""), (figure.layout.meta or {}).get("note", "")
+    shown.layout.title = None
+    shown.layout.margin.t = TOP
+    body = shown.to_html(
         full_html=False,
         include_plotlyjs=True,
         include_mathjax=False,
         div_id="figure",  # not a random one: the same file again
         default_height=f"{figure.layout.height or 600}px",
         config={"displaylogo": False, "responsive": True},
-        post_script=NOTE_SCRIPT + script,
+        post_script=NARROW_SCRIPT + script,
     )
-    write_text(path, _page(path.stem, body, theme.background))
+    style = f"margin: 10px; max-width: 60em; overflow-wrap: anywhere; color: {theme.ink}; font:"
+    heading, beneath = (
+        f'<{tag} style="{style} {size}px/1.4 {figure.layout.font.family}">{html.escape(text)}</{tag}>' if text else ""
+        for tag, size, text in (("h1", 17, title), ("p", 13, note))
+    )
+    write_text(path, _page(path.stem, heading + body + beneath, theme.background))
 
 
 def _background(figure: "Figure") -> str:

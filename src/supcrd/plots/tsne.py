@@ -1,8 +1,7 @@
 """t-SNE sheet: twenty classes' projections on a plane, of one run, or of two runs embedded together."""
 
-import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from supcrd.errors import RunError
 from supcrd.plots import style
 from supcrd.plots.palette import SYMBOLS, palette
 from supcrd.plots.points import Integers, Points
-from supcrd.plots.several import check_same_data
+from supcrd.plots.several import check_same_data, clipped
 from supcrd.plots.style import LIGHT, Theme
 from supcrd.plots.subjects import Doubles, caveat, check_spread, named_classes, principal, shown, some_images, split_of
 
@@ -154,7 +153,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, classes: Sequence[st
         _panel(axes, theme, found, positions, [word for word, _ in words], size=5 if len(points) > 1 else 8)
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
         if len(points) > 1:
-            axes.set_title(run.name, color=theme.ink, fontsize=style.FONT, loc="left", wrap=True)
+            axes.set_title(clipped(run.name, 44), color=theme.ink, fontsize=style.FONT, loc="left", parse_math=False)
     entries = [(entry, look) for (_, entry), look in zip(words, looks, strict=True)]
     style.legend(figure.add_subplot(grid[1, :]), theme, entries)
     style.headline(figure, theme, _title(points, found), _note(points, found, seed))
@@ -218,12 +217,12 @@ def interactive(
     from plotly.subplots import make_subplots
 
     found = embed(points, classes=classes, seed=seed)
-    titles = [run.name for run in points] if len(points) > 1 else None
+    titles = [style.escaped(clipped(run.name, 36)) for run in points] if len(points) > 1 else None
     figure = make_subplots(rows=1, cols=len(points), subplot_titles=titles, horizontal_spacing=0.02)
     for panel, positions in enumerate(found.positions, start=1):
         for number, look in zip(found.classes, palette(len(found.classes)), strict=True):
             own = found.labels == number
-            name = shown(points[0].class_names[number])
+            name = style.escaped(shown(points[0].class_names[number]))
             trace = graph_objects.Scattergl(
                 x=positions[own, 0].astype(np.float32),
                 y=positions[own, 1].astype(np.float32),
@@ -238,15 +237,34 @@ def interactive(
             figure.add_trace(trace, row=1, col=panel)
     reach = _reach(found)
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "range": [-reach, reach]}
+    hidden |= {"showline": True, "mirror": True, "linecolor": theme.grid, "constrain": "domain"}
     figure.update_xaxes(**hidden, matches="x")
-    figure.update_yaxes(**hidden, matches="y")
+    figure.update_yaxes(**hidden, matches="y", scaleanchor="x")
     figure.update_layout(
         style.layout(
             theme,
-            title={"text": "<br>".join(textwrap.wrap(_title(points, found), 44)), "font": {"size": 16}, "x": 0.01},
-            meta={"note": _note(points, found, seed)},  # see `style.NOTE_SCRIPT`
-            margin={"l": 10, "r": 10, "t": 100, "b": 10},
+            title={"text": style.escaped(_title(points, found)), "font": {"size": 16}, "x": 0.01},
+            meta={"note": _note(points, found, seed), "narrow": _narrow(len(points), len(found.classes))},
+            margin={"l": 10, "r": 10, "t": 70, "b": 10},
+            legend={"tracegroupgap": 0, "itemsizing": "constant"},
             height=640,
         )
     )
     return figure
+
+
+def _narrow(panels: int, classes: int) -> dict[str, Any]:
+    """One panel above the other, and the legend beneath, see `style.layout`."""
+    changes = {
+        "height": 60 + 380 * panels + 12 * classes,
+        "legend.orientation": "h",
+        "legend.yref": "container",
+        "legend.y": 0,
+        "legend.yanchor": "bottom",
+    }
+    for number, name in enumerate(("", "2")[:panels]):
+        top, bottom = 1 - number / panels, 1 - (number + (0.92 if panels > 1 else 1)) / panels
+        changes |= {f"xaxis{name}.domain": [0, 1], f"yaxis{name}.domain": [bottom, top]}
+        if panels > 1:
+            changes |= {f"annotations[{number}].x": 0.5, f"annotations[{number}].y": top}
+    return changes

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from supcrd.plots.style import DARK, LIGHT
+from supcrd.plots.style import DARK, LIGHT, NARROW, TOP
 from supcrd.report.html import Html, element, join
 
 COLORS = ("background", "ink", "muted", "grid", "accent", "second")  # of a theme, as variables of the page
@@ -40,12 +40,14 @@ def plot(made: Any, anchor: str, script: str = "", *, legend: bool = False) -> t
         "data": [slim(trace) for trace in told["data"]],
         "layout": {key: slim(value) for key, value in layout.items() if key not in NOT_PLAIN},
         "title": title,
+        "narrow": NARROW,
+        "top": TOP,
         "script": script.replace("{plot_id}", f"plot-{anchor}") or None,
     }
     text = json.dumps(held, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     place = element(
         "div",
-        class_="plot" if script else "plot stiff",
+        class_="plot",
         id=f"plot-{anchor}",
         style=f"min-height: {height}px",
         data_figure=f"data-{anchor}",
@@ -53,7 +55,7 @@ def plot(made: Any, anchor: str, script: str = "", *, legend: bool = False) -> t
         role="group",
         aria_label=plain(title.get("text", "")),
     )
-    words = [plain(part) for part in (title.get("text"), (layout.get("meta") or {}).get("note")) if part]
+    words = [part for part in (plain(title.get("text", "")), (layout.get("meta") or {}).get("note")) if part]
     caption = join(element("b", words[0]), *(f". {part}" for part in words[1:])) if words else None
     return join(
         element("div", place, class_="drawing"),
@@ -62,8 +64,8 @@ def plot(made: Any, anchor: str, script: str = "", *, legend: bool = False) -> t
 
 
 def plain(text: str) -> str:
-    """Plotly's words without its line breaks and entities."""
-    return unescape(text.replace("<br>", " "))
+    """What `style.escaped` made, as it was."""
+    return unescape(text)
 
 
 def slim(value: Any) -> Any:

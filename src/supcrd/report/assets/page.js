@@ -10,7 +10,7 @@
   const themeButton = document.getElementById("theme");
   const themed = () => {
     themeButton.setAttribute("aria-pressed", theme() === "dark");
-    all(".plot[data-drawn]").forEach(redraw);
+    all(".plot[data-drawn]").forEach(again);
   };
   themeButton.addEventListener("click", () => {
     root.dataset.theme = theme() === "dark" ? "light" : "dark";
@@ -50,7 +50,6 @@
   });
 
   // ---- Plotly: a figure is drawn when it comes near, and given up when it is far, as browsers keep few 3D scenes
-  const ended = new Map(); // plot -> AbortController
   const kept = new Map(); // plot -> {data, layout}, in the colours of the light theme
   const read = (plot) => {
     if (!kept.has(plot)) kept.set(plot, JSON.parse(document.getElementById(plot.dataset.figure).textContent));
@@ -68,6 +67,10 @@
   const scenes = (layout) => Object.keys(layout).filter((key) => /^scene\d*$/.test(key));
   const heavy = (figure) => scenes(figure.layout).length > 0 || figure.data.some((trace) => /gl$/.test(trace.type || ""));
   const templates = JSON.parse(document.getElementById("templates").textContent);
+  const change = (layout, path, value) => { // "annotations[1].x"
+    const keys = path.split(/[.[\]]+/), last = keys.pop();
+    keys.reduce((part, key) => (part[key] ??= {}), layout)[last] = value;
+  };
   const legendAbove = (layout, data, width) => { // long names beside a diagram would leave it no room
     const names = data.filter((trace) => trace.showlegend !== false && trace.name).map((trace) => trace.name.length);
     const across = Math.max(1, Math.floor((width - 90) / (50 + 7.2 * Math.max(0, ...names))));
@@ -84,18 +87,17 @@
     const data = structuredClone(dark ? inDark(source.data) : source.data);
     const layout = structuredClone(dark ? inDark(source.layout) : source.layout);
     Object.assign(layout, { template: structuredClone(templates[theme()]), autosize: true });
-    layout.margin = { ...layout.margin, t: 40 }; // the title stands in the caption
+    layout.margin = { ...layout.margin, t: source.top }; // the title stands in the caption
+    if (plot.clientWidth < source.narrow) {
+      Object.entries(layout.meta?.narrow || {}).forEach(([path, value]) => change(layout, path, value));
+    }
     if (plot.dataset.legend) legendAbove(layout, data, plot.clientWidth);
     plot.dataset.drawn = "";
     return Plotly.newPlot(plot, data, layout, {
-      displaylogo: false, responsive: true, scrollZoom: "gl3d", modeBarButtonsToRemove: ["lasso2d", "select2d"],
+      displaylogo: false, scrollZoom: "gl3d", modeBarButtonsToRemove: ["lasso2d", "select2d"],
     }).then(() => {
       plot.style.minHeight = "";
-      if (source.script) { // what it listens to ends with the drawing
-        const ends = ended.get(plot) || ended.set(plot, new AbortController()).get(plot);
-        const listening = { addEventListener: (type, listener) => addEventListener(type, listener, { signal: ends.signal }) };
-        new Function("Plotly", "window", source.script)(Plotly, listening);
-      }
+      if (source.script) new Function("Plotly", source.script)(Plotly);
       plot.dataset.drawn = theme();
     });
   };
@@ -105,26 +107,49 @@
     scenes(source.layout).forEach((scene) => { source.layout[scene].camera = plot.layout[scene]?.camera; });
     source.data.forEach((trace, at) => { if (plot.data[at]?.visible !== undefined) trace.visible = plot.data[at].visible; });
     plot.style.minHeight = `${plot.offsetHeight}px`; // the page does not jump
-    ended.get(plot)?.abort();
-    ended.delete(plot);
     [...plot.parentElement.children].forEach((other) => { if (other !== plot) other.remove(); }); // its script's buttons
     Plotly.purge(plot);
     delete plot.dataset.drawn;
   };
-  const redraw = (plot) => { give(plot); return draw(plot); };
+  const again = (plot) => { // what is not chosen is drawn when it is
+    give(plot);
+    if (plot.offsetParent) draw(plot);
+  };
   const near = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
     if (isIntersecting && target.dataset.drawn === undefined) draw(target);
-    if (!isIntersecting && target.dataset.drawn !== undefined && heavy(read(target))) give(target);
+    const far = !isIntersecting && target.dataset.drawn !== undefined && !root.dataset.printing;
+    if (far && heavy(read(target))) give(target);
   }), { rootMargin: "600px 0px" });
   all(".plot").forEach((plot) => near.observe(plot));
-  const visible = () => all(".plot").filter((plot) => plot.offsetParent);
+  // not Plotly's `responsive`, which forgets the height, and knows neither legends above nor narrow windows
+  let resized;
+  addEventListener("resize", () => {
+    clearTimeout(resized);
+    resized = setTimeout(() => all(".plot[data-drawn]").forEach((plot) => {
+      if (!root.dataset.printing && plot.clientWidth !== plot._fullLayout.width) again(plot);
+    }), 150);
+  });
+
+  // ---- paper: light, as wide as a page, and small enough to stand on one
+  const paper = { width: 700, height: 800 }; // CSS pixels of A4 or Letter, room left for words
   addEventListener("beforeprint", () => {
-    root.dataset.printing = "yes"; // paper is light
-    visible().forEach((plot) => { if (plot.dataset.drawn !== "light") redraw(plot); });
+    root.dataset.printing = "yes";
+    all(".plot").filter((plot) => plot.offsetParent).forEach((plot) => {
+      const zoom = Math.min(.7, Math.max(.36, paper.height / (read(plot).layout.height + 60)));
+      plot.style.setProperty("--zoom", zoom);
+      give(plot);
+      plot.style.width = `${Math.floor(paper.width / zoom)}px`;
+      draw(plot);
+    });
   });
   addEventListener("afterprint", () => {
     delete root.dataset.printing;
-    all(".plot[data-drawn]").forEach((plot) => { if (plot.dataset.drawn !== theme()) redraw(plot); });
+    all(".plot[data-drawn]").forEach((plot) => {
+      give(plot);
+      plot.style.width = "";
+      near.unobserve(plot); // and drawn again where it is seen
+      near.observe(plot);
+    });
   });
 
   // ---- downloads: of Plotly its own, of drawings the SVG with the theme's colours written out
