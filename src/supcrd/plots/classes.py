@@ -1,6 +1,5 @@
 """Accuracy of each class, and its change against a baseline."""
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +10,7 @@ from supcrd.plots.by_class import Change, Doubles, PerClass, class_accuracy, cla
 from supcrd.plots.palette import GROUP
 from supcrd.plots.points import Points
 from supcrd.plots.several import by_configuration
-from supcrd.plots.style import FONT, LIGHT, Theme, dress, headline, layout, new_figure
+from supcrd.plots.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.plots.subjects import shown, split_of
 from supcrd.plots.superclasses import order
 
@@ -167,7 +166,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     hovers = []
     for group in groups:
         for number in group.classes:
-            name = html.escape(shown(run.class_names[number]))
+            name = escaped(shown(run.class_names[number]))
             text = f"<b>{name}</b>{f' ({group.name})' if group.name else ''}<br>{own.images[number]:,} images"
             if own.images[number]:
                 text += f"<br>accuracy {100 * own.accuracy[number]:.1f} %"
@@ -181,9 +180,8 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     hover = {"text": hovers, "hovertemplate": "%{text}<extra></extra>"}
     figure = go.Figure()
     if before is None or baseline is None:
-        figure.add_bar(
-            x=here, y=rows, orientation="h", marker={"color": theme.accent}, name=html.escape(told.label), **hover
-        )
+        bars = {"orientation": "h", "marker": {"color": theme.accent}, "textposition": "none"}
+        figure.add_bar(x=here, y=rows, name=escaped(told.label), **bars, **hover)
     else:
         there = 100 * baseline.accuracy[places]
         figure.add_scatter(
@@ -195,17 +193,18 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
             showlegend=False,
         )
         open_marker = {"symbol": "circle-open", "size": 9, "color": theme.second, "line": {"width": 2}}
-        figure.add_scatter(x=there, y=rows, mode="markers", marker=open_marker, name=html.escape(before.label), **hover)
+        figure.add_scatter(x=there, y=rows, mode="markers", marker=open_marker, name=escaped(before.label), **hover)
         own_marker = {"size": 9, "color": theme.accent}
-        figure.add_scatter(x=here, y=rows, mode="markers", marker=own_marker, name=html.escape(told.label), **hover)
-    names = [html.escape(shown(run.class_names[number])) for number in places]
+        figure.add_scatter(x=here, y=rows, mode="markers", marker=own_marker, name=escaped(told.label), **hover)
+    names = [escaped(shown(run.class_names[number])) for number in places]
     y_axis = {"tickvals": rows, "ticktext": names, "range": [len(rows) - 0.4, -0.6], "automargin": True}
+    height = 140 + 16 * len(rows)
     figure.update_layout(
         layout(
             theme,
-            title={"text": html.escape(_title(told, before))},
-            meta={"note": _note(told, before, shown=len(places))},  # see `style.NOTE_SCRIPT`
-            height=140 + 16 * len(rows),
+            title={"text": escaped(_title(told, before))},
+            meta={"note": _note(told, before, shown=len(places)), "narrow": {"height": height + 30, "margin.t": 90}},
+            height=height,
             xaxis={"title": {"text": "accuracy (%)"}, "range": [-1, 101]},
             yaxis=y_axis | {"tickfont": {"size": 11}},
             legend={"orientation": "h", "y": 1, "yanchor": "bottom"},
