@@ -135,7 +135,7 @@ def _column(
             axes.hlines(rows[which], before[which], here[which], color=color, linewidth=width, zorder=2)
         axes.plot(before, rows, "o", markersize=3.4, color=theme.background, markeredgecolor=theme.second)
         axes.plot(here, rows, "o", markersize=3.4, color=theme.accent)
-        said = [f"{100 * each:+.0f}" for each in difference]
+        said = [f"{round(100 * each):+d}" for each in difference]  # no -0
     else:
         axes.barh(rows, here, height=0.55, color=theme.accent)
         said = [f"{each:.0f}" for each in here]
