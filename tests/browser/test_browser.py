@@ -3,8 +3,8 @@
 import time
 
 import pytest
-from browsing import media, needed, opened, quiet, size, until
 
+from browsing import media, needed, opened, quiet, size, until
 from reported import full
 from supcrd.report import report, shown
 from typed import invoke

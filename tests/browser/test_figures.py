@@ -1,8 +1,8 @@
 """Figures on their own pages and in a report: every name as it is, on a phone, in a window that changes, on paper."""
 
 import pytest
-from browsing import media, needed, opened, size, until
 
+from browsing import media, needed, opened, size, until
 from reported import full
 from supcrd.report import report, shown
 from typed import invoke
