@@ -217,3 +217,17 @@ def test_other_images_and_too_many_runs_are_refused(tmp_path):
         classes.draw([run, base, third])
     with pytest.raises(RunError, match="have one recipe and seed"):
         classes.draw([run, run])
+
+
+@pytest.mark.parametrize(
+    ("own", "before", "said"), [(1, 1, "compare several"), (2, 1, "of the lone run"), (2, 2, "one class in twenty")]
+)
+def test_what_chance_can_do_is_said_by_what_is_known_of_the_seeds(tmp_path, own, before, said):
+    runs = [
+        points(
+            tmp_path, f"{name}-seed{seed}", logits=clusters(60, seed=seed)[2], recipe=f"digits-{name}", run_seed=seed
+        )
+        for name, seeds in (("crd", own), ("supcon", before))
+        for seed in range(seeds)
+    ]
+    assert said in " ".join(classes.draw(runs).get_supxlabel().split())

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from made import make, several
-from supcrd.report import shown
+from reported import full
+from supcrd.report import figures, shown
 from supcrd.report.material import collect
 
 
@@ -43,8 +44,6 @@ def test_other_figures_are_of_the_first_seed(found):
 
 def test_no_figure_needs_torch(tmp_path):
     """It is half a gigabyte of each process, and seconds: figures read folders, and no model."""
-    from reported import full
-
     full(tmp_path / "runs", "teacher", 0, 0.9, recipe="digits-teacher")
     full(tmp_path / "runs", "student", 0, 0.8, teacher="teacher")
     script = (
@@ -56,3 +55,17 @@ def test_no_figure_needs_torch(tmp_path):
     told = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()
     assert int(told[0]) >= 12
     assert told[1] == "False"
+
+
+def test_seeds_that_cannot_be_read_are_told_and_the_others_drawn(tmp_path):
+    runs = tmp_path / "runs"
+    full(runs, "teacher", 0, 0.9, recipe="digits-teacher")
+    for seed in (0, 1):
+        full(runs, f"crd-seed{seed}", seed, 0.8, teacher="teacher")
+    (data,) = collect([runs]).sets
+    (task,) = (task for task in shown.tasks(data, "data") if task.name == "classes" and task.called == "crd")
+    (runs / "crd-seed0" / "outputs.npz").unlink()
+    assert "<figure" in figures.make([task])[task.anchor]
+    assert "crd-seed0" in figures.make([task])[task.anchor]
+    (runs / "crd-seed1" / "outputs.npz").unlink()
+    assert "<figure" not in figures.make([task])[task.anchor]

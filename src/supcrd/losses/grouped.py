@@ -2,7 +2,7 @@
 
 Anchors meet candidates in blocks of rows and columns that fit a cache; a block is reduced at once to one number for
 each anchor and group, and made again in the backward pass. What a loss weighs by class is then plain autograd on B x C
-numbers, and no B x N matrix is ever held (but where it is small: keeping it saves the second making).
+numbers, and no B x N matrix is ever held (but a first part is kept: that saves its second making).
 """
 
 import math
@@ -70,7 +70,7 @@ def grouped_logsumexp(
     Returns:
         (B, C); the type's lowest finite number, with zero gradient, for a group without candidates.
 
-    Cost: O(B N D) time. Beyond input and output, the memory of a block, and of B N numbers where these are few.
+    Cost: O(B N D) time. Beyond input and output, the memory of a block, and of at most KEPT similarities.
     Difference to torch.logsumexp on the whole matrix: rounding only. It cannot be differentiated twice, nor by
     torch.func.
 
@@ -119,7 +119,7 @@ class GroupedLogSumExp(torch.autograd.Function):
             empty = empty.fill_(1).index_fill_(0, others, 0)
         sums = empty.expand(len(anchors), -1).clone()
         rows = BLOCK[kind(anchors)][0]
-        room = KEPT[kind(anchors)]
+        room = KEPT[kind(anchors)] if any(ctx.needs_input_grad) else 0
         kept: list[Tensor] = []
         for piece in pieces:
             for start in range(0, len(anchors), rows):

@@ -248,10 +248,13 @@ def _note(told: Told, before: Told | None, *, shown: int) -> str:
     if before is not None:
         note += "Filled: the run; hollow: the baseline; number: the change in points. "
         note += f"Bold: more than {SIGNIFICANT:g} standard errors over these images"
-        if len(told.runs) == len(before.runs) == 1:
-            note += "; another seed alone can do that to many classes, so compare several. "
-        else:
+        seeds = sorted((len(told.runs), len(before.runs)))
+        if seeds[0] > 1:
             note += f" and over the seeds ({len(told.runs)} and {len(before.runs)}); by chance one class in twenty. "
+        elif seeds[1] > 1:
+            note += f" and over {seeds[1]} seeds; another seed of the lone run can do that to many classes. "
+        else:
+            note += "; another seed alone can do that to many classes, so compare several. "
     if shown < len(own.images):
         by = "accuracy" if before is None else "change"
         note += f"{shown} of {len(own.images):,} classes, those of highest and lowest {by}."

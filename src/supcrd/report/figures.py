@@ -86,15 +86,16 @@ def figure(task: Task) -> Html:
     """One figure with its downloads, and a note for each run that cannot be in it."""
     told = [_points(folder) for folder in task.folders]
     points = [each for each in told if isinstance(each, Points)]
-    if task.called and isinstance(told[0], str):  # what it is beside alone would be another run's figure
-        return _note(told[0])
     notes = [_note(each) for each in told if isinstance(each, str)]
-    return join(_figure(task, points) if points else None, *notes)
+    alone = task.called and not any(isinstance(each, Points) for each in told[: task.own])
+    # what it is beside alone would be another run's figure
+    return join(_figure(task, points) if points and not alone else None, *notes)
 
 
 def _figure(task: Task, points: Sequence[Points]) -> Html:
     kind, name, anchor = KINDS[task.name], task.name, task.anchor
-    saved = f"{name}_{points[0].name if task.called else 'runs'}"
+    whose = task.called if task.own > 1 else points[0].name
+    saved = f"{name}_{whose if task.called else 'runs'}"
     try:
         if name == "tsne":
             points = fewer(points)
@@ -107,8 +108,8 @@ def _figure(task: Task, points: Sequence[Points]) -> Html:
         return _note(str(error))
     except Exception as error:  # a figure that fails must not take the report with it
         return _note(f"{points[0].folder}: {name} could not be drawn ({type(error).__name__}: {error})")
-    whose = element("span", f" of {saved}", class_="hidden-words")
-    tools = [element("button", form.upper(), whose, data_save=form, type="button") for form in ("png", "svg")]
+    hidden = element("span", f" of {saved}", class_="hidden-words")
+    tools = [element("button", form.upper(), hidden, data_save=form, type="button") for form in ("png", "svg")]
     caption = element("figcaption", words) if words else None
     return element("figure", drawn, caption, element("div", *tools, class_="tools"), data_name=saved)
 

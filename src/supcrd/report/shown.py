@@ -84,6 +84,7 @@ class Task(NamedTuple):
     called: str  # what people choose it by; empty for one of all runs
     folders: tuple[Path, ...]  # of the runs that it shows
     anchor: str  # unique on the page
+    own: int = 1  # of the folders, those before what they are shown beside
 
 
 def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]:
@@ -112,7 +113,7 @@ def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]
             both = (group, beside) if shown.seeds else (group[:1], beside[:1])
             folders = tuple(run.folder for side in both for run in side)
             called = label if len(group) > 1 else group[0].recipe.name
-            found.append(Task(name, called, folders, f"{anchor}-{place}"))
+            found.append(Task(name, called, folders, f"{anchor}-{place}", len(both[0])))
     return found
 
 

@@ -82,6 +82,7 @@
       ...layout.legend, orientation: "h", x: 0, xanchor: "left", yref: "container", y: 1 - bar / layout.height, yanchor: "top",
     };
   };
+  let turns = 0;
   const draw = (plot) => {
     const source = read(plot), dark = theme() === "dark";
     const data = structuredClone(dark ? inDark(source.data) : source.data);
@@ -93,9 +94,11 @@
     }
     if (plot.dataset.legend) legendAbove(layout, data, plot.clientWidth);
     plot.dataset.drawn = "";
+    const turn = plot.dataset.turn = String(turns += 1); // it may be given back before it stands
     return Plotly.newPlot(plot, data, layout, {
       displaylogo: false, scrollZoom: "gl3d", modeBarButtonsToRemove: ["lasso2d", "select2d"],
     }).then(() => {
+      if (plot.dataset.turn !== turn) return;
       plot.style.minHeight = "";
       if (source.script) new Function("Plotly", source.script)(Plotly);
       plot.dataset.drawn = theme();
@@ -110,6 +113,7 @@
     [...plot.parentElement.children].forEach((other) => { if (other !== plot) other.remove(); }); // its script's buttons
     Plotly.purge(plot);
     delete plot.dataset.drawn;
+    delete plot.dataset.turn;
   };
   const again = (plot) => { // what is not chosen is drawn when it is
     give(plot);
@@ -126,7 +130,7 @@
   addEventListener("resize", () => {
     clearTimeout(resized);
     resized = setTimeout(() => all(".plot[data-drawn]").forEach((plot) => {
-      if (!root.dataset.printing && plot.clientWidth !== plot._fullLayout.width) again(plot);
+      if (!root.dataset.printing && Math.abs(plot.clientWidth - plot._fullLayout.width) > 1) again(plot);
     }), 150);
   });
 
