@@ -6,6 +6,9 @@ from typing import Any
 
 from supcrd.errors import CheckpointError
 
+ADDED = {"evaluation", "warnings", "stem"}
+"""Fields that cards of 0.1 do not have; they are read with the defaults."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -35,6 +38,12 @@ class Card:
     projection_trained: bool = True
     """False where the projection head is fresh, because the weights came without one."""
     recipe: dict[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
+    """What was measured of it: split, n, accuracy, probe_accuracy; None where nothing was."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with it as far as its run could tell, a line each."""
+    stem: str | None = None
+    """"low": a stem for small images in place of the architecture's own; "native": its own; None: not known."""
 
     def __post_init__(self) -> None:
         names, mean, std = self.class_names, self.mean, self.std
@@ -50,6 +59,9 @@ class Card:
             "std": std is None or (len(std) == channels and all(_is_number(x) and x > 0 for x in std)),
             "projection_trained": isinstance(self.projection_trained, bool),
             "recipe": self.recipe is None or isinstance(self.recipe, dict),
+            "evaluation": self.evaluation is None or isinstance(self.evaluation, dict),
+            "warnings": isinstance(self.warnings, tuple) and all(isinstance(line, str) for line in self.warnings),
+            "stem": self.stem in (None, "low", "native"),
         }
         for name, well in right.items():
             if not well:
@@ -70,7 +82,7 @@ class Card:
         if not isinstance(value, dict):
             raise CheckpointError(f"card: {type(value).__name__} in place of an object")
         names = {field.name for field in fields(cls)}
-        for what, odd in (("unknown", value.keys() - names), ("missing", names - value.keys())):
+        for what, odd in (("unknown", value.keys() - names), ("missing", names - value.keys() - ADDED)):
             if odd:
                 raise CheckpointError(f"card: {what} key {min(odd)!r}")
         try:

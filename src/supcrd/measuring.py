@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd.checkpoints import save_model
 from supcrd.data import ImageSet, Split
 from supcrd.data.stream import fetch
 from supcrd.device import Place
@@ -82,6 +84,9 @@ def measure(
     }
     save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
     save_pictures(this.folder / "pictures.npz", split, images.fingerprint)
+    # the card tells what the model is worth wherever it goes; evaluation.json, which ends the run, is written last
+    about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
+    save_model(this.folder, student.model, replace(trained.card, evaluation=about))
     write_json(this.folder / "evaluation.json", evaluation)
     return evaluation
 
