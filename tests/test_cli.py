@@ -149,7 +149,7 @@ def test_mistakes_are_one_line_and_status_2(tmp_path, npz, quick):
         (["--mean", "0.5"], "--mean and --std must be given together"),
         (["--mean", "a,b,c", "--std", "1,1,1"], "--mean 'a,b,c' is not numbers"),
         (["--mean", "0,0,0", "--std", "0,1,1"], "--std '0,1,1' must be positive"),
-        (["--data", "digits"], "digits has 10 classes, the model"),
+        (["--data", "digits"], "digits has '3', '4', '5', '6', '7' and 2 more among its 10 classes, which the model"),
         (["--num-classes", "4"], "num_classes is 4"),
         (["--arch", "resnet8"], "arch is 'resnet8'"),
         (["--device", "cuda:9"], "'cuda:9'"),

@@ -1,5 +1,6 @@
 """Models from files, measured on data or asked about images: what `supcrd evaluate` and `supcrd predict` do."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,13 @@ from supcrd import device as devices
 from supcrd.augment import to_float
 from supcrd.checkpoints import Card
 from supcrd.checkpoints import load_model as read_model
+from supcrd.classes import match, numbered, read_names, renamed
 from supcrd.data import ImageSet
 from supcrd.data.folder import read_image
-from supcrd.errors import CheckpointError, DataError
+from supcrd.errors import CheckpointError, DataError, RunError
 from supcrd.evaluation import evaluate
 from supcrd.models import Model
+from supcrd.runs import load_run
 from supcrd.seeding import seed_for
 from supcrd.settings import DataSettings, ProbeSettings
 from supcrd.stages import Report
@@ -64,6 +67,7 @@ def evaluate_file(
     num_classes: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    classes: str | None = None,
     data_folder: str = "data",
     device: str = "auto",
     report: Report | None = None,
@@ -76,6 +80,7 @@ def evaluate_file(
         split: test, validation or train.
         arch, num_classes, mean, std: as `supcrd.checkpoints.load_model`. A .pth without mean and std is given the
             statistics of the source's training images, which is said in the log.
+        classes: a text file of the names of the model's outputs in their order, one a line, in place of its card's.
         data_folder: where CIFAR archives lie.
         device: auto, cpu, cuda, cuda:N or mps.
         report: told of the probe's progress.
@@ -102,7 +107,11 @@ def evaluate_file(
         model, card = read_model(
             path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=images.image_size
         )
+    known = card.class_names if classes is None else _names(classes, card, path)
+    order = match(known, card.num_classes, images, model=f"the model {path}", key="--classes FILE")
     _check_fit(card, images, path)
+    _check_unchanged(path, images, source)
+    images = numbered(images, order, known or tuple(map(str, range(card.num_classes))))
     chosen = {"test": images.test, "validation": images.validation, "train": images.train}[split]
     if chosen is None or len(chosen) == 0:
         there = [name for name in SPLITS if getattr(images, name) is not None]
@@ -136,6 +145,7 @@ def predict_files(
     num_classes: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    classes: str | None = None,
     top: int = 5,
 ) -> list[dict[str, Any]]:
     """The most probable classes of image files.
@@ -144,6 +154,7 @@ def predict_files(
         path: run folder, .safetensors or published .pth (which needs mean and std).
         images: files; resized to the model's size, the centre cut out.
         arch, num_classes, mean, std: as `supcrd.checkpoints.load_model`.
+        classes: as for `evaluate_file`.
         top: classes an image, at most.
 
     Returns:
@@ -158,6 +169,8 @@ def predict_files(
     if card.in_channels not in (1, 3):
         raise CheckpointError(f"{path} takes {card.in_channels}-channel images; only grey and RGB files can be read")
     names = card.class_names or tuple(str(index) for index in range(card.num_classes))
+    if classes is not None:
+        names = _names(classes, card, path)
     # all files are read before any is shown: a bad one leaves no half list
     pixels = [read_image(image, channels=card.in_channels, image_size=card.image_size) for image in images]
     subject = Normalised(model, card.mean, card.std)
@@ -168,11 +181,11 @@ def predict_files(
             if not bool(probabilities.isfinite().all()):
                 raise CheckpointError(f"{path}: its outputs of {image} are not finite; check --mean and --std")
             best = probabilities.topk(min(top, card.num_classes))
-            classes = [
+            likely = [
                 {"class": names[index], "index": index, "probability": probability}
                 for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
             ]
-            rows.append({"image": str(image), "classes": classes})
+            rows.append({"image": str(image), "classes": likely})
     return rows
 
 
@@ -181,13 +194,13 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
     table = dict((card.recipe or {}).get("data", {}))
     if source is None and "source" not in table:
         raise DataError("--data is needed: the model does not say on which data it was trained")
-    if source is not None and source != table.get("source"):
+    if source is not None and not _same_source(source, table.get("source")):
         # of data that the run did not divide, all of train serves as neighbours, unless validation is what is asked for
         table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
         if source.startswith(("folder:", "shards:")):
             table["image_size"] = card.image_size
     settings = DataSettings(**table)
-    return datasets.load(
+    loaded = datasets.load(
         settings.source,
         folder=data_folder,
         validation=settings.validation,
@@ -198,13 +211,36 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
         stream=settings.stream,
         workers=settings.workers,
     )
+    return renamed(loaded, settings.classes)
+
+
+def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:
+    """Say so where a run's own data are no longer those that it was trained and measured on."""
+    with contextlib.suppress(RunError):
+        before = load_run(path).evaluation().get("data_fingerprint") if source is None else None
+        if before not in (None, images.fingerprint):
+            logger.warning("%s has changed since %s was trained: other images, or divided otherwise", images.source,
+                           path)  # fmt: skip
+
+
+def _names(classes: str, card: Card, path: Path) -> tuple[str, ...]:
+    """The names that a file gives the outputs of a model."""
+    names = read_names(classes, "--classes")
+    if len(names) != card.num_classes:
+        raise DataError(f"--classes {classes} has {len(names)} names, the model {path} has {card.num_classes} outputs")
+    return names
+
+
+def _same_source(one: str, other: str | None) -> bool:
+    """Whether two sources are the same files: a path may be written in many ways.
+
+    A validation split drawn anew from images that a model learnt from would flatter it.
+    """
+    kinds, paths = zip(*((text or "").partition(":")[::2] for text in (one, other)), strict=True)
+    return kinds[0] == kinds[1] and Path(paths[0]).expanduser().resolve() == Path(paths[1]).expanduser().resolve()
 
 
 def _check_fit(card: Card, images: ImageSet, path: Path) -> None:
-    # a source without training images may lack classes, but has none that the model does not know
-    fits = images.num_classes == card.num_classes or (images.train is None and images.num_classes < card.num_classes)
-    if not fits:
-        raise DataError(f"{images.source} has {images.num_classes} classes, the model {path} knows {card.num_classes}")
     if images.channels != card.in_channels:
         raise DataError(
             f"{images.source} has {images.channels}-channel images, the model {path} takes {card.in_channels}"
@@ -213,6 +249,3 @@ def _check_fit(card: Card, images: ImageSet, path: Path) -> None:
         raise DataError(
             f"{images.source} has {images.image_size} px images, the model {path} takes {card.image_size} px"
         )
-    known = card.class_names
-    if known and known != images.class_names and sorted(known) == sorted(images.class_names):
-        raise DataError(f"{images.source} has the classes of {path} in another order")

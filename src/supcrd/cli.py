@@ -17,6 +17,9 @@ MeanOption = Annotated[str | None, typer.Option(help="Channel means the weights 
 StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations likewise.")]
 ArchOption = Annotated[str | None, typer.Option(help="Architecture of a .pth whose keys do not tell it.")]
 ClassesOption = Annotated[int | None, typer.Option(help="Classes that the weights must have.")]
+NamesOption = Annotated[
+    str | None, typer.Option("--classes", metavar="FILE", help="Names of the model's outputs in order, one a line.")
+]
 ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or published .pth.")]
 
 
@@ -93,6 +96,7 @@ def evaluate(
     num_classes: ClassesOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
+    classes: NamesOption = None,
     data_folder: Annotated[str, typer.Option(help="Where CIFAR archives lie.")] = "data",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
@@ -109,6 +113,7 @@ def evaluate(
             num_classes=num_classes,
             mean=numbers("--mean", mean),
             std=numbers("--std", std),
+            classes=classes,
             data_folder=data_folder,
             device=device,
             report=screen.report,
@@ -128,13 +133,20 @@ def predict(
     num_classes: ClassesOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
+    classes: NamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the five most probable classes of each image."""
     from supcrd.assess import predict_files
 
     rows = predict_files(
-        model, images, arch=arch, num_classes=num_classes, mean=numbers("--mean", mean), std=numbers("--std", std)
+        model,
+        images,
+        arch=arch,
+        num_classes=num_classes,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        classes=classes,
     )
     if as_json:
         print_json({"model": str(model), "predictions": rows})

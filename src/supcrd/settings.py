@@ -9,6 +9,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Channels = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 Deviations = Annotated[tuple[Positive, ...], Field(strict=False, min_length=1, max_length=3)]
+ClassNames = Annotated[tuple[str, ...], Field(strict=False, min_length=2)] | str
 Widths = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
 
 
@@ -31,6 +32,9 @@ class DataSettings(Settings):
     """draws the validation split; apart from `seed`, so that all runs and their teacher share one split"""
     image_size: Annotated[int, Field(ge=8)] | None = None
     """for folder: and shards: sources, the size in pixels that images are brought to"""
+    classes: ClassNames | None = None
+    """names of the classes in the order of the labels, or a text file of them, one a line: for sources whose labels are
+    bare numbers, or to put the classes of others in another order"""
     stream: bool = False
     """for folder: and shards: sources larger than memory: decode each batch when it is needed; needs image_size"""
     workers: Count | None = None
@@ -101,7 +105,8 @@ class FitSettings(Settings):
 class TrainSettings(FitSettings):
     """The main training of a run."""
 
-    epochs: Count
+    epochs: Annotated[int, Field(ge=0)]
+    """1 or more; 0 stands in the folder of imported weights only"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -220,6 +225,18 @@ class Hybrid(LWSupCRD):
     lam: Share = 0.3
 
 
+class Imported(Settings):
+    """Weights from elsewhere, brought into a run folder as a teacher; nothing is trained by it."""
+
+    reads_teacher: ClassVar[bool] = False
+    contrastive: ClassVar[bool] = False
+    name: Literal["imported"]
+    weights: str
+    """file or timm model that they came from"""
+    fingerprint: str = ""
+    """of the file"""
+
+
 class TeacherSettings(Settings):
     """Where the teacher comes from: exactly one of recipe, run, checkpoint and timm."""
 
@@ -235,6 +252,8 @@ class TeacherSettings(Settings):
     """a timm model with pretrained weights for exactly these classes, e.g. hf_hub:OWNER/NAME"""
     arch: str | None = None
     """of `checkpoint`, where its keys do not tell"""
+    classes: ClassNames | None = None
+    """names of its outputs in order, or a text file of them, one a line; those of its own card if not given"""
     mean: Channels | None = None
     """normalisation that the weights of `checkpoint` or `timm` expect; the student's if not given"""
     std: Deviations | None = None
@@ -244,6 +263,11 @@ class TeacherSettings(Settings):
     """train a copy of the teacher's projection head with the student's loss"""
     joint_lr_scale: Positive = 0.1
     """its learning rate over the student's"""
+    compare: bool = False
+    """train or import the teacher for a method that does not read it, too, to compare with"""
+    check: bool = True
+    """try the teacher on the student's validation images first: far below its own accuracy, or at chance, is an
+    error"""
     cache: Annotated[int, Field(ge=0, le=1000)] = 0
     """views come from so many epochs in turn, the teacher's features of them being computed once for all runs and kept
     in its run folder; 0: new views in every epoch, and the teacher runs in every step"""
@@ -263,7 +287,7 @@ class TeacherSettings(Settings):
         return self
 
 
-Method = Annotated[CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid, Field(discriminator="name")]
+Method = Annotated[CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid | Imported, Field(discriminator="name")]
 METHOD_SETTINGS: dict[str, type[Settings]] = {
     "cross_entropy": CrossEntropy,
     "kd": KD,
@@ -273,6 +297,7 @@ METHOD_SETTINGS: dict[str, type[Settings]] = {
     "lw_supcrd": LWSupCRD,
     "hybrid": Hybrid,
 }
+"""What a recipe can ask for; a folder of imported weights has a method of its own, `Imported`."""
 
 
 class Recipe(Settings):
@@ -295,6 +320,8 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         method = self.method
+        if self.train.epochs < 1 and not isinstance(method, Imported):
+            raise ValueError(f"train.epochs = {self.train.epochs}: 1 or more is right")
         if method.reads_teacher and self.teacher is None:
             raise ValueError(
                 f"method.name = {method.name!r} reads a teacher; "

@@ -82,6 +82,17 @@ class ImageSet:
         return len(self.class_names)
 
     @property
+    def named(self) -> bool:
+        """Whether the classes have names of their own, and not only the numbers that stand for labels.
+
+        Example:
+            >>> ImageSet("npz:x.npz", None, None, None, ("0", "1"), "").named
+            False
+        """
+        numbers = self.source.startswith(("npz:", "shards:")) and all(name.isdecimal() for name in self.class_names)
+        return not numbers
+
+    @property
     def channels(self) -> int:
         """1 for grey, 3 for RGB."""
         return self._images.shape[3]
