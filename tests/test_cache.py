@@ -23,6 +23,8 @@ from supcrd.settings import AugmentSettings
 from supcrd.tasks import Distillation, Normalised
 from typed import invoke, refused, student
 
+TRIED = stages.Tried(1.0, "validation", 3, 0.3)
+
 AUGMENT = AugmentSettings()
 PLACE = device.choose("cpu", "float32")
 
@@ -232,13 +234,15 @@ def test_a_teachers_own_evaluation_is_read_for_its_images_only(base, monkeypatch
     images = data.load(f"npz:{base / 'tiny.npz'}")
     folder = base / "runs" / "teacher"
     model, card = load_model(folder)
-    teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, "w")
+    teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, "w", (0, 1, 2), TRIED)
     computed = torch.zeros(len(images.test), 3)
     monkeypatch.setattr(measuring, "outputs", lambda *_: Output(computed, computed, computed))
     with np.load(folder / "outputs.npz") as kept:
         own = torch.from_numpy(kept["logits"])
     arguments = teacher, images.test, "test"
     assert torch.equal(measuring._teacher_logits(*arguments, images, PLACE), own)
+    turned = dataclasses.replace(teacher, order=(2, 1, 0))
+    assert torch.equal(measuring._teacher_logits(turned, images.test, "test", images, PLACE), computed)
     others = dataclasses.replace(images, fingerprint="0" * 32)
     assert torch.equal(measuring._teacher_logits(*arguments, others, PLACE), computed)
     assert torch.equal(measuring._teacher_logits(teacher, images.test, "validation", images, PLACE), computed)

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import supcrd
-from supcrd import pipeline, stages
+from supcrd import assess, pipeline, stages
 from supcrd import recipe as recipes
 from supcrd.checkpoints import load_model as read_model
 from supcrd.checkpoints import load_state, save_model
-from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
+from supcrd.errors import DataError, RecipeError, RunError, SupcrdError
 from supcrd.models import Model
 from supcrd.recipe import load
-from supcrd.runs import locked
+from supcrd.runs import load_run, locked
 
 
 @pytest.mark.parametrize("name", recipes.builtin_names())
@@ -32,7 +32,7 @@ def test_every_builtin_recipe_takes_two_steps(name, npz, tmp_path):
     assert e["n"] == 16
     assert e["split"] == "test"
     assert e["projection_trained"] == (name != "cifar100-undistilled")
-    assert (e["teacher_agreement"] is None) == (load(name).teacher is None)
+    assert (e["teacher_agreement"] is None) == (not recipes.needs_teacher(load(name)))
 
 
 def run_quick(name, quick, quick_teacher, out, *more):
@@ -122,9 +122,13 @@ def test_a_checkpoint_as_teacher(tmp_path, quick):
         'recipe = "digits-teacher"', f'checkpoint = "{tmp_path}/published.pth"'
     )
     path.write_text(text)
+    quick = [*quick, "teacher.check=false"]  # its weights are random
     first = pipeline.run(load(path, quick), tmp_path / "runs")
     assert first.teacher.name.startswith("teacher-published-")
-    assert {path.name for path in first.teacher.iterdir()} == {"model.safetensors", "model.json"}
+    own = load_run(first.teacher).evaluation()
+    assert (own["method"], own["split"], own["n"]) == ("imported", "test", 30)
+    source = load(path, quick).data.source
+    assert own["accuracy"] == assess.evaluate_file(first.teacher, source)["accuracy"]
     assert first.evaluation["teacher_agreement"] is not None
     second = pipeline.run(load(path, [*quick, "seed=1"]), tmp_path / "runs")
     assert second.teacher == first.teacher
@@ -147,7 +151,7 @@ def test_a_teacher_that_does_not_fit_is_refused(tmp_path, quick):
     torch.save(Model(7, "convnet", image_size=8).state_dict(), tmp_path / "seven.pth")
     text = recipes.builtin_text("digits-crd")
     path.write_text(text.replace('recipe = "digits-teacher"', f'checkpoint = "{tmp_path}/seven.pth"'))
-    with pytest.raises(CheckpointError, match="knows 7 classes of 3-channel images; the data have 3 of 3"):
+    with pytest.raises(DataError, match=r"tiny\.npz has 3 classes, the teacher seven knows 7"):
         pipeline.run(load(path, quick), tmp_path / "runs")
     torch.save(Model(3, "convnet", image_size=8, projector=(32,)).state_dict(), tmp_path / "narrow.pth")
     path.write_text(text.replace('recipe = "digits-teacher"', f'checkpoint = "{tmp_path}/narrow.pth"'))

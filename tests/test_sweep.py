@@ -16,7 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from supcrd import pipeline, sweep
+from supcrd import pipeline, sweep, teachers
 from supcrd import recipe as recipes
 from supcrd.checkpoints import load_model
 from supcrd.errors import RecipeError, SupcrdError
@@ -276,14 +276,14 @@ def test_published_weights_are_imported_once_by_any_executor(tmp_path, quick, mo
     torch.manual_seed(0)
     torch.save(Model(3, "convnet", image_size=8).state_dict(), tmp_path / "published.pth")
     path = teacher_from(tmp_path, f'checkpoint = "{tmp_path}/published.pth"')
-    changes = [*quick, "probe.epochs=0", "teacher.head.epochs=1"]
+    changes = [*quick, "probe.epochs=0", "teacher.head.epochs=1", "teacher.check=false"]
     runs = [recipes.load(path, [*changes, f"seed={seed}"]) for seed in range(3)]
     runs.append(recipes.load(path, [*changes, "teacher.joint=false", "data.workers=3", "name=apart"]))
     (tmp_path / "copy").mkdir()
     shutil.copy(tmp_path / "published.pth", tmp_path / "copy")
     runs.append(recipes.load(path, [*changes, f"teacher.checkpoint={tmp_path}/copy/published.pth", "name=copy"]))
-    imported, real = [], pipeline.save_model
-    monkeypatch.setattr(pipeline, "save_model", lambda folder, *a: (imported.append(folder), real(folder, *a)))
+    imported, real = [], teachers.save_model
+    monkeypatch.setattr(teachers, "save_model", lambda folder, *a: (imported.append(folder), real(folder, *a)))
     with Watchful(2) as pool:
         outcomes = run_all(runs, tmp_path / "runs", executor=pool)
     assert [outcome.status for outcome in outcomes] == ["trained"] * 5

@@ -167,7 +167,7 @@ def _identity(recipe: Recipe) -> str:
         *tables, last = key.split(".")
         inner = table
         for name in tables:
-            inner = inner[name]
+            inner = inner.get(name, {})
         inner.pop(last, None)
     return json.dumps(table, sort_keys=True)
 

@@ -247,7 +247,8 @@ def told_changes(changes: Mapping[str, Any], usual: Mapping[str, Any] | None = N
     """
     told = {key: value for key, value in changes.items() if value is not None}
     if "method.name" in told:
-        fields = METHOD_SETTINGS[told["method.name"]].model_fields
+        known = METHOD_SETTINGS.get(told["method.name"])
+        fields = known.model_fields if known else {}
         plain = dict(usual or {})
         plain |= {f"method.{key}": field.default for key, field in fields.items() if key != "name"}
         told = {key: value for key, value in told.items() if key not in plain or value != plain[key]}

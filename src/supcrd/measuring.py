@@ -46,6 +46,9 @@ def measure(
         for name, split in (("test", images.test), ("validation", images.validation), ("train", images.train))
         if split is not None
     )
+    last = history[-1] if history else {}  # imported weights were not trained here
+    if not history and images.validation is not None:
+        last = {"validation_accuracy": glance(student, images.validation, place)["accuracy"]}
     teacher_logits = _teacher_logits(teacher, split, name, images, place) if teacher is not None else None
     started = time.perf_counter()
     numbers = evaluate(
@@ -73,14 +76,17 @@ def measure(
         "best_epoch": best_epoch,
         "accuracy_at_best": at_best,
         "projection_trained": trained.card.projection_trained,
-        "train_accuracy": history[-1]["train_accuracy"],  # of augmented images, while learning
-        "validation_accuracy": history[-1].get("validation_accuracy"),
+        "train_accuracy": last.get("train_accuracy"),  # of augmented images, while learning
+        "validation_accuracy": last.get("validation_accuracy"),
         "train_seconds": round(sum(row["seconds"] for row in history), 2),
         "evaluation_seconds": round(time.perf_counter() - started, 2),
         "place": str(place),
         "data_fingerprint": images.fingerprint,
         # from the folder of run folders, so that this may be moved
         "teacher": os.path.relpath(teacher.folder, this.folder.parent) if teacher is not None else None,
+        # on images that the student does not learn from, before it began; of which split, "validation" as a rule
+        "teacher_accuracy": teacher.tried.accuracy if teacher is not None else None,
+        "teacher_tried_on": teacher.tried.split if teacher is not None else None,
     }
     save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
     save_pictures(this.folder / "pictures.npz", split, images.fingerprint)
@@ -115,9 +121,10 @@ def _accuracy_with(weights: dict[str, Tensor], student: Normalised, split: Split
 
 def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet, place: Place) -> Tensor:
     """The teacher's logits of a split: those of its own evaluation where that was of the same images."""
+    as_kept = teacher.order == tuple(range(len(teacher.order)))
     with contextlib.suppress(OSError, ValueError, KeyError, RunError):
         own = load_run(teacher.folder).evaluation()
-        if (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
+        if as_kept and (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
             with np.load(teacher.folder / "outputs.npz") as kept:
                 logits = torch.from_numpy(kept["logits"])
             if logits.shape == (len(split), images.num_classes):

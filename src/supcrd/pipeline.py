@@ -1,24 +1,21 @@
 """A whole job: teacher, projection head, student, probe, evaluation; each stage skipped where its folder has it."""
 
-import hashlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from supcrd import data, device, stages
+from supcrd import data, device, stages, teachers
 from supcrd import recipe as recipes
-from supcrd.checkpoints import WEIGHTS, Card, load_model, save_model
+from supcrd.checkpoints import WEIGHTS
+from supcrd.classes import renamed
 from supcrd.data import ImageSet
-from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
+from supcrd.errors import RecipeError, SupcrdError
 from supcrd.measuring import measure
 from supcrd.models import Model
-from supcrd.runs import check_origins, check_same, load_run, locked, open_run
-from supcrd.settings import Recipe, Taught
+from supcrd.runs import check_origins, check_same, fingerprint, load_run, locked, open_run
+from supcrd.settings import Imported, Recipe, Taught
 from supcrd.stages import Report, Teacher
-from supcrd.tasks import Normalised
 
 logger = logging.getLogger("supcrd")
 
@@ -40,6 +37,7 @@ def run(
     force: bool = False,
     report: Report | None = None,
     images: ImageSet | None = None,
+    wait: bool = True,
 ) -> Result:
     """Do what a recipe says, from where an earlier call left off.
 
@@ -49,6 +47,7 @@ def run(
         force: start the run over (not its teacher's).
         report: told of progress.
         images: the data, where the caller has loaded them already.
+        wait: where another process trains the same teacher, until it is there; otherwise that is an error.
 
     Returns:
         The run folder and its evaluation. A finished run is not touched.
@@ -56,32 +55,40 @@ def run(
     Raises:
         SupcrdError: whatever a user can cause; nothing is written where it can be known beforehand.
     """
-    out = Path(out).expanduser()
+    if isinstance(recipe.method, Imported):
+        raise RecipeError("method.name = 'imported' stands for weights from elsewhere; there is nothing to train")
+    return _run(recipe, Path(out).expanduser(), force=force, report=report, images=images, wait=wait, wait_here=False)
+
+
+def _run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    wait: bool,
+    wait_here: bool | None = None,
+    force: bool = False,
+    report: Report | None = None,
+    images: ImageSet | None = None,
+) -> Result:
+    """See `run`; `wait_here`: for another process that works in this very folder, as for a teacher's."""
     place = device.choose(recipe.train.device, recipe.train.precision)
     if place.device.type == "cpu":
         device.keep_freed_memory()
-    if not force and (out / recipe.name / "evaluation.json").is_file():
-        finished = load_run(out / recipe.name)  # only read: the folder may well be write-protected by now
-        check_same(finished.recipe, recipe, finished.folder)
-        evaluation = finished.evaluation()
-        origins: dict[str, str | None] = {"data": images.fingerprint} if images is not None else {}
-        taught = out / evaluation["teacher"] if evaluation.get("teacher") else None
-        if taught is not None and (taught / WEIGHTS).is_file():
-            to_train = recipes.teacher_recipe(recipe)
-            if to_train is not None:
-                check_same(load_run(taught).recipe, to_train, taught)
-            origins["teacher"] = fingerprint(taught / WEIGHTS)
-        check_origins(finished.folder, origins)
-        return Result(finished.folder, taught, evaluation, "already finished")
+    done = None if force else _finished(recipe, out, images)
+    if done is not None:
+        return done
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
     student = stages.new_student(recipe, images)  # before any work: an impossible network is found here
-    teacher = prepare_teacher(recipe, images, out, report=report)
+    teacher = prepare_teacher(recipe, images, out, wait=wait, report=report)
     if teacher is not None:
         _check_teacher(recipe, student.model, teacher.subject.model)
 
     origins = {"data": images.fingerprint, "teacher": teacher.weights if teacher else None}
-    with locked(out / recipe.name):
+    with locked(out / recipe.name, wait=wait if wait_here is None else wait_here):
+        done = None if force else _finished(recipe, out, images)
+        if done is not None:
+            return done  # another process has done it meanwhile
         this = open_run(out, recipe, force=force, origins=origins)
         status = "resumed" if this.checkpoint.exists() else "trained"
         trained = stages.train(this, student, images, teacher, place, report)
@@ -90,16 +97,32 @@ def run(
     return Result(this.folder, teacher.folder if teacher else None, evaluation, status)
 
 
-def fingerprint(path: Path) -> str:
-    """BLAKE2b of a file, 32 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | None:
+    """What a finished run gave; None where it is not finished. The folder is only read: it may be write-protected.
+
+    Raises:
+        RunError: it is of another recipe, data or teacher.
+    """
+    if not (out / recipe.name / "evaluation.json").is_file():
+        return None
+    finished = load_run(out / recipe.name)
+    check_same(finished.recipe, recipe, finished.folder)
+    evaluation = finished.evaluation()
+    origins: dict[str, str | None] = {"data": images.fingerprint} if images is not None else {}
+    taught = out / evaluation["teacher"] if evaluation.get("teacher") else None
+    if taught is not None and (taught / WEIGHTS).is_file():
+        to_train = recipes.teacher_recipe(recipe)
+        if to_train is not None:
+            check_same(load_run(taught).recipe, to_train, taught)
+        origins["teacher"] = fingerprint(taught / WEIGHTS)
+    check_origins(finished.folder, origins)
+    return Result(finished.folder, taught, evaluation, "already finished")
 
 
 def load_data(recipe: Recipe) -> ImageSet:
     """The images that a recipe names."""
     d = recipe.data
-    return data.load(
+    loaded = data.load(
         d.source,
         folder=d.folder,
         validation=d.validation,
@@ -109,107 +132,22 @@ def load_data(recipe: Recipe) -> ImageSet:
         stream=d.stream,
         workers=d.workers,
     )
+    return renamed(loaded, d.classes)
 
 
-def prepare_teacher(recipe: Recipe, images: ImageSet, out: Path, *, report: Report | None = None) -> Teacher | None:
-    """The teacher that a recipe names, trained or imported into a run folder of its own first where need be.
+def prepare_teacher(
+    recipe: Recipe, images: ImageSet, out: Path, *, wait: bool = True, report: Report | None = None
+) -> Teacher | None:
+    """The teacher that a run needs, trained or imported into a run folder of its own first where need be; tried.
 
     Raises:
-        SupcrdError: it cannot be had, or is of other classes or channels than the data.
+        SupcrdError: it cannot be had, does not fit the data, or fails its trial.
     """
-    settings = recipe.teacher
-    if settings is None:
+    if recipe.teacher is None or not recipes.needs_teacher(recipe):
         return None
     to_train = recipes.teacher_recipe(recipe)
-    if to_train is not None:
-        folder = run(to_train, out, report=report, images=images).folder
-    elif settings.run is not None:
-        held = load_run(settings.run)
-        if held.folder.resolve() == (out / recipe.name).resolve():
-            raise RecipeError(f"teacher.run {settings.run} is the folder of the run itself; give it another name=...")
-        if not held.finished:
-            raise RunError(f"teacher.run {settings.run} is not finished; run `supcrd train` on it first")
-        folder = held.folder
-        if held.evaluation().get("data_fingerprint") != images.fingerprint:
-            logger.warning("the teacher %s was trained on other data or another validation split", folder)
-    else:
-        folder = _import_teacher(recipe, images, out, report)
-    model, card = load_model(folder)
-    if card.mean is None or card.std is None:
-        raise CheckpointError(f"{folder}: the teacher's card has no normalisation")
-    _check_subject(model, card, images, folder)
-    if recipe.method.contrastive and recipe.method.reads_teacher and not card.projection_trained:
-        raise RecipeError(
-            f"the teacher {folder} has no trained projection head, which {recipe.method.name} reads; "
-            "train it with head.epochs=10"
-        )
-    return Teacher(Normalised(model, card.mean, card.std), folder, fingerprint(folder / WEIGHTS))
-
-
-def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report | None) -> Path:
-    """Bring published weights into a folder of our own, with a trained projection head: done once for all students."""
-    settings = recipe.teacher
-    assert settings is not None
-    if settings.checkpoint is not None:
-        path = Path(settings.checkpoint).expanduser()
-        model, card = load_model(path, arch=settings.arch, mean=settings.mean, std=settings.std)
-        stem, key = path.stem, fingerprint(path / WEIGHTS if path.is_dir() else path)[:10]
-    else:
-        try:
-            model = Model(
-                images.num_classes,
-                f"timm:{settings.timm}",
-                in_channels=images.channels,
-                image_size=images.image_size,
-                pretrained=True,
-            )
-        except ValueError as error:
-            raise CheckpointError(f"teacher.timm: {error}") from None
-        if settings.mean is not None and len(settings.mean) != images.channels:
-            raise RecipeError(f"teacher.mean has {len(settings.mean)} channels, the images have {images.channels}")
-        card = stages.describe(model, mean=settings.mean, std=settings.std, projection_trained=False)
-        stem, key = str(settings.timm).rsplit("/", 1)[-1], ""
-    _check_subject(model, card, images, stem)
-    mean, std = stages.statistics(recipe, images)
-    card = replace(card, mean=card.mean or mean, std=card.std or std, class_names=images.class_names)
-    about = settings.model_dump_json(include={"head", "arch", "timm"})
-    told = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
-    tag = hashlib.blake2b(repr(told).encode(), digest_size=5).hexdigest()
-    folder = out / f"teacher-{stem}-{tag}"
-    if (folder / WEIGHTS).is_file():
-        return folder
-    with locked(folder):
-        if not card.projection_trained and settings.head.epochs > 0:
-            assert card.mean is not None
-            assert card.std is not None
-            subject = Normalised(model, card.mean, card.std)
-            place = device.choose(recipe.train.device, recipe.train.precision)
-            # one head for all seeds of all students, whichever comes first
-            stages.fit_head(subject, images, recipe.augment, settings.head, place, report, seed=0, folder=folder)
-            card = replace(card, projection_trained=True)
-        save_model(folder, model, card)
-        (folder / "head.pt").unlink(missing_ok=True)
-    return folder
-
-
-def _check_subject(model: Model, card: Card, images: ImageSet, name: object) -> None:
-    if (model.num_classes, model.in_channels) != (images.num_classes, images.channels):
-        raise CheckpointError(
-            f"the teacher {name} knows {model.num_classes} classes of {model.in_channels}-channel images; "
-            f"the data have {images.num_classes} of {images.channels}"
-        )
-    if model.image_size != images.image_size:  # a convolutional net may well take both
-        try:
-            with torch.inference_mode():
-                model.eval()(torch.zeros(1, images.channels, images.image_size, images.image_size))
-        except (RuntimeError, ValueError, AssertionError):
-            raise CheckpointError(
-                f"the teacher {name} takes {model.image_size} px images, those of {images.source} are "
-                f"{images.image_size} px"
-            ) from None
-    known = card.class_names
-    if known and known != images.class_names and sorted(known) == sorted(images.class_names):
-        raise CheckpointError(f"the teacher {name} has the classes of {images.source} in another order")
+    trained = _run(to_train, out, wait=wait, report=report, images=images).folder if to_train is not None else None
+    return teachers.ready(recipe, images, out, trained=trained, wait=wait, report=report)
 
 
 def _check_training_split(recipe: Recipe, images: ImageSet) -> None:

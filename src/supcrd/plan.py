@@ -142,6 +142,8 @@ def costs(out: Path) -> dict[tuple[object, ...], Cost]:
         with contextlib.suppress(SupcrdError, KeyError, TypeError):
             run = load_run(path.parent)
             told = run.evaluation()
+            if run.recipe.train.epochs == 0:
+                continue  # weights from elsewhere
             cost = Cost(told["train_seconds"] / run.recipe.train.epochs, float(told["evaluation_seconds"]))
             found.setdefault(kind(run.recipe), []).append(cost)
     return {

@@ -16,7 +16,7 @@ from supcrd.explain import explain, nearest, show
 from supcrd.settings import METHOD_SETTINGS, Recipe
 
 # Where a run happens and what shows it, not what it computes: these keys neither name a run nor make it another one.
-PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers")
+PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers", "teacher.check")
 # Tables whose keys are known by their last part in the name of a run folder.
 SHORT_TABLES = ("data", "model", "method", "augment", "train")
 
@@ -109,6 +109,15 @@ def teacher_recipe(student: Recipe, *, chain: tuple[str, ...] = ()) -> Recipe | 
             f"name = {student.name!r} is that of its teacher; give another name=... or teacher.override.name"
         )
     return result
+
+
+def needs_teacher(recipe: Recipe) -> bool:
+    """Whether a run does without its teacher no longer: its method reads it, or the recipe asks for the comparison.
+
+    A finished `teacher.run` is always read: it costs little.
+    """
+    settings = recipe.teacher
+    return settings is not None and (recipe.method.reads_teacher or settings.compare or settings.run is not None)
 
 
 def to_table(recipe: Recipe) -> dict[str, Any]:

@@ -5,11 +5,14 @@ model.safetensors and model.json, outputs.npz, pictures.npz, and last evaluation
 """
 
 import contextlib
+import hashlib
 import json
+import logging
 import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +23,10 @@ from supcrd import recipe as recipes
 from supcrd.errors import RunError
 from supcrd.files import write_json, write_text
 from supcrd.settings import Recipe
+
+logger = logging.getLogger("supcrd")
+
+POLL = 0.5  # seconds between two looks at a lock
 
 FILES = (
     "evaluation.json",  # first: a folder that is being cleared is no finished run
@@ -114,14 +121,18 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep a run folder (made if need be) to this process, and clear what a killed one left half written.
 
     The lock is on the folder itself and ends with the process, however that ends. Where the system has no such locks
     (Windows, some network file systems) there is none.
 
+    Args:
+        folder: of the run.
+        wait: until another process that works there has ended, with a line in the log.
+
     Raises:
-        RunError: another process works there, or the folder cannot be made.
+        RunError: another process works there and `wait` is false, or the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -133,12 +144,21 @@ def locked(folder: Path) -> Iterator[None]:
             import fcntl
 
             handle = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"another process works in {folder}; wait for it, or give another name=...") from None
-            except OSError:
-                pass  # a file system without locks
+            waiting = False
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not wait:
+                        busy = f"another process works in {folder}; wait for it, or give another name=..."
+                        raise RunError(busy) from None
+                    if not waiting:
+                        logger.warning("waiting for another process that works in %s", folder)
+                    waiting = True
+                    time.sleep(POLL)
+                except OSError:
+                    break  # a file system without locks
         for name in FILES:
             for leftover in folder.glob(f".{name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
@@ -167,6 +187,12 @@ def _read_recipe(path: Path) -> Recipe:
         return recipes.parse(path.read_text(encoding="utf-8"), str(path), check_archs=False)
     except UnicodeDecodeError:
         raise RunError(f"{path} is damaged: not UTF-8 text") from None
+
+
+def fingerprint(path: Path) -> str:
+    """BLAKE2b of a file, 32 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def environment() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from supcrd.errors import RecipeError, RunError
 from supcrd.evaluation import glance
 from supcrd.methods import build_method
 from supcrd.models import Model
-from supcrd.runs import Run
+from supcrd.runs import Run, load_run
 from supcrd.seeding import seed_for
 from supcrd.settings import AugmentSettings, HeadSettings, Recipe, Taught
 from supcrd.tasks import Distillation, HeadFit, Normalised
@@ -31,13 +31,24 @@ Report = Callable[[str, str, Progress], None]
 """Told (run name, stage, progress); stages are cache, train, head and probe."""
 
 
+class Tried(NamedTuple):
+    """How a teacher did on images of its student."""
+
+    accuracy: float
+    split: str  # validation, or train where there is none
+    n: int
+    chance: float  # the accuracy of always giving the most frequent class
+
+
 @dataclass(frozen=True)
 class Teacher:
-    """A teacher ready to teach."""
+    """A teacher ready to teach: its outputs are the classes of the student's data, in their order."""
 
     subject: Normalised
     folder: Path
     weights: str  # fingerprint
+    order: tuple[int, ...]  # which outputs of the model in the folder these are
+    tried: Tried
 
 
 class Trained(NamedTuple):
@@ -72,7 +83,9 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
     """
     if recipe.train.tensorboard:
         tensorboard.check()  # here, since a pipeline makes the network before any work
-    torch.manual_seed(seed_for("weights", recipe.seed))
+    # a student of the architecture and seed of its teacher must not begin as that began
+    role = generation(recipe)
+    torch.manual_seed(seed_for("weights", recipe.seed, role) if role else seed_for("weights", recipe.seed))
     mean, std = statistics(recipe, images)
     try:
         model = Model(
@@ -86,6 +99,22 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
     except ValueError as error:
         raise RecipeError(f"model.arch: {error}") from None
     return Normalised(model, mean, std)
+
+
+def generation(recipe: Recipe) -> int:
+    """How many teachers stand above a run, its teacher's teacher counting too; weights from elsewhere have none.
+
+    Example:
+        >>> generation(recipes.load("digits-teacher")), generation(recipes.load("digits-kd"))
+        (0, 1)
+    """
+    settings = recipe.teacher
+    if settings is None:
+        return 0
+    above = recipes.teacher_recipe(recipe)
+    if settings.run is not None:
+        above = load_run(settings.run).recipe
+    return 1 + (generation(above) if above is not None else 0)
 
 
 def train(
