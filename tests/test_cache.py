@@ -19,6 +19,7 @@ from supcrd.errors import RunError
 from supcrd.methods import build_method
 from supcrd.models import Model, Output
 from supcrd.recipe import load
+from supcrd.runs import fingerprint
 from supcrd.settings import AugmentSettings
 from supcrd.tasks import Distillation, Normalised
 from typed import invoke, refused, student
@@ -234,13 +235,15 @@ def test_a_teachers_own_evaluation_is_read_for_its_images_only(base, monkeypatch
     images = data.load(f"npz:{base / 'tiny.npz'}")
     folder = base / "runs" / "teacher"
     model, card = load_model(folder)
-    teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, "w", (0, 1, 2), TRIED)
+    teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, fingerprint(folder / "model.safetensors"), (0, 1, 2), TRIED)
     computed = torch.zeros(len(images.test), 3)
     monkeypatch.setattr(measuring, "outputs", lambda *_: Output(computed, computed, computed))
     with np.load(folder / "outputs.npz") as kept:
         own = torch.from_numpy(kept["logits"])
     arguments = teacher, images.test, "test"
     assert torch.equal(measuring._teacher_logits(*arguments, images, PLACE), own)
+    replaced = dataclasses.replace(teacher, weights="others")
+    assert torch.equal(measuring._teacher_logits(replaced, images.test, "test", images, PLACE), computed)
     turned = dataclasses.replace(teacher, order=(2, 1, 0))
     assert torch.equal(measuring._teacher_logits(turned, images.test, "test", images, PLACE), computed)
     others = dataclasses.replace(images, fingerprint="0" * 32)

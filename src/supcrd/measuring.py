@@ -18,7 +18,7 @@ from supcrd.device import Place
 from supcrd.errors import RunError
 from supcrd.evaluation import evaluate, glance, outputs, save_outputs
 from supcrd.files import replacing, write_json
-from supcrd.runs import Run, load_run
+from supcrd.runs import Run, fingerprint, load_run
 from supcrd.seeding import permutation, seed_for
 from supcrd.stages import Report, Teacher, Trained
 from supcrd.tasks import Normalised
@@ -92,7 +92,8 @@ def measure(
     save_pictures(this.folder / "pictures.npz", split, images.fingerprint)
     # the card tells what the model is worth wherever it goes; evaluation.json, which ends the run, is written last
     about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
-    save_model(this.folder, student.model, replace(trained.card, evaluation=about))
+    weights = save_model(this.folder, student.model, replace(trained.card, evaluation=about))
+    evaluation["weights"] = fingerprint(weights)  # whose outputs these are: a model may be put in another's place
     write_json(this.folder / "evaluation.json", evaluation)
     return evaluation
 
@@ -124,7 +125,8 @@ def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet,
     as_kept = teacher.order == tuple(range(len(teacher.order)))
     with contextlib.suppress(OSError, ValueError, KeyError, RunError):
         own = load_run(teacher.folder).evaluation()
-        if as_kept and (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
+        same = own.get("weights", teacher.weights) == teacher.weights  # runs of 0.1 do not say it
+        if as_kept and same and (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
             with np.load(teacher.folder / "outputs.npz") as kept:
                 logits = torch.from_numpy(kept["logits"])
             if logits.shape == (len(split), images.num_classes):

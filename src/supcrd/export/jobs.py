@@ -56,6 +56,10 @@ def read_jobs(folders: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
             notes.append(f"{run.folder}: the data have no test split; its accuracy is of {run.evaluation['split']}")
         if run.recipe.data.limit is not None:
             notes.append(f"{run.folder}: its accuracy is of data.limit = {run.recipe.data.limit} images a split")
+        if run.recipe.method.name == "imported":
+            notes.append(f"{run.folder} are weights from outside: they have no training log")
+            jobs.append(Job(run.folder, name, run, None))
+            continue
         jobs.append(Job(run.folder, name, run, _log(run)))
     taken: dict[str, Path] = {}
     for job in jobs:

@@ -50,6 +50,8 @@ def published_name(recipe: Recipe, *, teaches: bool = False) -> Name:
     about, loud = _about(arch, source)
     untaught = recipe.teacher is None
     fitted = recipe.method.name == "cross_entropy" and recipe.head.epochs > 0
+    if recipe.method.name == "imported":
+        return teacher_name(arch, source)
     if untaught and (teaches or fitted):
         return teacher_name(arch, source)
     known = _student(recipe)
