@@ -235,7 +235,8 @@ def test_a_teachers_own_evaluation_is_read_for_its_images_only(base, monkeypatch
     images = data.load(f"npz:{base / 'tiny.npz'}")
     folder = base / "runs" / "teacher"
     model, card = load_model(folder)
-    teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, fingerprint(folder / "model.safetensors"), (0, 1, 2), TRIED)
+    weights = fingerprint(folder / "model.safetensors")
+    teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, weights, (0, 1, 2), TRIED)
     computed = torch.zeros(len(images.test), 3)
     monkeypatch.setattr(measuring, "outputs", lambda *_: Output(computed, computed, computed))
     with np.load(folder / "outputs.npz") as kept:
