@@ -10,7 +10,8 @@ SOURCE = Path(supcrd.__file__).parent
 # Lowest first. A module may import from floors below its own; within a floor only where the list in FLOOR orders it so.
 FLOORS = [
     ["errors"],
-    ["files", "seeding", "statistics", "tensorboard", "workers"],
+    ["registry"],
+    ["files", "plugins", "seeding", "statistics", "tensorboard", "workers"],
     ["losses", "metrics", "models", "augment"],
     ["settings"],
     ["explain"],
@@ -20,7 +21,7 @@ FLOORS = [
     ["plan"],
     ["configurations", "reproduce"],
     ["bank", "results"],
-    ["methods", "tasks"],
+    ["methods", "objective", "tasks"],
     ["training"],
     ["evaluation", "cache"],
     ["stages"],

@@ -21,5 +21,9 @@ class RunError(SupcrdError):
     """A run folder that cannot be created, used or resumed, or a run that had to stop."""
 
 
+class PluginError(RecipeError):
+    """A term, network or data source that cannot be found or does not work, or the file that should bring it."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as a scheduler sends it before it takes the machine away: the state is saved, exit status 143."""

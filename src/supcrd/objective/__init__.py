@@ -1,0 +1,1 @@
+"""What a student learns: terms, each of which says what it reads, and their weighted sum."""

@@ -1,0 +1,7 @@
+"""The built-in terms, a file each; importing this registers them."""
+
+import pkgutil
+from importlib import import_module
+
+for _file in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_file.name}")
