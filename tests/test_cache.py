@@ -16,13 +16,13 @@ from supcrd.augment import augment, draw
 from supcrd.checkpoints import load_model
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RunError
-from supcrd.methods import build_method
 from supcrd.models import Model, Output
 from supcrd.recipe import load
 from supcrd.runs import fingerprint
 from supcrd.settings import AugmentSettings
 from supcrd.tasks import Distillation, Normalised
-from typed import invoke, refused, student
+from supcrd.teaching import Teaching
+from typed import invoke, objective_of, refused, student
 
 TRIED = stages.Tried(1.0, "validation", 3, 0.3)
 
@@ -56,24 +56,24 @@ def made(folder: Path, subject: Normalised, images: data.ImageSet, epochs: int =
 
 def test_features_are_those_the_teacher_gives_for_the_views_of_the_batch(tmp_path, subject, images) -> None:
     kept = made(tmp_path, subject, images, epochs=3)
-    batches = ViewBatches(images.train, AUGMENT, batch_size=20, seed=7, device=PLACE.device, taught=kept)
+    batches = ViewBatches(images.train, AUGMENT, batch_size=20, seed=7, device=PLACE.device, taught={"teacher": kept})
     for epoch in (0, 2, 4):
         for batch in batches.epoch(epoch):
             with torch.no_grad():
                 wanted = subject.model.encoder(subject.prepare(batch.inputs))
             # half precision keeps 11 bits
-            torch.testing.assert_close(batch.taught.float(), wanted, rtol=2**-10, atol=1e-3)
+            torch.testing.assert_close(batch.taught["teacher"].float(), wanted, rtol=2**-10, atol=1e-3)
 
 
 def test_views_come_in_turn_and_do_not_depend_on_the_runs_seed(tmp_path, subject, images) -> None:
-    kept = made(tmp_path, subject, images)
+    kept = {"teacher": made(tmp_path, subject, images)}
     split = images.train
     of = {
         (seed, epoch): {
             int(i): view
-            for batch in ViewBatches(split, AUGMENT, batch_size=9, seed=seed, device=PLACE.device, taught=kept).epoch(
-                epoch
-            )
+            for batch in ViewBatches(
+                split, AUGMENT, batch_size=9, seed=seed, device=PLACE.device, taught={"teacher": kept}
+            ).epoch(epoch)
             for i, view in zip(batch.indices.repeat(2), batch.inputs, strict=True)
         }
         for seed in (1, 2)
@@ -142,7 +142,7 @@ def test_a_damaged_beginning_is_made_again(tmp_path, subject, images) -> None:
 def test_a_file_that_goes_while_it_is_used_is_named(tmp_path, subject, images, left) -> None:
     kept = made(tmp_path, subject, images)
     kept.files[1].write_bytes(kept.files[1].read_bytes()[:left]) if left else kept.files[1].unlink()
-    batches = ViewBatches(images.train, AUGMENT, batch_size=20, seed=7, device=PLACE.device, taught=kept)
+    batches = ViewBatches(images.train, AUGMENT, batch_size=20, seed=7, device=PLACE.device, taught={"teacher": kept})
     with pytest.raises(RunError, match=r"epoch-001\.npy was removed or damaged while it was used; the same command"):
         list(batches.epoch(1))
 
@@ -196,7 +196,8 @@ def test_a_step_is_that_of_the_teacher_itself(tmp_path, subject, images, method)
     settings = load(f"digits-{method.replace('_', '-')}").method
     torch.manual_seed(1)
     pupil = Normalised(Model(10, "resnet8", in_channels=1, image_size=8), (0.3,), (0.4,))
-    task = Distillation(pupil, build_method(settings), contrastive=settings.contrastive, teacher=subject)
+    objective = objective_of(settings, pupil.model, images.train.labels, subject.model)
+    task = Distillation(pupil, objective, {"teacher": Teaching(subject)})
     kept = made(tmp_path, subject, images, epochs=1)
     batch = next(ViewBatches(images.train, AUGMENT, batch_size=20, seed=7, device=PLACE.device, taught=kept).epoch(0))
     gradients = []

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from supcrd.checkpoints import load_model
-from supcrd.methods import build_method
 from supcrd.recipe import load
 from supcrd.tasks import Distillation, Normalised
-from typed import invoke, refused, student
+from typed import invoke, objective_of, refused, student
 
 
 class CompilerMissing(Exception):
@@ -39,9 +38,8 @@ def test_other_failures_are_not_called_the_compilers(base, out, monkeypatch):
 
 def test_compiling_changes_neither_keys_nor_values(base):
     model, _ = load_model(base / "runs" / "student")
-    task = Distillation(
-        Normalised(model, (0.5,) * 3, (0.5,) * 3), build_method(load("digits-supcon").method), contrastive=True
-    )
+    objective = objective_of(load("digits-supcon").method, model, torch.arange(3))
+    task = Distillation(Normalised(model, (0.5,) * 3, (0.5,) * 3), objective)
     before = copy.deepcopy(task.state_dict())
     task.compile_encoders("default")
     after = task.state_dict()

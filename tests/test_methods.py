@@ -12,10 +12,13 @@ from torch.nn import functional
 from supcrd import pipeline, recipe, stages
 from supcrd.bank import Bank
 from supcrd.data.loader import Batch
-from supcrd.methods import build_method
 from supcrd.models import Model, Output
+from supcrd.objective import presets
+from supcrd.objective.build import build
+from supcrd.objective.term import Context, Outputs, Shapes, Step
 from supcrd.settings import METHOD_SETTINGS
 from supcrd.tasks import Distillation, Normalised
+from supcrd.teaching import Teaching
 from typed import student as changes_of
 
 sys.path.insert(0, str(Path(__file__).parent / "losses"))
@@ -27,8 +30,33 @@ LW = {"alpha": 0.7, "beta": 3.0, "temperature": 0.2, "adaptive": True, "teacher_
 TAUGHT = {"crd": {"temperature": 0.2}, "lw_supcrd": LW, "hybrid": LW | {"lam": 0.4}}
 
 
+def objective_of(name, bank=None, *, kd_detached=False, probe=True, **values):
+    """The preset's terms, with a bank of the test's own."""
+    wanted = presets.tables(METHOD_SETTINGS[name](name=name, **values))
+    if not probe:
+        wanted.pop("probe", None)
+    if kd_detached and "kd" in wanted:
+        wanted["kd"]["detach"] = True
+    shapes = Shapes(features=9, projections=D, logits=C)
+    context = Context(classes=C, labels=LABELS, student=shapes, teachers={"teacher": shapes})
+    objective = build(wanted, context, epochs=100, views=V)
+    for term in objective.terms.values():
+        if hasattr(term, "bank"):
+            term.bank = bank
+    return objective
+
+
 def method_of(name, bank=None, **values):
-    return build_method(METHOD_SETTINGS[name](name=name, **values), bank)
+    """A function of student, teacher and batch."""
+    objective = objective_of(name, bank, probe=False, **values)
+
+    def terms(student, teacher, batch):
+        outputs, taught = (Outputs(**part._asdict()) for part in (student, teacher))
+        step = Step(batch, outputs, {"teacher": taught})
+        return objective(step, step)
+
+    terms.state_dict = objective.state_dict
+    return terms
 
 
 def output(seed):
@@ -217,16 +245,13 @@ def gradients_of_task(name, weight, *, reads_logits, **options):
     student, teacher = networks()
     task = Distillation(
         Normalised(student, (0.4,), (0.2,)),
-        method_of(name, kd_weight=weight, kd_temperature=2.0, **TAUGHT[name]),
-        contrastive=True,
-        teacher=Normalised(teacher, (0.4,), (0.2,)),
-        reads_logits=reads_logits,
-        **options,
+        objective_of(name, kd_detached=not reads_logits, kd_weight=weight, kd_temperature=2.0, **TAUGHT[name]),
+        {"teacher": Teaching(Normalised(teacher, (0.4,), (0.2,)), **options)},
     ).train()
     step = task(views())
     torch.stack(list(step.terms.values())).sum().backward()
     gradients = {key: p.grad.clone() for key, p in student.named_parameters()}
-    return gradients | {f"teacher.{key}": p.grad for key, p in task.teacher_projector.named_parameters()}, step
+    return gradients | {f"teacher.{key}": p.grad for key, p in task.heads["teacher"].named_parameters()}, step
 
 
 def plain_term(name, student, teacher, labels, logits):
@@ -296,10 +321,10 @@ def test_a_frozen_head_is_read_and_left_alone():
     student, teacher = networks()
     before = copy.deepcopy(teacher.state_dict())
     subjects = Normalised(student, (0.4,), (0.2,)), Normalised(teacher, (0.4,), (0.2,))
-    method = method_of("crd", Bank(LABELS, D, size=K, momentum=0.5, seed=0))
-    task = Distillation(subjects[0], method, contrastive=True, teacher=subjects[1], joint=False).train()
+    objective = objective_of("crd", Bank(LABELS, D, size=K, momentum=0.5, seed=0))
+    task = Distillation(subjects[0], objective, {"teacher": Teaching(subjects[1], joint=False)}).train()
     torch.stack(list(task(views()).terms.values())).sum().backward()
-    assert all(p.grad is None for p in task.teacher_projector.parameters())
+    assert all(p.grad is None for p in task.heads["teacher"].parameters())
     assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
 
 
@@ -315,6 +340,6 @@ def test_a_recipe_with_kd_weight_reads_the_logits_and_one_without_does_not(base,
     monkeypatch.setattr(stages, "Distillation", Spied)
     changes = changes_of(base, f"method.kd_weight={weight}", "name=added", "probe.epochs=0", "train.epochs=1")
     result = pipeline.run(recipe.load("digits-lw-supcrd", changes), out)
-    assert [task.reads_logits for task in built] == [weight > 0]
+    assert [task.objective.needs.probed for task in built] == [weight == 0]
     row = (result.folder / "metrics.jsonl").read_text()
     assert ('"kd"' in row) == (weight > 0)

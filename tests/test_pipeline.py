@@ -14,6 +14,7 @@ from supcrd.errors import DataError, RecipeError, RunError, SupcrdError
 from supcrd.models import Model
 from supcrd.recipe import load
 from supcrd.runs import load_run, locked
+from typed import objective_of
 
 
 @pytest.mark.parametrize("name", recipes.builtin_names())
@@ -86,7 +87,7 @@ def test_students_share_a_teacher_that_none_of_them_changes(tmp_path, quick, qui
     teacher = read_model(first.teacher)[0].projector.state_dict()
     copies = [load_state(r.folder / "checkpoint.pt")["task"] for r in (first, second)]
     for key, tensor in teacher.items():
-        moved = [copy[f"teacher_projector.{key}"] for copy in copies]
+        moved = [copy[f"heads.teacher.{key}"] for copy in copies]
         assert not torch.equal(moved[0], tensor)
         assert not torch.equal(moved[0], moved[1])
 
@@ -95,19 +96,18 @@ def test_joint_false_keeps_the_head(tmp_path, quick, quick_teacher):
     result = run_quick("digits-crd", quick, quick_teacher, tmp_path, "teacher.joint=false")
     teacher = read_model(result.teacher)[0].projector.state_dict()
     task = load_state(result.folder / "checkpoint.pt")["task"]
-    assert all(torch.equal(task[f"teacher_projector.{key}"], tensor) for key, tensor in teacher.items())
+    assert all(torch.equal(task[f"heads.teacher.{key}"], tensor) for key, tensor in teacher.items())
 
 
 def test_the_contrastive_probe_teaches_the_encoder_nothing(tmp_path, quick):
     """Same run with the classifier's learning switched off by its own detached input: encoder weights agree."""
     from supcrd.data.loader import Batch
-    from supcrd.methods import build_method
     from supcrd.tasks import Distillation, Normalised
 
     recipe = load("digits-supcon", quick)
     torch.manual_seed(0)
     model = Model(3, "convnet", image_size=8)
-    task = Distillation(Normalised(model, (0.5,) * 3, (0.5,) * 3), build_method(recipe.method), contrastive=True)
+    task = Distillation(Normalised(model, (0.5,) * 3, (0.5,) * 3), objective_of(recipe.method, model, torch.arange(3)))
     step = task(Batch(torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 2] * 2), torch.arange(3)))
     step.terms["probe"].backward()
     assert all(p.grad is None for p in model.encoder.parameters())
@@ -279,7 +279,6 @@ def test_clipping_treats_encoder_and_probe_apart(npz):
     """With clipping, the probe's gradient, however large, leaves the encoder's step as it is."""
     from supcrd.data.loader import ViewBatches
     from supcrd.device import choose
-    from supcrd.methods import build_method
     from supcrd.settings import FitSettings
     from supcrd.tasks import Distillation, Normalised
     from supcrd.training import fit
@@ -291,7 +290,8 @@ def test_clipping_treats_encoder_and_probe_apart(npz):
         torch.manual_seed(0)
         model = Model(3, "convnet", image_size=8)
         model.classifier.weight.data.mul_(scale)
-        task = Distillation(Normalised(model, (0.5,) * 3, (0.5,) * 3), build_method(recipe.method), contrastive=True)
+        objective = objective_of(recipe.method, model, torch.arange(3))
+        task = Distillation(Normalised(model, (0.5,) * 3, (0.5,) * 3), objective)
         batches = ViewBatches(images.train, recipe.augment, batch_size=16, seed=0, device=torch.device("cpu"))
         settings = FitSettings(epochs=1, batch_size=16, optimizer="sgd", lr=0.1, grad_clip=0.01)
         fit(task, batches, settings, seed=0, place=choose("cpu", "float32"))

@@ -60,6 +60,20 @@ def teacher_from(tmp_path, line, built_in="digits-crd"):
     return path
 
 
+def objective_of(method, model, labels, teacher=None):
+    """The objective of a `[method]` table for a model, and for a teacher's model where one teaches."""
+    from supcrd.models.normalised import Normalised
+    from supcrd.objective import presets
+    from supcrd.objective.build import build
+    from supcrd.objective.term import Context
+    from supcrd.teaching import shapes_of
+
+    known = {} if teacher is None else {"teacher": shapes_of(Normalised(teacher, (), ()), maps=False)}
+    shapes = shapes_of(Normalised(model, (), ()), maps=False)
+    context = Context(classes=model.num_classes, labels=labels, student=shapes, teachers=known)
+    return build(presets.tables(method), context, epochs=10, views=2)
+
+
 class Code:
     def __reduce__(self):
         return os.system, ("touch code-was-run",)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd import metrics
 from supcrd.checkpoints import save_model
 from supcrd.data import ImageSet, Split
 from supcrd.data.stream import fetch
@@ -31,7 +33,7 @@ def measure(
     student: Normalised,
     trained: Trained,
     images: ImageSet,
-    teacher: Teacher | None,
+    teachers: Mapping[str, Teacher],
     place: Place,
     report: Report | None,
 ) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def measure(
     last = history[-1] if history else {}  # imported weights were not trained here
     if not history and images.validation is not None:
         last = {"validation_accuracy": glance(student, images.validation, place)["accuracy"]}
+    teacher = teachers.get("teacher")
     teacher_logits = _teacher_logits(teacher, split, name, images, place) if teacher is not None else None
     started = time.perf_counter()
     numbers = evaluate(
@@ -88,6 +91,12 @@ def measure(
         "teacher_accuracy": teacher.tried.accuracy if teacher is not None else None,
         "teacher_tried_on": teacher.tried.split if teacher is not None else None,
     }
+    others = {each: known for each, known in teachers.items() if each != "teacher"}
+    if others:
+        evaluation["teachers"] = {
+            each: _beside(known, numbers.outputs.logits, split, name, images, place, this.folder.parent)
+            for each, known in others.items()
+        }
     save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
     save_pictures(this.folder / "pictures.npz", split, images.fingerprint)
     # the card tells what the model is worth wherever it goes; evaluation.json, which ends the run, is written last
@@ -96,6 +105,20 @@ def measure(
     evaluation["weights"] = fingerprint(weights)  # whose outputs these are: a model may be put in another's place
     write_json(this.folder / "evaluation.json", evaluation)
     return evaluation
+
+
+def _beside(
+    teacher: Teacher, logits: Tensor, split: Split, name: str, images: ImageSet, place: Place, out: Path
+) -> dict[str, Any]:
+    """How a further teacher and the student agree."""
+    theirs = _teacher_logits(teacher, split, name, images, place)
+    return {
+        "folder": os.path.relpath(teacher.folder, out),
+        "agreement": metrics.agreement(logits, theirs),
+        "kl": metrics.kl_from_teacher(logits, theirs),
+        "accuracy": teacher.tried.accuracy,
+        "tried_on": teacher.tried.split,
+    }
 
 
 def save_pictures(path: Path, split: Split, fingerprint: str) -> None:

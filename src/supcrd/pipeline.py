@@ -12,7 +12,7 @@ from supcrd.classes import renamed
 from supcrd.data import ImageSet
 from supcrd.errors import RecipeError, SupcrdError
 from supcrd.measuring import measure
-from supcrd.models import Model
+from supcrd.objective.build import settings_of
 from supcrd.runs import check_origins, check_same, fingerprint, load_run, locked, open_run
 from supcrd.settings import Imported, Recipe, Taught
 from supcrd.stages import Report, Teacher
@@ -80,21 +80,21 @@ def _run(
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
     student = stages.new_student(recipe, images)  # before any work: an impossible network is found here
-    teacher = prepare_teacher(recipe, images, out, wait=wait, report=report)
-    if teacher is not None:
-        _check_teacher(recipe, student.model, teacher.subject.model)
-
-    origins = {"data": images.fingerprint, "teacher": teacher.weights if teacher else None}
+    settings_of(stages.tables(recipe))  # and an unknown term or key, before a teacher is trained
+    taught = prepare_teachers(recipe, images, out, wait=wait, report=report)
+    objective = stages.make_objective(recipe, student, images, taught)
+    origins = {"data": images.fingerprint, "teacher": None} | {name: each.weights for name, each in taught.items()}
     with locked(out / recipe.name, wait=wait if wait_here is None else wait_here):
         done = None if force else _finished(recipe, out, images)
         if done is not None:
             return done  # another process has done it meanwhile
         this = open_run(out, recipe, force=force, origins=origins)
         status = "resumed" if this.checkpoint.exists() else "trained"
-        trained = stages.train(this, student, images, teacher, place, report)
+        trained = stages.train(this, student, images, objective, taught, place, report)
         logger.info("%s: evaluating", recipe.name)
-        evaluation = measure(this, student, trained, images, teacher, place, report)
-    return Result(this.folder, teacher.folder if teacher else None, evaluation, status)
+        evaluation = measure(this, student, trained, images, taught, place, report)
+    first = taught.get("teacher")
+    return Result(this.folder, first.folder if first else None, evaluation, status)
 
 
 def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | None:
@@ -135,19 +135,23 @@ def load_data(recipe: Recipe) -> ImageSet:
     return renamed(loaded, d.classes)
 
 
-def prepare_teacher(
+def prepare_teachers(
     recipe: Recipe, images: ImageSet, out: Path, *, wait: bool = True, report: Report | None = None
-) -> Teacher | None:
-    """The teacher that a run needs, trained or imported into a run folder of its own first where need be; tried.
+) -> dict[str, Teacher]:
+    """The teachers that a run needs, trained or imported into run folders of their own first where need be; tried.
 
     Raises:
-        SupcrdError: it cannot be had, does not fit the data, or fails its trial.
+        SupcrdError: one cannot be had, does not fit the data, or fails its trial.
     """
-    if recipe.teacher is None or not recipes.needs_teacher(recipe):
-        return None
-    to_train = recipes.teacher_recipe(recipe)
-    trained = _run(to_train, out, wait=wait, report=report, images=images).folder if to_train is not None else None
-    return teachers.ready(recipe, images, out, trained=trained, wait=wait, report=report)
+    found = {}
+    for name, settings in recipe.all_teachers.items():
+        if recipes.needs_teacher(recipe, settings):
+            to_train = recipes.teacher_recipe(recipe, settings)
+            trained = None
+            if to_train is not None:
+                trained = _run(to_train, out, wait=wait, report=report, images=images).folder
+            found[name] = teachers.ready(recipe, settings, images, out, trained=trained, wait=wait, report=report)
+    return found
 
 
 def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
@@ -161,13 +165,4 @@ def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
         raise RecipeError(
             f"method.bank = {drawn}: {images.source} has {len(images.train)} training images, and a bank a row for "
             "each; at most so many are right"
-        )
-
-
-def _check_teacher(recipe: Recipe, student: Model, teacher: Model) -> None:
-    compared = recipe.method.reads_teacher and recipe.method.contrastive
-    if compared and student.projection_dim != teacher.projection_dim:
-        raise RecipeError(
-            f"model.projector ends in {student.projection_dim} dimensions, the teacher's in {teacher.projection_dim}; "
-            "they are compared and must be equal"
         )

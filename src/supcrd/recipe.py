@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from supcrd.errors import RecipeError
 from supcrd.explain import explain, nearest, show
-from supcrd.settings import METHOD_SETTINGS, Recipe
+from supcrd.settings import METHOD_SETTINGS, Recipe, TeacherSettings
 
 # Where a run happens and what shows it, not what it computes: these keys neither name a run nor make it another one.
 PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers", "teacher.check")
@@ -74,8 +74,12 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return result
 
 
-def teacher_recipe(student: Recipe, *, chain: tuple[str, ...] = ()) -> Recipe | None:
+def teacher_recipe(
+    student: Recipe, settings: TeacherSettings | None = None, *, chain: tuple[str, ...] = ()
+) -> Recipe | None:
     """The recipe of the teacher that a student's recipe asks to train first, on the student's data and device.
+
+    `settings` say which one of the student's teachers; that of `[teacher]` if not given.
 
     The data table is the student's: a teacher that saw the validation images, or other pixels, would spoil the run.
 
@@ -86,21 +90,22 @@ def teacher_recipe(student: Recipe, *, chain: tuple[str, ...] = ()) -> Recipe | 
         >>> teacher_recipe(load("digits-lw-supcrd")).name
         'digits-teacher'
     """
-    if student.teacher is None or student.teacher.recipe is None:
+    settings = settings or student.teacher
+    if settings is None or settings.recipe is None:
         return None
-    named = student.teacher.recipe
+    named = settings.recipe
     if named in chain:
         raise RecipeError(f"teacher.recipe {named} is its own teacher: {' -> '.join((*chain, named))}")
-    if "data" in student.teacher.override:
+    if "data" in settings.override:
         raise RecipeError("teacher.override.data: a teacher learns on its student's data; set data.KEY instead")
-    where = f"teacher.recipe {student.teacher.recipe}"
-    table, stem = _read(student.teacher.recipe)
+    where = f"teacher.recipe {named}"
+    table, stem = _read(named)
     original = _validate({"name": stem} | table, where)
-    changed = _merge({"name": stem} | table, student.teacher.override)
+    changed = _merge({"name": stem} | table, settings.override)
     result = _validate(changed, f"{where} with teacher.override")
     place = result.train.model_copy(update={"device": student.train.device})
     result = result.model_copy(update={"data": student.data, "train": place})
-    if "name" not in student.teacher.override:
+    if "name" not in settings.override:
         result = result.model_copy(update={"name": run_name(original, result)})
     if result.teacher is not None and result.teacher.recipe is not None:
         teacher_recipe(result, chain=(*chain, named))  # a chain of teachers is checked to its end
@@ -111,12 +116,12 @@ def teacher_recipe(student: Recipe, *, chain: tuple[str, ...] = ()) -> Recipe | 
     return result
 
 
-def needs_teacher(recipe: Recipe) -> bool:
-    """Whether a run does without its teacher no longer: its method reads it, or the recipe asks for the comparison.
+def needs_teacher(recipe: Recipe, settings: TeacherSettings | None = None) -> bool:
+    """Whether a run needs a teacher of its (that of `[teacher]` if none is given): its method reads it, or it compares.
 
     A finished `teacher.run` is always read: it costs little.
     """
-    settings = recipe.teacher
+    settings = settings or recipe.teacher
     return settings is not None and (recipe.method.reads_teacher or settings.compare or settings.run is not None)
 
 

@@ -287,7 +287,17 @@ class TeacherSettings(Settings):
         return self
 
 
-Method = Annotated[CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid | Imported, Field(discriminator="name")]
+class Composed(Settings):
+    """The method of a recipe whose terms are `[objective.NAME]` tables."""
+
+    reads_teacher: ClassVar[bool] = True  # the teachers that such a recipe has are there to be read
+    contrastive: ClassVar[bool] = False
+    name: Literal["objective"]
+
+
+Method = Annotated[
+    CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid | Imported | Composed, Field(discriminator="name")
+]
 METHOD_SETTINGS: dict[str, type[Settings]] = {
     "cross_entropy": CrossEntropy,
     "kd": KD,
@@ -314,15 +324,41 @@ class Recipe(Settings):
     train: TrainSettings
     head: HeadSettings = HeadSettings()
     probe: ProbeSettings = ProbeSettings()
+    plugins: tuple[str, ...] = Field(default=(), strict=False)
+    """files (beside the recipe) and modules with terms, networks and data sources of one's own; their code runs"""
+    objective: dict[str, dict[str, Any]] = {}
+    """the terms of the loss, a table each, in place of `method`; see docs/objectives.md"""
+    teachers: dict[str, TeacherSettings] = {}
+    """further teachers by name, each with the keys of `teacher`"""
     teacher: TeacherSettings | None = None
     """read by kd, dkd, crd, lw_supcrd and hybrid; with the others only compared with"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _composed(cls, table: Any) -> Any:
+        if isinstance(table, dict) and table.get("objective") and "method" not in table:
+            return table | {"method": {"name": "objective"}}
+        return table
+
+    @property
+    def all_teachers(self) -> dict[str, TeacherSettings]:
+        """Name -> teacher, that of `[teacher]` first."""
+        return ({"teacher": self.teacher} if self.teacher is not None else {}) | self.teachers
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         method = self.method
+        if "teacher" in self.teachers and self.teacher is not None:
+            raise ValueError("two teachers have one name: [teacher] is [teachers.teacher]")
         if self.train.epochs < 1 and not isinstance(method, Imported):
             raise ValueError(f"train.epochs = {self.train.epochs}: 1 or more is right")
-        if method.reads_teacher and self.teacher is None:
+        if isinstance(method, Composed) != bool(self.objective):
+            raise ValueError(
+                "[method] and [objective.NAME] exclude one another: give one of them"
+                if self.objective
+                else "method.name = 'objective' needs [objective.NAME] tables"
+            )
+        if method.reads_teacher and self.teacher is None and not isinstance(method, Composed):
             raise ValueError(
                 f"method.name = {method.name!r} reads a teacher; "
                 "set one of teacher.recipe, teacher.run, teacher.checkpoint and teacher.timm"

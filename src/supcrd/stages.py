@@ -1,7 +1,7 @@
 """The stages of one run: a new student, its training, its projection head."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,19 +10,21 @@ import torch
 
 from supcrd import cache, tensorboard
 from supcrd import recipe as recipes
-from supcrd.bank import Bank
 from supcrd.checkpoints import Card, save_model
-from supcrd.data import ImageSet, Split, channel_statistics
+from supcrd.data import ImageSet, channel_statistics
 from supcrd.data.loader import ViewBatches
 from supcrd.device import Place
-from supcrd.errors import RecipeError, RunError
+from supcrd.errors import RecipeError, RunError, SupcrdError
 from supcrd.evaluation import glance
-from supcrd.methods import build_method
 from supcrd.models import Model
+from supcrd.objective import presets
+from supcrd.objective.build import Needs, Objective, build, reads_maps
+from supcrd.objective.term import Context
 from supcrd.runs import Run, load_run
 from supcrd.seeding import seed_for
-from supcrd.settings import AugmentSettings, HeadSettings, Recipe, Taught
+from supcrd.settings import AugmentSettings, HeadSettings, Recipe, TeacherSettings
 from supcrd.tasks import Distillation, HeadFit, Normalised
+from supcrd.teaching import Teaching, shapes_of
 from supcrd.training import Progress, fit
 
 logger = logging.getLogger("supcrd")
@@ -49,6 +51,7 @@ class Teacher:
     weights: str  # fingerprint
     order: tuple[int, ...]  # which outputs of the model in the folder these are
     tried: Tried
+    projection_trained: bool = True
 
 
 class Trained(NamedTuple):
@@ -108,56 +111,151 @@ def generation(recipe: Recipe) -> int:
         >>> generation(recipes.load("digits-teacher")), generation(recipes.load("digits-kd"))
         (0, 1)
     """
-    settings = recipe.teacher
-    if settings is None:
-        return 0
-    above = recipes.teacher_recipe(recipe)
-    if settings.run is not None:
-        above = load_run(settings.run).recipe
-    return 1 + (generation(above) if above is not None else 0)
+
+    def above(settings: TeacherSettings) -> int:
+        if settings.run is not None:
+            return generation(load_run(settings.run).recipe)
+        to_train = recipes.teacher_recipe(recipe, settings)
+        return generation(to_train) if to_train is not None else 0
+
+    return max((1 + above(settings) for settings in recipe.all_teachers.values()), default=0)
+
+
+def tables(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The objective of a recipe: its own tables, or those that its method stands for."""
+    return recipe.objective or presets.tables(recipe.method)
+
+
+def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teachers: Mapping[str, Teacher]) -> Objective:
+    """The terms of a recipe, ready to be trained.
+
+    Raises:
+        RecipeError: terms that cannot work with this student, these teachers or this batch size.
+    """
+    assert images.train is not None
+    wanted = tables(recipe)
+    maps = reads_maps(wanted)
+    context = Context(
+        classes=images.num_classes,
+        labels=images.train.labels,
+        student=shapes_of(student, maps=maps),
+        teachers={name: shapes_of(teacher.subject, maps=maps) for name, teacher in teachers.items()},
+        seed=recipe.seed,
+    )
+    torch.manual_seed(seed_for("terms", recipe.seed))  # adapters of terms
+    objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.augment.views)
+    needs = objective.needs
+    if needs.others and recipe.train.batch_size < 2:
+        raise RecipeError(
+            f"train.batch_size = {recipe.train.batch_size}: the objective compares images of a batch; 2 or more are "
+            "needed"
+        )
+    if not {"logits"} & (needs.student | needs.detached):
+        raise RecipeError(
+            "no term of the objective reads the student's logits, so its classifier would not learn; "
+            "[objective.probe] with term = 'cross_entropy' and detach = true teaches it alone"
+        )
+    for name, teacher in teachers.items():
+        if "projections" in needs.teachers.get(name, ()) and not teacher.projection_trained:
+            raise RecipeError(
+                f"the teacher {teacher.folder} has no trained projection head, which {recipe.method.name} reads; "
+                "train it with head.epochs=10"
+            )
+    return objective
+
+
+def _kept(
+    this: Run, images: ImageSet, teachers: Mapping[str, Teacher], needs: Needs, place: Place, report: Report | None
+) -> dict[str, cache.FeatureCache]:
+    """The caches of those teachers that keep their features, filled.
+
+    Raises:
+        RecipeError: teachers that would show the student different views; a map is read, which no cache keeps.
+    """
+    recipe = this.recipe
+    assert images.train is not None
+    read = {name: recipe.all_teachers[name] for name in teachers if name in needs.teachers}
+    lengths = {settings.cache for settings in read.values()}
+    if lengths <= {0}:
+        return {}
+    if len(lengths) > 1:
+        told = ", ".join(f"{name} {settings.cache}" for name, settings in read.items())
+        raise RecipeError(f"cache differs between teachers ({told}): it decides the views, which all of them share")
+    for name in read:
+        mapped = [part for part in needs.teachers[name] if part.startswith("maps/")]
+        if mapped:
+            raise RecipeError(
+                f"cache = {lengths.pop()}: features are kept, and no maps ({mapped[0]} of teacher {name})"
+            )
+    return {
+        name: cache.prepare(
+            teachers[name].folder,
+            teachers[name].weights,
+            teachers[name].subject,
+            images.train,
+            images.fingerprint,
+            recipe.augment,
+            min(settings.cache, recipe.train.epochs),
+            place,
+            report=(lambda progress: report(recipe.name, "cache", progress)) if report else None,
+        )
+        for name, settings in read.items()
+    }
 
 
 def train(
     this: Run,
     student: Normalised,
     images: ImageSet,
-    teacher: Teacher | None,
+    objective: Objective,
+    teachers: Mapping[str, Teacher],
     place: Place,
     report: Report | None,
 ) -> Trained:
-    """Train the student and, where its method does not, its projection head; save the model with its card."""
-    recipe = this.recipe
-    settings = recipe.teacher
+    """Train the student and, where no term does, its projection head; save the model with its card."""
+    recipe, needs = this.recipe, objective.needs
     assert images.train is not None
-    taught = None
-    if teacher is not None and settings is not None and recipe.method.reads_teacher:
-        place.put(teacher.subject.model)
-        if settings.cache:
-            taught = cache.prepare(
-                teacher.folder,
-                teacher.weights,
-                teacher.subject,
-                images.train,
-                images.fingerprint,
-                recipe.augment,
-                min(settings.cache, recipe.train.epochs),
-                place,
-                report=(lambda progress: report(recipe.name, "cache", progress)) if report else None,
-            )
-    task = Distillation(
-        student,
-        build_method(recipe.method, new_bank(recipe, images.train, teacher)),
-        contrastive=recipe.method.contrastive,
-        reads_logits=isinstance(recipe.method, Taught) and recipe.method.kd_weight > 0,
-        # a method that reads no teacher does not pay for its forward passes
-        teacher=teacher.subject if teacher is not None and recipe.method.reads_teacher else None,
-        joint=settings.joint if settings else False,
-        joint_lr_scale=settings.joint_lr_scale if settings else 1.0,
-        bfloat16=place.bfloat16,
-    )
-    place.put(task)
+    for name in needs.teachers:  # a teacher that no term reads does not pay for its forward passes
+        place.put(teachers[name].subject.model)
+    kept = _kept(this, images, teachers, needs, place, report)
+    settings = recipe.all_teachers
+    taught = {
+        name: Teaching(teacher.subject, settings[name].joint, settings[name].joint_lr_scale)
+        for name, teacher in teachers.items()
+    }
+    task = place.put(Distillation(student, objective, taught, bfloat16=place.bfloat16))
     if recipe.train.compile != "off":
         task.compile_encoders(recipe.train.compile)
+    history = _fit(this, task, student, images, kept, place, report)
+    trained = needs.trains_projector
+    if not trained and recipe.head.epochs > 0:
+        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.folder)
+        trained = True
+    card = describe(
+        student.model,
+        class_names=images.class_names,
+        mean=student.mean,
+        std=student.std,
+        projection_trained=trained,
+        recipe=recipes.to_table(recipe),
+    )
+    save_model(this.folder, student.model, card)
+    (this.folder / "head.pt").unlink(missing_ok=True)  # its work is in the model now
+    return Trained(card, history, task.best)
+
+
+def _fit(
+    this: Run,
+    task: Distillation,
+    student: Normalised,
+    images: ImageSet,
+    kept: Mapping[str, cache.FeatureCache],
+    place: Place,
+    report: Report | None,
+) -> list[dict[str, Any]]:
+    """Optimise, looking at the validation split after each epoch; the metrics of all epochs, which are kept too."""
+    recipe = this.recipe
+    assert images.train is not None
     seed = seed_for("run", recipe.seed)
     batches = ViewBatches(
         images.train,
@@ -165,7 +263,7 @@ def train(
         batch_size=recipe.train.batch_size,
         seed=seed,
         device=place.device,
-        taught=taught,
+        taught=kept,
     )
 
     def keep(rows: list[dict[str, Any]]) -> None:
@@ -175,8 +273,8 @@ def train(
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
-            # without a contrast the projection head is untrained as yet
-            seen = glance(student, images.validation, place, sphere=recipe.method.contrastive)
+            # the projection head is untrained as yet where no term reads it
+            seen = glance(student, images.validation, place, sphere=task.objective.needs.trains_projector)
             row |= {f"validation_{name}": value for name, value in seen.items()}
             task.remember(row["epoch"], row["validation_accuracy"])
         keep([*earlier, row])
@@ -195,37 +293,15 @@ def train(
         )
     except RunError as error:
         raise RunError(f"{this.folder}: {error}") from None
+    except SupcrdError:
+        raise
     except Exception as error:
         if recipe.train.compile == "off" or not type(error).__module__.startswith("torch._"):
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RunError(f"train.compile = {recipe.train.compile!r} failed here ({reason}); off is right") from error
     keep(history)  # a kill may have come between the two files: the checkpoint is right
-    trained = recipe.method.contrastive
-    if not trained and recipe.head.epochs > 0:
-        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.folder)
-        trained = True
-    card = describe(
-        student.model,
-        class_names=images.class_names,
-        mean=student.mean,
-        std=student.std,
-        projection_trained=trained,
-        recipe=recipes.to_table(recipe),
-    )
-    save_model(this.folder, student.model, card)
-    (this.folder / "head.pt").unlink(missing_ok=True)  # its work is in the model now
-    return Trained(card, history, task.best)
-
-
-def new_bank(recipe: Recipe, split: Split, teacher: Teacher | None) -> Bank | None:
-    """The memory bank that a method asks for, empty."""
-    method = recipe.method
-    if not isinstance(method, Taught) or method.bank == 0:
-        return None
-    assert teacher is not None
-    width = teacher.subject.model.projection_dim
-    return Bank(split.labels, width, size=method.bank, momentum=method.bank_momentum, seed=recipe.seed)
+    return history
 
 
 def fit_head(

@@ -100,7 +100,7 @@ def attempt(text: str, out: str, imports: bool = False) -> dict[str, Any]:
         with ONE_AT_A_TIME:
             recipe = recipes.parse(text, "recipe of a sweep")
             if imports:
-                pipeline.prepare_teacher(recipe, pipeline.load_data(recipe), Path(out))
+                pipeline.prepare_teachers(recipe, pipeline.load_data(recipe), Path(out))
             else:
                 result = pipeline.run(recipe, out)
                 told["status"] = "finished before" if result.status == "already finished" else result.status

@@ -1,6 +1,8 @@
 """What `training.fit` optimises: modules that turn a batch into the terms of a loss. All state is in `state_dict()`."""
 
 import copy
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -9,21 +11,14 @@ from torch.nn import functional
 
 from supcrd.augment import normalise
 from supcrd.data.loader import Batch
-from supcrd.models import Model, Output
-from supcrd.models.frozen import frozen_encoder
+from supcrd.models.normalised import Normalised
+from supcrd.models.taps import Taps
+from supcrd.objective.build import Objective
+from supcrd.objective.term import ALONE, Outputs, World
+from supcrd.objective.term import Step as TermStep
+from supcrd.teaching import FrozenTeacher, Teaching
 
-
-class Normalised(NamedTuple):
-    """A model and the channel statistics that its images are normalised with."""
-
-    model: Model
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def prepare(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) in [0, 1] -> the same, normalised."""
-        mean, std = images.new_tensor(self.mean), images.new_tensor(self.std)
-        return normalise(images, mean, std)
+__all__ = ["Distillation", "HeadFit", "Normalised", "ProbeFit", "Step"]
 
 
 class Step(NamedTuple):
@@ -34,49 +29,52 @@ class Step(NamedTuple):
 
 
 class Distillation(nn.Module):
-    """A student that learns by a method, with or without a teacher, and the classifier that reads it.
+    """A student with its objective, and copies of the teachers' projection heads that learn along.
 
-    The student runs once a step on all views. Where the method does not train the classifier, that is an online probe:
-    it learns from detached features by a loss term of its own. The teacher is frozen in eval mode and no part of the
-    state; a copy of its projection head learns along where `joint` (the teacher itself stays as it was). Its encoder is
-    not run where the batch brings its features along. `reads_logits`: a contrastive method that also has a term on the
-    student's logits. `bfloat16`: steps run under autocast to it.
+    The student's encoder runs once a step on all views, and of its heads those that some term reads: on features that
+    teach the encoder, on detached ones, or on both. Teachers are frozen in eval mode and no part of the state; an
+    encoder is not run where the batch brings its features along.
+
+    Args:
+        student: model and normalisation.
+        objective: what it learns.
+        teachers: name -> teacher; those that no term reads are not run.
+        bfloat16: steps run under autocast to it.
+        world: the processes that train together.
     """
 
     def __init__(
         self,
         student: Normalised,
-        method: nn.Module,
+        objective: Objective,
+        teachers: Mapping[str, Teaching] | None = None,
         *,
-        contrastive: bool,
-        teacher: Normalised | None = None,
-        joint: bool = True,
-        joint_lr_scale: float = 0.1,
-        reads_logits: bool = False,
         bfloat16: bool = False,
+        world: World = ALONE,
     ) -> None:
         super().__init__()
-        self.student, self.method, self.contrastive = student.model, method, contrastive
-        self.reads_logits = reads_logits
-        self._student, self._teacher = [student], [teacher]  # in lists, so that they are no submodules
-        self._encoder: list[nn.Module] = []
+        self.student, self.objective, self.world = student.model, objective, world
+        needs = objective.needs
+        self._subject = [student]  # in lists and dicts, so that they are no submodules
+        self._encoder = [Taps(student.model.encoder, sorted(needs.maps))]
+        read = {name: teaching for name, teaching in (teachers or {}).items() if name in needs.teachers}
+        self._teachers = {
+            name: FrozenTeacher(teaching.subject, needs.teachers[name], bfloat16=bfloat16)
+            for name, teaching in read.items()
+        }
+        self.heads = nn.ModuleDict()
+        for name, teaching in read.items():
+            if "projections" in needs.teachers[name]:
+                self.heads[name] = copy.deepcopy(teaching.subject.model.projector).requires_grad_(teaching.joint)
+        self._scales = {name: teaching.joint_lr_scale for name, teaching in read.items()}
         self._compiled = False
         self._best: dict[str, Any] = {}
-        self.teacher_projector: nn.Module | None = None
-        self.joint_lr_scale = joint_lr_scale
         # constants of every step: on the device once, and no part of the state
         self.register_buffer("student_statistics", torch.tensor([student.mean, student.std]), persistent=False)
-        if teacher is not None:
-            self.register_buffer("teacher_statistics", torch.tensor([teacher.mean, teacher.std]), persistent=False)
-            teacher.model.requires_grad_(False).eval()
-            # in a list likewise; made where the teacher is, which has to be on its device by now
-            self._encoder = [frozen_encoder(teacher.model.encoder, bfloat16=bfloat16)]
-            if contrastive:
-                self.teacher_projector = copy.deepcopy(teacher.model.projector).requires_grad_(joint)
 
     def compile_encoders(self, mode: str) -> None:
         """Compile what is run in a step, in place: neither state nor parameters change."""
-        for encoder in (self.student.encoder, *self._encoder):
+        for encoder in (self.student.encoder, *(teacher.encoder for teacher in self._teachers.values())):
             encoder.compile(mode=mode)
         self._compiled = True
 
@@ -91,6 +89,10 @@ class Distillation(nn.Module):
         """What was remembered: epoch, accuracy and weights of the student; empty if nothing was."""
         return self._best
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Of this version or of 0.1."""
+        return super().load_state_dict(_renamed(state_dict, self.state_dict()), strict, assign)
+
     def get_extra_state(self) -> dict[str, Any]:
         """What is remembered travels with the state."""
         return self._best
@@ -100,50 +102,69 @@ class Distillation(nn.Module):
         self._best = state
 
     def groups(self, lr: float) -> list[dict[str, object]]:
-        """Parameter groups for the optimiser."""
+        """Parameter groups for the optimiser: encoder, projection head and terms; classifier; teachers' heads."""
         student = self.student
-        learned = [*student.encoder.parameters(), *student.projector.parameters(), *self.method.parameters()]
-        classifier = list(student.classifier.parameters())
-        groups: list[dict[str, object]] = [{"params": learned, "lr": lr}, {"params": classifier, "lr": lr}]
-        if self.teacher_projector is not None:
-            joint = [p for p in self.teacher_projector.parameters() if p.requires_grad]
-            groups += [{"params": joint, "lr": lr * self.joint_lr_scale}] if joint else []
+        learned = [*student.encoder.parameters(), *student.projector.parameters(), *self.objective.parameters()]
+        groups: list[dict[str, object]] = [
+            {"params": learned, "lr": lr},
+            {"params": list(student.classifier.parameters()), "lr": lr},
+        ]
+        for name, head in self.heads.items():
+            joint = [p for p in head.parameters() if p.requires_grad]
+            groups += [{"params": joint, "lr": lr * self._scales[name]}] if joint else []
         return groups
 
     def forward(self, batch: Batch) -> Step:
-        """The method's terms, and the online probe's where there is one."""
+        """The terms of a step, each with its weight, and how many rows the classifier got right."""
         if self._compiled:
             # where CUDA graphs are used, their outputs live for one step
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        (student,), (teacher,) = self._student, self._teacher
+        needs = self.objective.needs
         images = normalise(batch.inputs, *self.get_buffer("student_statistics"))
-        # where the method's own terms read the logits (an added kd), the classifier teaches the encoder
-        apart = self.contrastive and not self.reads_logits
-        output: Output = self.student(images, detach_classifier=apart)
-        taught = None
-        if teacher is not None:
-            features = batch.taught
-            if features is None:
-                same = (teacher.mean, teacher.std) == (student.mean, student.std)
-                if not same:
-                    images = normalise(batch.inputs, *self.get_buffer("teacher_statistics"))
-                with torch.inference_mode():
-                    features = self._encoder[0](images)
-                features = features.clone()  # out of inference mode: the head that learns along reads it
-            taught = self._teach(teacher.model, features)
-        terms = self.method(output, taught, batch)
-        if self.contrastive:
-            logits = output.logits if apart else self.student.classifier(output.features.detach())
-            terms["probe"] = functional.cross_entropy(logits.float(), batch.labels)
-        return Step(terms, (output.logits.detach().argmax(dim=1) == batch.labels).sum())
+        features, maps = self._encoder[0](images)
+        taught = {name: self._taught(name, batch, images) for name in self._teachers}
+        attached = self._heads(features, needs.student, maps)
+        detached = self._heads(features.detach(), needs.detached, {})
+        terms = self.objective(
+            TermStep(batch, attached, taught, self.world), TermStep(batch, detached, taught, self.world)
+        )
+        logits = (attached if attached.has("logits") else detached).logits.detach()
+        return Step(terms, (logits.argmax(dim=1) == batch.labels).sum())
 
-    def _teach(self, teacher: Model, features: Tensor) -> Output:
+    def _heads(self, features: Tensor, read: Collection[str], maps: Mapping[str, Tensor]) -> Outputs:
+        """What terms read of the student."""
+        student = self.student
+        logits = student.classifier(features) if "logits" in read else None
+        projections = student.projector(features) if "projections" in read else None
+        return Outputs(features=features, projections=projections, logits=logits, maps=maps)
+
+    def _taught(self, name: str, batch: Batch, normalised: Tensor) -> Outputs:
+        """What terms read of a teacher."""
+        teacher, kept = self._teachers[name], batch.taught.get(name) if batch.taught else None
+        if kept is not None:
+            features, maps = kept, dict[str, Tensor]()
+        else:
+            features, maps = teacher.encode(batch.inputs, self._subject[0], normalised)
         features = features.float()  # kept ones are in half precision
         with torch.no_grad():
-            logits = teacher.classifier(features)
-        if self.teacher_projector is None:
-            return Output(features, features, logits)
-        return Output(features, self.teacher_projector(features), logits)
+            logits = teacher.classifier(features) if "logits" in teacher.reads else None
+        projections = self.heads[name](features) if name in self.heads else None
+        return Outputs(features=features, projections=projections, logits=logits, maps=maps)
+
+
+def _renamed(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A state under today's names: in 0.1 the only teacher's head and the method's only bank had fixed places."""
+    places = {
+        r"^teacher_projector\.": "heads.teacher.",
+        **{rf"^method\.(lw_supcrd\.)?bank\.{part}$": key for part in ("rows", "written") for key in own
+           if key.endswith(f"bank.{part}")},
+    }  # fmt: skip
+    renamed = {}
+    for key, value in state.items():
+        for old, new in places.items():
+            key = re.sub(old, new, key)
+        renamed[key] = value
+    return renamed
 
 
 class HeadFit(nn.Module):

@@ -37,6 +37,7 @@ CAUSES = "likely causes: another normalisation (teacher.mean, teacher.std), imag
 
 def ready(
     recipe: Recipe,
+    settings: TeacherSettings,
     images: ImageSet,
     out: Path,
     *,
@@ -47,7 +48,8 @@ def ready(
     """The teacher that a recipe names, with one output for each class of the data, tried.
 
     Args:
-        recipe: the student's, with a teacher.
+        recipe: the student's.
+        settings: which one of its teachers.
         images: the student's data.
         out: the folder of run folders, where weights from elsewhere get one.
         trained: the run folder of `teacher.recipe`, which has been trained by now.
@@ -57,29 +59,22 @@ def ready(
     Raises:
         SupcrdError: it cannot be had, does not know the data's classes or channels, or fails its trial.
     """
-    settings = recipe.teacher
-    assert settings is not None
     place = device.choose(recipe.train.device, recipe.train.precision)
     if trained is not None:
         folder = trained
     elif settings.run is not None:
         folder = _own_run(recipe, settings.run, images, out)
     else:
-        folder = _imported(recipe, images, out, place, wait, report)
+        folder = _imported(recipe, settings, images, out, place, wait, report)
     model, card = load_model(folder)
     if card.mean is None or card.std is None:
         raise CheckpointError(f"{folder}: the teacher's card has no normalisation")
     imported = trained is None and settings.run is None
     order = _fitted(model, card, images, folder, None if imported else settings)
-    if recipe.method.contrastive and recipe.method.reads_teacher and not card.projection_trained:
-        raise RecipeError(
-            f"the teacher {folder} has no trained projection head, which {recipe.method.name} reads; "
-            "train it with head.epochs=10"
-        )
     subject = Normalised(model, card.mean, card.std)
     tried = _try(subject, images, place)
     _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
-    return Teacher(subject, folder, fingerprint(folder / WEIGHTS), order, tried)
+    return Teacher(subject, folder, fingerprint(folder / WEIGHTS), order, tried, card.projection_trained)
 
 
 def _own_run(recipe: Recipe, run: str, images: ImageSet, out: Path) -> Path:
@@ -93,10 +88,16 @@ def _own_run(recipe: Recipe, run: str, images: ImageSet, out: Path) -> Path:
     return held.folder
 
 
-def _imported(recipe: Recipe, images: ImageSet, out: Path, place: Place, wait: bool, report: Report | None) -> Path:
+def _imported(
+    recipe: Recipe,
+    settings: TeacherSettings,
+    images: ImageSet,
+    out: Path,
+    place: Place,
+    wait: bool,
+    report: Report | None,
+) -> Path:
     """Bring weights from elsewhere into a run folder, once for all students: head fitted, measured like any run."""
-    settings = recipe.teacher
-    assert settings is not None
     model, card, stem, key = _from_outside(settings, images)
     order = _fitted(model, card, images, stem, settings)
     mean, std = stages.statistics(recipe, images)
@@ -137,7 +138,7 @@ def _imported(recipe: Recipe, images: ImageSet, out: Path, place: Place, wait: b
         this = Run(folder, _recipe_of(recipe, settings, model, folder.name, key))
         write_text(folder / "recipe.toml", recipes.to_toml(this.recipe))
         write_json(folder / "environment.json", environment() | {"origins": {"data": images.fingerprint}})
-        measure(this, subject, Trained(card, [], {}), images, None, place, report)
+        measure(this, subject, Trained(card, [], {}), images, {}, place, report)
     return folder
 
 

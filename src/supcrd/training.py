@@ -24,6 +24,9 @@ from supcrd.errors import CheckpointError, RunError, Terminated
 from supcrd.seeding import seed_for
 from supcrd.settings import FitSettings
 
+VERSION = 2
+"""Of what is saved; 1, which says nothing of it, is that of 0.1."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -129,6 +132,8 @@ def fit(
     if state_file is not None and state_file.exists():
         try:
             state = load_state(state_file)
+            if state.get("version", 1) > VERSION:
+                raise CheckpointError("written by a newer supcrd")
             task.load_state_dict(state["task"])
             optimizer.load_state_dict(state["optimizer"])
             first_epoch, first_step, history = state["epoch"], state["step"], state["history"]
@@ -142,7 +147,10 @@ def fit(
         if state_file is not None:
             saved = tally.state() if tally else {}
             networks = {"task": task.state_dict(), "optimizer": optimizer.state_dict()}
-            save_state(state_file, networks | {"epoch": epoch, "step": step, "history": history, "tally": saved})
+            save_state(
+                state_file,
+                networks | {"version": VERSION, "epoch": epoch, "step": step, "history": history, "tally": saved},
+            )
 
     with interruptible() as interrupted:
         for epoch in range(first_epoch, settings.epochs):
@@ -157,7 +165,9 @@ def fit(
                 with place.autocast():
                     terms, correct = task(batch)
                 optimizer.zero_grad(set_to_none=True)
-                torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+                total = torch.stack(list(terms.values())).sum()
+                if total.requires_grad:  # weights of terms may all be 0 in a step
+                    total.backward()  # type: ignore[no-untyped-call]
                 if settings.grad_clip is not None:
                     for group in optimizer.param_groups:  # a probe's gradient must not scale the encoder's
                         nn.utils.clip_grad_norm_(group["params"], settings.grad_clip)

@@ -80,7 +80,7 @@ def test_what_cannot_work_is_refused(tables, said):
 
 def test_shapes_that_do_not_fit_are_refused():
     narrow = Context(classes=3, labels=LABELS, student=NARROW, teachers={"teacher": SHAPES})
-    with pytest.raises(RecipeError, match=r"model.projector ends in 2 dimensions, that of the teacher teacher in 4"):
+    with pytest.raises(RecipeError, match=r"model.projector ends in 2 dimensions, the teacher's in 4"):
         made({"crd": {}}, narrow)
     with pytest.raises(RecipeError, match="reads the map 'stage1', which the student lacks; it has none"):
         made({"test-hint": {}}, narrow)
@@ -129,10 +129,13 @@ def test_weights_rise_and_fall():
     assert [at(2, n) for n in range(4)] == [2.0, 2.0, 1.0, 0.0]
 
 
-def test_a_term_without_weight_in_a_step_is_left_out():
+def test_a_term_without_weight_in_a_step_is_zero_and_not_computed(monkeypatch):
     objective = made({"cross_entropy": {}, "kd": {"fall_epochs": 1.0}}, epochs=2)
-    assert set(objective(step(epoch=0), step(epoch=0))) == {"cross_entropy", "kd"}
-    assert set(objective(step(epoch=1), step(epoch=1))) == {"cross_entropy"}
+    assert objective(step(epoch=0), step(epoch=0))["kd"] > 0
+    monkeypatch.setattr(objective.terms["kd"], "forward", lambda step: 1 / 0)
+    found = objective(step(epoch=1), step(epoch=1))
+    assert list(found) == ["cross_entropy", "kd"]
+    assert found["kd"] == 0
 
 
 def test_a_detached_term_is_given_the_detached_outputs():

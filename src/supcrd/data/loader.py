@@ -1,6 +1,6 @@
 """Batches for training: images on the device or streamed to it, shuffled and augmented there; or cached features."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     inputs: Tensor  # (V B, channels, H, W) float in [0, 1], or (B, F) features
     labels: Tensor  # (V B,) int64
     indices: Tensor  # (B,) int64, the images' places in the set
-    taught: Tensor | None = None  # (V B, F) the teacher's features of these views, where they are kept
+    taught: Mapping[str, Tensor] | None = None  # teacher -> its (V B, F) features of these views, where they are kept
     epoch: int = 0
     step: int = 0  # of the epoch, from 0
     steps: int = 1  # in the epoch
@@ -82,27 +82,27 @@ class ViewBatches:
         batch_size: int,
         seed: int,
         device: torch.device,
-        taught: Taught | None = None,
+        taught: Mapping[str, Taught] | None = None,
     ) -> None:
         self.images, self.labels = split.images.to(device), split.labels.to(device)
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
-        self.taught = taught
+        self.taught = dict(taught or {})
         self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on."""
-        taught, seed, shown = self.taught, self.seed, epoch
-        if taught is not None:
-            seed, shown = taught.seed, epoch % taught.epochs
-        read = taught.reader(shown) if taught is not None else None
+        seed, shown = self.seed, epoch
+        for kept in self.taught.values():  # all of the same views
+            seed, shown = kept.seed, epoch % kept.epochs
+        readers = {name: kept.reader(shown) for name, kept in self.taught.items()}
         places = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]
         # on the device once an epoch; what is read from a file goes by the places on the CPU: no step waits
         order = torch.split(torch.cat(places).to(self.device), [len(each) for each in places]) if places else ()
         made = self.views(order, seed=seed, epoch=shown)
         for step, (place, (index, views)) in enumerate(zip(places, made, strict=True), start):
-            features = read(place).to(self.device, non_blocking=True) if read else None
+            features = {name: read(place).to(self.device, non_blocking=True) for name, read in readers.items()}
             labels = self.labels[index].repeat(self.settings.views)
-            yield Batch(views, labels, index, features, epoch, step, self.steps)
+            yield Batch(views, labels, index, features or None, epoch, step, self.steps)
 
     def views(self, batches: Sequence[Tensor], *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Indices (B,) and the views of these images, (V B, channels, H, W), for each batch of indices."""

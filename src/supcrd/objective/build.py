@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from supcrd.data.loader import Batch
 from supcrd.errors import PluginError, RecipeError
 from supcrd.explain import nearest, show
-from supcrd.objective.term import HEADS, TERMS, Context, Shapes, Step, Term, TermSettings
+from supcrd.objective.term import HEADS, TERMS, Context, Reads, Shapes, Step, Term, TermSettings
 from supcrd.registry import reason
 
 EACH = ("features", "projections", "logits")
@@ -59,7 +59,7 @@ class Objective(nn.Module):
         self.needs = needs(terms.values(), context)
 
     def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
-        """Each term times its weight, by name; terms whose weight is 0 in this step are left out.
+        """Each term times its weight, by name; one whose weight is 0 in this step is not computed, and 0.
 
         Args:
             attached: the step with outputs that teach the encoder.
@@ -73,6 +73,7 @@ class Objective(nn.Module):
             assert isinstance(term, Term)
             weight = weight_at(term.settings, attached.batch, self.epochs)
             if weight == 0:
+                found[name] = torch.zeros((), device=attached.batch.labels.device)
                 continue
             step = detached if term.settings.detach else attached
             if term.settings.views is not None:
@@ -116,7 +117,7 @@ def _checked(name: str, term: Term, step: Step) -> Tensor:
         wrong = f"gives {f'a tensor {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__}"
     elif value.device != step.batch.labels.device:
         wrong = f"gives a tensor on {value.device}, the batch is on {step.batch.labels.device}"
-    elif not value.requires_grad:
+    elif step.student.learns and not value.requires_grad:
         wrong = "gives a tensor without a gradient"
     if wrong:
         raise PluginError(f"objective.{name} {wrong}; a scalar that the student's outputs have a gradient through is "
@@ -155,6 +156,13 @@ def _problems(name: str, kind: type[Term], error: ValidationError) -> Iterable[s
         else:
             message = problem["msg"]
             yield f"objective.{name}.{key} = {value}: {message[0].lower()}{message[1:]}"
+
+
+def reads_maps(tables: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether some term may read a map, for which the shapes of all have to be known; of most kinds it is known."""
+    kinds = [kind for kind, _ in settings_of(tables).values()]
+    known = [kind.reads for kind in kinds if isinstance(kind.reads, Reads)]
+    return len(known) < len(kinds) or any("/" in part for reads in known for part in (*reads.student, *reads.teacher))
 
 
 def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: int, views: int) -> Objective:
@@ -209,11 +217,12 @@ def check(name: str, term: Term, context: Context) -> None:
         shapes = context.teachers[teacher]
         for part in reads.teacher:
             _check_part(where, part, shapes, f"the teacher {teacher}")
+        whose = "the teacher's" if teacher == "teacher" else f"that of the teacher {teacher}"
         ours, theirs = context.student.projections, shapes.projections
         if "projections" in reads.student and "projections" in reads.teacher and ours != theirs:
             raise RecipeError(
-                f"{where} compares projections: model.projector ends in {ours} dimensions, that of the teacher "
-                f"{teacher} in {theirs}; they must be equal"
+                f"{where}: model.projector ends in {ours} dimensions, {whose} in {theirs}; they are compared and must "
+                "be equal"
             )
     if term.settings.detach and not set(HEADS) & set(reads.student):
         raise RecipeError(f"{where}.detach = true: it reads no head (projections or logits), so nothing would learn")

@@ -158,6 +158,11 @@ class Outputs:
         """Whether features, projections or logits are there."""
         return self._parts[name] is not None
 
+    @property
+    def learns(self) -> bool:
+        """Whether a gradient flows to any of them."""
+        return any(part is not None and part.requires_grad for part in (*self._parts.values(), *self.maps.values()))
+
     def rows(self, index: Tensor) -> "Outputs":
         """Those of some images, index (M,) int64."""
         chosen = {name: None if part is None else part[index] for name, part in self._parts.items()}
