@@ -71,9 +71,9 @@ def test_views_come_in_turn_and_do_not_depend_on_the_runs_seed(tmp_path, subject
     of = {
         (seed, epoch): {
             int(i): view
-            for batch in ViewBatches(
-                split, AUGMENT, batch_size=9, seed=seed, device=PLACE.device, taught={"teacher": kept}
-            ).epoch(epoch)
+            for batch in ViewBatches(split, AUGMENT, batch_size=9, seed=seed, device=PLACE.device, taught=kept).epoch(
+                epoch
+            )
             for i, view in zip(batch.indices.repeat(2), batch.inputs, strict=True)
         }
         for seed in (1, 2)
@@ -198,7 +198,7 @@ def test_a_step_is_that_of_the_teacher_itself(tmp_path, subject, images, method)
     pupil = Normalised(Model(10, "resnet8", in_channels=1, image_size=8), (0.3,), (0.4,))
     objective = objective_of(settings, pupil.model, images.train.labels, subject.model)
     task = Distillation(pupil, objective, {"teacher": Teaching(subject)})
-    kept = made(tmp_path, subject, images, epochs=1)
+    kept = {"teacher": made(tmp_path, subject, images, epochs=1)}
     batch = next(ViewBatches(images.train, AUGMENT, batch_size=20, seed=7, device=PLACE.device, taught=kept).epoch(0))
     gradients = []
     for each in (batch, batch._replace(taught=None)):
