@@ -22,9 +22,9 @@ from measure import keep, synchronise, table, take_turns, told
 from supcrd import device
 from supcrd.bank import Bank
 from supcrd.data.loader import Batch, index_batches
-from supcrd.methods import build_method
-from supcrd.models import Model, Output
-from supcrd.settings import METHOD_SETTINGS
+from supcrd.models import Model
+from supcrd.objective.build import build
+from supcrd.objective.term import Context, Outputs, Shapes, Step
 
 VIEWS, CLASSES = 2, 100
 
@@ -66,13 +66,18 @@ def ways(options: argparse.Namespace, place: device.Place) -> dict[str, Callable
         (output.projections.float().sum() + output.logits.float().sum()).backward()
 
     def method(name: str, of: Bank | None) -> Callable[[], None]:
-        module = build_method(METHOD_SETTINGS[name](name=name), of).to(where)
+        shapes = Shapes(features=options.dim, projections=options.dim, logits=CLASSES)
+        context = Context(classes=CLASSES, labels=bank.labels.cpu(), student=shapes, teachers={"teacher": shapes})
+        module = build({name: {}}, context, epochs=10, views=VIEWS).to(where)
+        module.terms[name].bank = of
         rows, teacher = made(many, options.dim).requires_grad_(), taught.clone().requires_grad_()
-        outputs = Output(rows, rows, made(many, CLASSES)), Output(taught, teacher, made(many, CLASSES))
+        student = Outputs(features=rows, projections=rows, logits=made(many, CLASSES))
+        teaches = {"teacher": Outputs(features=taught, projections=teacher, logits=made(many, CLASSES))}
 
         def run() -> None:
             rows.grad = teacher.grad = None
-            torch.stack(list(module(*outputs, next(batches)).values())).sum().backward()
+            step = Step(next(batches), student, teaches)
+            torch.stack(list(module(step, step).values())).sum().backward()
 
         return run
 

@@ -31,12 +31,16 @@ from measure import keep, table
 from supcrd import cache, device
 from supcrd.data import Split
 from supcrd.data.loader import ViewBatches
-from supcrd.losses import LWSupCRD, lw_supcrd
-from supcrd.methods import LWSupCRDMethod
+from supcrd.losses import LWSupCRD as Loss
+from supcrd.losses import lw_supcrd
 from supcrd.models import Model
 from supcrd.models.frozen import frozen_encoder
-from supcrd.settings import AugmentSettings, FitSettings
+from supcrd.objective import presets
+from supcrd.objective.build import build
+from supcrd.objective.term import Context
+from supcrd.settings import AugmentSettings, FitSettings, LWSupCRD
 from supcrd.tasks import Distillation, Normalised
+from supcrd.teaching import Teaching, shapes_of
 from supcrd.training import Tally, make_optimizer
 
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
@@ -71,7 +75,7 @@ def plain_steps(student: Model, teacher: Model, data: Images, batch_size: int, w
     learned = [*student.encoder.parameters(), *student.projector.parameters()]
     main = torch.optim.Adam([{"params": learned}, {"params": teacher.projector.parameters(), "lr": 1e-4}], lr=1e-3)
     probe = torch.optim.Adam(student.classifier.parameters(), lr=1e-3)
-    loss_of = LWSupCRD()
+    loss_of = Loss()
     loader = DataLoader(data, batch_size, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
     while True:
         for first, second, labels in loader:
@@ -106,24 +110,35 @@ def our_steps(
     clock: dict[str, list[float]] | None = None,
 ) -> Iterator[None]:
     """`training.fit`'s step, for ever; with `clock` its parts are timed where they happen."""
-    method = LWSupCRDMethod(alpha=1.0, beta=10.0, temperature=0.07)
-    taught = Normalised(place.put(teacher), MEAN, STD)
-    task = Distillation(
-        Normalised(student, MEAN, STD), method, contrastive=True, teacher=taught, bfloat16=place.bfloat16
+    pupil, taught = Normalised(student, MEAN, STD), Normalised(place.put(teacher), MEAN, STD)
+    context = Context(
+        classes=student.num_classes,
+        labels=split.labels,
+        student=shapes_of(pupil, maps=False),
+        teachers={"teacher": shapes_of(taught, maps=False)},
     )
-    place.put(task)
+    objective = build(presets.tables(LWSupCRD(name="lw_supcrd")), context, epochs=10**6, views=2)
+    task = place.put(Distillation(pupil, objective, {"teacher": Teaching(taught)}, bfloat16=place.bfloat16))
     if compiled != "off":
         task.compile_encoders(compiled)
     settings = FitSettings(epochs=1)
     optimizer = make_optimizer(task.groups(settings.lr), settings)
-    batches = ViewBatches(split, AugmentSettings(), batch_size=batch_size, seed=0, device=place.device, taught=kept)
+    batches = ViewBatches(
+        split,
+        AugmentSettings(),
+        batch_size=batch_size,
+        seed=0,
+        device=place.device,
+        taught={"teacher": kept} if kept else None,
+    )
     tally = Tally(place.device)
     task.train()
     times = clock if clock is not None else {}
-    timed = {"teacher": task._encoder[0], "student": student} if clock is not None else {}  # compiled code has no hooks
-    for name, network in timed.items():
-        network.register_forward_pre_hook(lambda *_, name=name: times.setdefault(name, []).append(-time.perf_counter()))
-        network.register_forward_hook(lambda *_, name=name: _add(times[name]))
+    if clock is not None:  # compiled code has no hooks
+        _time("teacher", task.frozen_encoders[0], times, first=True)
+        _time("student", student.encoder, times, first=True)
+        for head in (student.projector, student.classifier):
+            _time("student", head, times, first=False)
     for epoch in count():
         start = time.perf_counter()
         for batch in batches.epoch(epoch):
@@ -140,8 +155,20 @@ def our_steps(
             start = time.perf_counter()
 
 
-def _add(values: list[float]) -> None:
-    values[-1] += time.perf_counter()
+def _time(name: str, network: nn.Module, times: dict[str, list[float]], *, first: bool) -> None:
+    """Add the time of a network's forward pass to the last number of a name; the first network of it begins one."""
+
+    def before(*_: Any) -> None:
+        values = times.setdefault(name, [])
+        if first:
+            values.append(0.0)
+        values[-1] -= time.perf_counter()
+
+    def after(*_: Any) -> None:
+        times[name][-1] += time.perf_counter()
+
+    network.register_forward_pre_hook(before)
+    network.register_forward_hook(after)
 
 
 def plain_process(pipe: Connection, *arguments: Any) -> None:

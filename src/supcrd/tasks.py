@@ -72,9 +72,14 @@ class Distillation(nn.Module):
         # constants of every step: on the device once, and no part of the state
         self.register_buffer("student_statistics", torch.tensor([student.mean, student.std]), persistent=False)
 
+    @property
+    def frozen_encoders(self) -> list[nn.Module]:
+        """The teachers' encoders, which are no part of the state."""
+        return [teacher.encoder for teacher in self._teachers.values()]
+
     def compile_encoders(self, mode: str) -> None:
         """Compile what is run in a step, in place: neither state nor parameters change."""
-        for encoder in (self.student.encoder, *(teacher.encoder for teacher in self._teachers.values())):
+        for encoder in (self.student.encoder, *self.frozen_encoders):
             encoder.compile(mode=mode)
         self._compiled = True
 
