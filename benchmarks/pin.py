@@ -72,8 +72,8 @@ RUNS = {  # name -> (recipe, changes)
     "crd, a published teacher": (IMPORTED, []),
 }
 TIMES = ("seconds", "images_per_second", "train_seconds", "evaluation_seconds")
-ELSEWHERE = (*TIMES, "teacher", "commit", "name")
-"""Keys of an evaluation that say where and when, not what."""
+ELSEWHERE = (*TIMES, "teacher", "commit", "name", "weights")
+"""Keys of an evaluation that say where and when, not what; `weights` is of the file, card and all."""
 
 
 def main() -> None:
