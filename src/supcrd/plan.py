@@ -52,7 +52,7 @@ class Job:
 
 
 def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
-    """The jobs that runs make, teachers' first; what is finished needs no teacher.
+    """The jobs that runs make, teachers' first; what is finished needs no teacher, nor what only could compare with it.
 
     Raises:
         RecipeError: two different recipes would share a folder.
@@ -73,6 +73,8 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
         return jobs.setdefault(recipe.name, job)
 
     def teacher_of(recipe: Recipe) -> list[Job]:
+        if not recipes.needs_teacher(recipe):
+            return []
         to_train = recipes.teacher_recipe(recipe)
         if to_train is not None:
             return [add(to_train)]
@@ -81,7 +83,7 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
             return []
         # what the folder of an imported teacher depends on; two of these may still mean one folder (see `_work`)
         about = (
-            settings.model_dump_json(exclude={"joint", "joint_lr_scale", "cache"}),
+            settings.model_dump_json(exclude={"joint", "joint_lr_scale", "cache", "compare", "check"}),
             recipe.augment.model_dump_json(),
             recipe.data.model_dump_json(exclude={"folder", "workers"}),
         )
