@@ -271,6 +271,9 @@ def test_only_what_needs_a_teacher_has_its_job_before_it(tmp_path, quick, quick_
     assert [(job.name, [need.name for need in job.needs]) for job in jobs] == [
         (alone.name, []), (teacher, []), (compared.name, [teacher]),
     ]  # fmt: skip
+    second = f'teachers.second={{recipe="{compared.teacher.recipe}", compare=true, override={{name="second"}}}}'
+    jobs = plan([recipes.load("digits-cross-entropy", [second, "name=two"])], tmp_path)
+    assert [(job.name, [need.name for need in job.needs]) for job in jobs] == [("second", []), ("two", ["second"])]
     path = teacher_from(tmp_path, 'checkpoint = "x.pth"', "digits-supcon")
     assert [job.imports for job in plan([recipes.load(path)], tmp_path)] == [False]
     jobs = plan([recipes.load(path, ["teacher.compare=true"])], tmp_path)
