@@ -139,6 +139,12 @@ def test_the_teacher_learns_on_the_students_data():
         ("trian.epohcs=4", "unknown key trian.epohcs = 4; did you mean train.epochs?"),
         ("teacher.epochs=4", "unknown key teacher.epochs = 4; did you mean teacher.override.train.epochs?"),
         ("teacher.train.lr=4", "unknown key teacher.train.lr = 4; did you mean teacher.override.train.lr?"),
+        ("teachers.big.epochs=4", "unknown key teachers.big.epochs = 4"),
+        ("teachers.big={recipe='digits-teacher', ovveride=4}", "= 4; did you mean teachers.big.override?"),
+        ("teachers.big={recipe='digits-teacher', epochs=4}", "did you mean teachers.big.override.train.epochs?"),
+        ("teachers.big={recipe='digits-teacher', arch='resnet9'}", "teachers.big.arch: arch 'resnet9' is unknown"),
+        ("teachers.big={recipe='nosuch'}", "unknown recipe 'nosuch'"),
+        ("teachers.big=3", "teachers.big = 3: it is a table; its keys are written as teachers.big.KEY"),
         ("teacher.data.limit=4", "unknown key teacher.data.limit = 4; did you mean data.limit?"),
     ],
 )

@@ -73,7 +73,7 @@ def _phrases(problem: ErrorDetails, table: Mapping[str, Any]) -> Iterator[str]:
         least = problem["ctx"]["min_length" if few else "max_length"]
         yield f"{key} = {show(value)} has {wrong} values; {least} or {'more' if few else 'fewer'} are right"
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
-        inside = next((each for each in all_keys() if each.startswith(f"{key}.")), f"{key}.train.epochs")
+        inside = next((each for each in all_keys() if each.startswith(f"{key}.")), f"{key}.KEY")
         yield f"{key} = {show(value)}: it is a table; its keys are written as {inside}"
     elif kind in ("float_type", "int_type") and isinstance(value, str) and _number(value) is not None:
         yield f"{key} = {show(value)} is text; as a number it is written {_number(value)}"

@@ -48,8 +48,8 @@ def all_keys(method: str | None = None) -> list[str]:
     """Every key that a recipe of a method can have, dotted; without a method (or a known one) those of all together.
 
     Example:
-        >>> "method.beta" in all_keys("dkd"), "method.beta" in all_keys("kd"), all_keys()[:3]
-        (True, False, ['name', 'seed', 'train.epochs'])
+        >>> "method.beta" in all_keys("dkd"), "method.beta" in all_keys("kd"), all_keys()[:2]
+        (True, False, ['name', 'seed'])
     """
     methods = [METHOD_SETTINGS[method]] if method in METHOD_SETTINGS else METHOD_SETTINGS.values()
     keys = [*_keys_of(Recipe), *(f"method.{field}" for settings in methods for field in settings.model_fields)]
@@ -70,6 +70,12 @@ def meant(path: str, table: Mapping[str, Any]) -> str | None:
         >>> meant("train.epohcs", {}), meant("tau", {}), meant("method.lr", {}), meant("train.patience", {})
         ('train.epochs', 'method.temperature', 'train.lr', None)
     """
+    first, _, rest = path.partition(".")
+    if first == "teachers" and "." in rest:  # teachers.NAME has the keys of teacher
+        which, _, rest = rest.partition(".")
+        teachers = table.get("teachers", {})
+        one = meant(f"teacher.{rest}", dict(table) | {"teacher": teachers.get(which)})
+        return f"teachers.{which}.{one.removeprefix('teacher.')}" if one and one.startswith("teacher.") else one
     method = table.get("method")
     keys = all_keys(method.get("name") if isinstance(method, Mapping) else None)
     prefix, _, last = path.rpartition(".")

@@ -38,7 +38,8 @@ def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         parsed = {}
     value: Any = parsed["value"] if len(parsed) == 1 else text
-    if re.sub(r"^(teacher\.override\.)+", "", key) in NUMBERS:
+    own = re.sub(r"^teachers\.[^.]+\.", "teacher.", key)  # the key in its own recipe
+    if re.sub(r"^(teacher\.override\.)+", "", own) in NUMBERS:
         value = _numbers(value)
     methods = table.get("method")
     if key == "method.name" and isinstance(value, str) and value in METHOD_SETTINGS and isinstance(methods, Mapping):
