@@ -53,6 +53,44 @@ def test_help_is_fast_and_brings_no_torch():
     assert "evaluate" in supcrd("--help")[0]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["recipes", "nosuch"],
+        ["train", "nosuch"],
+        ["train", "digits-kd", "train.patience=3"],
+        ["train", "digits-kd", "model.arch=resnet9"],
+        ["train", "digits-kd", "teacher.override.train.epoch=9"],
+        ["train", "digits-kd", "model.arch=timm:resnet18", "train.patience=3"],
+        ["train", "digits-kd", "model.arch=timm:resnet18", "teacher.override.model.arch=resnet9"],
+        ["reproduce", "train.epoch=3"],
+        ["reproduce", "--tables", "mian"],
+        ["compare", "runs", "--metric", "loss"],
+        ["plot", "tnse"],
+    ],
+)
+def test_what_was_typed_wrong_is_refused_without_torch(arguments):
+    """Which takes seconds, and with timm twice as many."""
+    code = "import sys\nfrom supcrd.cli import app\n"
+    code += "try: app(sys.argv[1:])\nexcept SystemExit as end: assert end.code == 2, end.code\n"
+    code += "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == ""
+    assert process.stderr.startswith("error: ")
+
+
+def test_no_wait_is_handed_on(tmp_path, monkeypatch):
+    from supcrd import pipeline
+
+    waits = []
+    result = pipeline.Result(tmp_path, None, {}, "trained")
+    monkeypatch.setattr(pipeline, "run", lambda *_, wait, **others: (waits.append(wait), result)[1])
+    supcrd("train", "digits-kd", "--json")
+    supcrd("train", "digits-kd", "--json", "--no-wait")
+    assert waits == [True, False]
+
+
 def test_recipes():
     out, _ = supcrd("recipes")
     assert "digits-lw-supcrd" in out
@@ -209,7 +247,7 @@ def test_demo(tmp_path, monkeypatch):
     real = recipe.load
     short = ["train.epochs=2", "head.epochs=1", "probe.epochs=2", "data.limit=100", "data.validation=0.2"]
     teacher = [f"teacher.override.{change}" for change in ("train.epochs=2", "head.epochs=1", "probe.epochs=2")]
-    monkeypatch.setattr(recipe, "load", lambda name: real(name, [*short, *teacher, f"name={name}"]))
+    monkeypatch.setattr(recipe, "load", lambda name, changes: real(name, [*short, *teacher, f"name={name}", *changes]))
     out, _ = supcrd("demo", "--out", tmp_path)
     for name in (
         "digits-teacher",
@@ -221,3 +259,7 @@ def test_demo(tmp_path, monkeypatch):
     ):
         assert name in out
     assert str(tmp_path) in out
+    for path in tmp_path.glob("digits-*/evaluation.json"):  # those that do without a teacher are compared with it too
+        compared = json.loads(path.read_text())["teacher_agreement"] is not None
+        assert compared == ("digits-teacher" not in path.parent.name)
+    assert "digits-cross-entropy-demo  " in out  # not cut: the table goes into 80 columns

@@ -11,6 +11,7 @@ import pytest
 import supcrd
 from supcrd import recipe as recipes
 from supcrd.cli import app
+from supcrd.settings import METHOD_SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -54,7 +55,7 @@ def test_commands_and_methods_that_are_named_exist():
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert set(re.findall(r"^supcrd ([\w-]+)", README, re.MULTILINE)) <= commands
     table = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
-    assert table == list(recipes.METHOD_SETTINGS)
+    assert table == list(METHOD_SETTINGS)
 
 
 def test_one_version():

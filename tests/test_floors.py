@@ -9,12 +9,13 @@ SOURCE = Path(supcrd.__file__).parent
 
 # Lowest first. A module may import from floors below its own; within a floor only where the list in FLOOR orders it so.
 FLOORS = [
-    ["errors"],
+    ["errors", "wording"],
     ["registry"],
-    ["files", "plugins", "seeding", "statistics", "tensorboard", "workers"],
+    ["architectures", "files", "plugins", "seeding", "statistics", "tensorboard", "workers"],
     ["losses", "metrics", "augment"],
     ["models"],
     ["settings"],
+    ["keys", "overrides"],
     ["explain"],
     ["recipe", "device", "data", "card", "published"],
     ["checkpoints", "classes", "findings"],

@@ -23,6 +23,7 @@ from supcrd.plots.kinds import KINDS, plot
 from supcrd.report import report
 from supcrd.report.make import build, collect
 from supcrd.runs import load_run
+from supcrd.settings import METHOD_SETTINGS
 from typed import invoke
 
 GOLDEN = Path(__file__).resolve().parent / "data" / "golden-0.1"
@@ -73,7 +74,7 @@ def assert_close(now, before, exact, path=""):
 
 
 def test_all_kinds_are_there():
-    assert {load_run(GOLDEN / "runs" / name).recipe.method.name for name in FINISHED} == set(recipe.METHOD_SETTINGS)
+    assert {load_run(GOLDEN / "runs" / name).recipe.method.name for name in FINISHED} == set(METHOD_SETTINGS)
     assert {"teacher", "cross_entropy", "lw_supcrd"} < set(WEIGHED)
     assert sum(len(content) for content in files(GOLDEN).values()) < 3e6
     for path, content in files(GOLDEN).items():

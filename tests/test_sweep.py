@@ -137,9 +137,12 @@ BASE = 'recipe = "digits-crd"\n'
         (BASE + "grid.train.lr = 0.1", "grid.train.lr = 0.1 is no list of values"),
         (BASE + "grid.train.lrr = [0.1]", "unknown key train.lrr = 0.1; did you mean train.lr?"),
         (BASE + "grid.train.lr = [0.1, -1]", "train.lr = -1"),
-        (BASE + "grid.method.beta = [1]", "unknown key method.beta = 1"),
-        ('recipe = "digits-lw-supcrd"\n[[run]]\nmethod.beta = 5\nmethod.name = "crd"', "unknown key method.beta = 5"),
-        (BASE + 'set = { "method.alpha" = 2 }', "unknown key method.alpha = 2"),
+        (BASE + "grid.method.beta = [1]", "method crd has no key beta = 1 (dkd, lw_supcrd and hybrid have it; "),
+        (
+            'recipe = "digits-lw-supcrd"\n[[run]]\nmethod.beta = 5\nmethod.name = "crd"',
+            "method crd has no key beta = 5 (dkd, ",
+        ),
+        (BASE + 'set = { "method.alpha" = 2 }', "method crd has no key alpha = 2 (dkd, "),
         (BASE + "set = 3", "set = 3 is no table"),
         (BASE + 'set = { "train.lr" = 1, train = { lr = 2 } }', "set: the key train.lr is there twice"),
         (BASE + 'set = { "train.lr=3" = 1 }', "'train.lr=3' is no key"),
@@ -256,6 +259,35 @@ def test_a_run_of_the_list_as_a_teacher(tmp_path, quick, quick_teacher):
     circle = run_all([a, b], out)
     assert told(circle) == [("a", "failed"), ("b", "failed")]
     assert "circle" in circle[0].reason
+
+
+def test_only_what_needs_a_teacher_has_its_job_before_it(tmp_path, quick, quick_teacher):
+    """Whether it is trained or imported."""
+    alone = recipes.load("digits-cross-entropy", [*quick, *quick_teacher])
+    assert [(job.name, job.needs) for job in plan([alone], tmp_path)] == [(alone.name, [])]
+    compared = recipes.load("digits-cross-entropy", [*quick, *quick_teacher, "teacher.compare=true"])
+    teacher = recipes.teacher_recipe(compared).name
+    jobs = plan([alone, compared], tmp_path)
+    assert [(job.name, [need.name for need in job.needs]) for job in jobs] == [
+        (alone.name, []), (teacher, []), (compared.name, [teacher]),
+    ]  # fmt: skip
+    second = f'teachers.second={{recipe="{compared.teacher.recipe}", compare=true, override={{name="second"}}}}'
+    jobs = plan([recipes.load("digits-cross-entropy", [second, "name=two"])], tmp_path)
+    assert [(job.name, [need.name for need in job.needs]) for job in jobs] == [("second", []), ("two", ["second"])]
+    path = teacher_from(tmp_path, 'checkpoint = "x.pth"', "digits-supcon")
+    assert [job.imports for job in plan([recipes.load(path)], tmp_path)] == [False]
+    jobs = plan([recipes.load(path, ["teacher.compare=true"])], tmp_path)
+    assert sorted(job.imports for job in jobs) == [False, True]
+
+
+def test_a_base_that_says_too_little_is_completed(tmp_path):
+    (tmp_path / "base.toml").write_text('[model]\narch="convnet"\n[method]\nname="kd"\n[train]\nepochs=1\n')
+    sweep = 'recipe = "base.toml"\nname = "study"\nset."data.source" = "digits"\nset."method.name" = "supcon"\n'
+    found = sweep_of(tmp_path, f"seeds = [0, 1]\n{sweep}")
+    assert [run.name for run in found] == ["study", "study_seed=1"]
+    assert [run.method.name for run in found] == ["supcon"] * 2
+    with pytest.raises(RecipeError, match=r"base.toml: key data is missing"):
+        sweep_of(tmp_path, 'recipe = "base.toml"\nset."method.name" = "supcon"')
 
 
 class Watchful(ThreadPoolExecutor):

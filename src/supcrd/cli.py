@@ -32,11 +32,14 @@ def demo(out: OutOption = Path("runs")) -> None:
     from supcrd.report import report as report_runs
     from supcrd.runs import load_run
 
-    names = ["digits-cross-entropy", "digits-supcon", "digits-crd", "digits-lw-supcrd", "digits-hybrid"]
+    # the first two do without a teacher, and are compared with that of the others
+    wanted = {name: ["teacher.compare=true", f"name={name}-demo"] for name in ("digits-cross-entropy", "digits-supcon")}
+    wanted |= {name: [] for name in ("digits-crd", "digits-lw-supcrd", "digits-hybrid")}
     place = choose()
     with Screen() as screen:
         screen.note(f"1,797 handwritten digits of 8 x 8 pixels; a resnet8x4 teaches resnet8 students on {place}.")
-        results = [pipeline.run(recipe.load(name), out, report=screen.report) for name in names]
+        loaded = [recipe.load(name, changes) for name, changes in wanted.items()]
+        results = [pipeline.run(each, out, report=screen.report) for each in loaded]
     teacher = results[0].teacher
     assert teacher is not None
     evaluations = [load_run(teacher).evaluation(), *(result.evaluation for result in results)]
@@ -68,15 +71,19 @@ def train(
     ] = None,
     out: OutOption = Path("runs"),
     force: Annotated[bool, typer.Option(help="Start the run over, not its teacher's.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Where another process trains the teacher, end; else wait for it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model by a recipe: its teacher first where need be. An unfinished run goes on, a finished one stays."""
-    from supcrd import pipeline
     from supcrd.recipe import load
 
     loaded = load(recipe, overrides or [])
+    from supcrd import pipeline  # brings torch, which takes seconds: a mistake is told before
+
     with Screen() as screen:
-        result = pipeline.run(loaded, out, force=force, report=screen.report)
+        result = pipeline.run(loaded, out, force=force, report=screen.report, wait=not no_wait)
     if as_json:
         folders = {"student": str(result.folder), "teacher": str(result.teacher) if result.teacher else None}
         print_json({"status": result.status, "runs": folders, "evaluation": result.evaluation})

@@ -42,7 +42,7 @@ def plot(
     seed: Annotated[int | None, typer.Option(help="Of what a figure draws at random; 0 if not given.")] = None,
 ) -> None:
     """Draw one figure of finished runs: a picture for paper, or a page to turn and hover over."""
-    from supcrd.plots.kinds import KINDS
+    from supcrd.plots.kinds import KINDS, find_kind
     from supcrd.plots.kinds import plot as draw
     from supcrd.plots.style import theme as find_theme
 
@@ -50,6 +50,7 @@ def plot(
         for name, known in KINDS.items():
             stdout.print(f"{name:12} {known.help}", markup=False, highlight=False, soft_wrap=True)
         return
+    find_kind(kind)
     if not runs or out is None:
         raise SupcrdError(f"which {'file' if runs else 'runs'}? supcrd plot {kind} RUN... --out FILE")
     named = None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]

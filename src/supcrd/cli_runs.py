@@ -20,10 +20,12 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Train many variants of a recipe, shared teachers first. Finished runs stay, the same command goes on."""
-    from supcrd.live import LiveTable, planned, said, show_outcomes, show_plan
-    from supcrd.sweep import load_sweep, plan, run_all
+    from supcrd.sweepfile import load_sweep
 
     runs = load_sweep(file)
+    from supcrd.live import LiveTable, planned, said, show_outcomes, show_plan  # bring torch: mistakes are told before
+    from supcrd.sweep import plan, run_all
+
     if dry_run:
         rows = planned(plan(runs, out.expanduser()), out.expanduser())
         print_json({"runs": rows}) if as_json else show_plan(rows)
@@ -81,15 +83,16 @@ def reproduce(
 ) -> None:
     """Run the reference's experiments and write RESULTS.md, our figures beside the published ones."""
     from supcrd import reproduce
-    from supcrd.live import LiveTable, planned, said, show_outcomes, show_plan
     from supcrd.published import tables as read_tables
-    from supcrd.results import write_results
-    from supcrd.sweep import Job, plan, run_all
 
     out = out.expanduser()
     wanted = reproduce.plan(
         recipe_set, read_tables(tables), seeds=seeds, sweep_seeds=sweep_seeds, overrides=overrides or []
     )
+    from supcrd.live import LiveTable, planned, said, show_outcomes, show_plan  # bring torch: mistakes are told before
+    from supcrd.results import write_results
+    from supcrd.sweep import Job, plan, run_all
+
     if dry_run:
         show_plan(planned(plan(wanted.recipes, out), out))
         return

@@ -15,8 +15,8 @@ from typing import Any
 
 from supcrd.configurations import METRICS, SUMMARISED, Measured, check_same_data, configurations, gather
 from supcrd.errors import SupcrdError
-from supcrd.explain import nearest
 from supcrd.statistics import Paired, Summary, holm, paired, summary
+from supcrd.wording import choices, nearest, show
 
 LEVEL = 0.05
 # A baseline may be under-trained where it has not learnt its own images (below the first) and does on unseen ones
@@ -112,8 +112,7 @@ def compare(
         ('digits-crd', 3, 0.02, 'cannot tell', 'n = 3: the interval is ±2.5 points')
     """
     if metric not in METRICS:
-        hint = nearest(metric, METRICS) or "."
-        raise SupcrdError(f"unknown --metric {metric!r}{hint} Valid: {', '.join(METRICS)}")
+        raise SupcrdError(f"unknown --metric {show(metric)}{choices(metric, METRICS)}")
     if test and baseline is None:
         raise SupcrdError("--test needs --baseline: a test is of a difference")
     runs, notes = gather(folders, keep=baseline)
@@ -174,7 +173,7 @@ def find_baseline(baseline: str, groups: Mapping[str, Sequence[Measured]]) -> st
         known = sorted(groups, key=lambda label: -difflib.SequenceMatcher(None, baseline, label).ratio())
         rest = f" and {len(known) - 10} more" if len(known) > 10 else ""
         hint = nearest(baseline, known) or "."
-        raise SupcrdError(f"unknown --baseline {baseline!r}{hint} Known: {', '.join(known[:10])}{rest}")
+        raise SupcrdError(f"unknown --baseline {show(baseline)}{hint} Known: {', '.join(known[:10])}{rest}")
     return meant[0]
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from supcrd import recipe as recipes
 from supcrd.errors import RunError
-from supcrd.explain import show
 from supcrd.runs import load_run
 from supcrd.settings import Recipe
+from supcrd.wording import show
 
 METRICS = ("accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
 """What differences can be of."""

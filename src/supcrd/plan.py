@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from supcrd import recipe as recipes
 from supcrd.errors import RecipeError, SupcrdError
 from supcrd.runs import load_run
-from supcrd.settings import Recipe
+from supcrd.settings import Recipe, TeacherSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Job:
 
 
 def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
-    """The jobs that runs make, teachers' first; what is finished needs no teacher.
+    """The jobs that runs make, teachers' first; what is finished needs no teacher, nor what only could compare with it.
 
     Raises:
         RecipeError: two different recipes would share a folder.
@@ -69,33 +69,33 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
             return known
         job = Job(recipe.name, recipe)
         if not is_finished(recipe, out):
-            job.needs = teacher_of(recipe)
+            teachers = [teacher_of(recipe, settings) for settings in recipe.all_teachers.values()]
+            job.needs = [teacher for teacher in teachers if teacher is not None]
         return jobs.setdefault(recipe.name, job)
 
-    def teacher_of(recipe: Recipe) -> list[Job]:
-        to_train = recipes.teacher_recipe(recipe)
+    def teacher_of(recipe: Recipe, settings: TeacherSettings) -> Job | None:
+        if not recipes.needs_teacher(recipe, settings) or settings.run is not None:
+            return None
+        to_train = recipes.teacher_recipe(recipe, settings)
         if to_train is not None:
-            return [add(to_train)]
-        settings = recipe.teacher
-        if settings is None or settings.run is not None:
-            return []
+            return add(to_train)
         # what the folder of an imported teacher depends on; two of these may still mean one folder (see `_work`)
         about = (
-            settings.model_dump_json(exclude={"joint", "joint_lr_scale", "cache"}),
+            settings.model_dump_json(exclude={"joint", "joint_lr_scale", "cache", "compare", "check"}),
             recipe.augment.model_dump_json(),
             recipe.data.model_dump_json(exclude={"folder", "workers"}),
         )
         name = Path(str(settings.checkpoint or settings.timm)).stem
-        return [jobs.setdefault(repr(about), Job(f"import of {name}", recipe, imports=True))]
+        return jobs.setdefault(repr(about), Job(f"import of {name}", recipe, imports=True))
 
     for recipe in wanted:
         add(recipe).wanted = True
     folders = {(out / job.name).resolve(): job for job in jobs.values() if not job.imports}
-    for job in jobs.values():  # a teacher.run may be one of these very runs
-        settings = job.recipe.teacher
-        if settings is not None and settings.run is not None and not is_finished(job.recipe, out):
-            teacher = folders.get(Path(settings.run).expanduser().resolve())
-            job.needs = [teacher] if teacher not in (None, job) else []
+    for job in jobs.values():
+        for settings in () if is_finished(job.recipe, out) else job.recipe.all_teachers.values():
+            if settings.run is not None:  # it may be one of these very runs
+                teacher = folders.get(Path(settings.run).expanduser().resolve())
+                job.needs += [teacher] if teacher is not None and teacher is not job else []
     return list(jobs.values())
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from supcrd.errors import SupcrdError
-from supcrd.explain import nearest
+from supcrd.wording import nearest
 
 
 class Figures(NamedTuple):

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,21 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from supcrd.architectures import check_name
 from supcrd.errors import RecipeError
-from supcrd.explain import explain, nearest, show
-from supcrd.settings import METHOD_SETTINGS, Recipe, TeacherSettings
+from supcrd.explain import explain
+from supcrd.keys import flatten, with_defaults
+from supcrd.overrides import merge, overridden
+from supcrd.settings import Recipe, TeacherSettings
+from supcrd.wording import nearest, show
 
 # Where a run happens and what shows it, not what it computes: these keys neither name a run nor make it another one.
 PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers", "teacher.check")
 # Tables whose keys are known by their last part in the name of a run folder.
 SHORT_TABLES = ("data", "model", "method", "augment", "train")
+# Values that name no run where a file does not say them: defaults of keys that came after 0.1 to tables which a recipe
+# may get by an override, and what a recipe has by its [objective.NAME] tables.
+UNNAMED = {"teacher.compare": False, "method.name": "objective"}
 
 
 def builtin_names() -> list[str]:
@@ -38,7 +45,9 @@ def builtin_text(name: str) -> str:
         RecipeError: there is none of that name.
     """
     if name not in builtin_names():
-        raise RecipeError(f"unknown recipe {name!r}{nearest(name, builtin_names())}; `supcrd recipes` lists them")
+        here = f"; did you mean the file {name}.toml?" if Path(f"{name}.toml").is_file() else ""
+        hint = here or nearest(name, builtin_names()) or ";"
+        raise RecipeError(f"unknown recipe {show(name)}{hint} `supcrd recipes` lists them")
     text: str = (_builtin() / f"{name}.toml").read_text(encoding="utf-8")
     return text
 
@@ -48,8 +57,9 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         recipe: the name of a built-in recipe, or the path of a TOML file (which has a slash or ends in .toml).
-        overrides: "key.of.recipe=value", the value as TOML writes it, else a string. `method.name=...` keeps those keys
-            of the old method that the new one has too.
+        overrides: "key.of.recipe=value", the value as TOML writes it, else a string; several numbers may be written as
+            0.5,0.4,0.3. `method.name=...` keeps those keys of the old method that the new one has too. They may give
+            what the recipe lacks.
 
     Returns:
         The recipe; its name is the file's, with what the overrides changed, unless they give a `name`.
@@ -62,21 +72,28 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         >>> load("digits-lw-supcrd", ["method.beta=5"]).name
         'digits-lw-supcrd_beta=5'
     """
-    table, stem = _read(recipe)
-    original = _validate({"name": stem} | table, str(recipe))
-    changed = {"name": stem} | table
-    for override in overrides:
-        changed = _apply(changed, override)
-    result = _validate(changed, str(recipe))
+    before = read(recipe)
+    table = overridden(before, overrides)
+    result = _validate(table, f"recipe {recipe}")
     if not any(override.partition("=")[0].strip() == "name" for override in overrides):
-        result = result.model_copy(update={"name": run_name(original, result)})
-    teacher_recipe(result)
+        result = result.model_copy(update={"name": run_name(before, result)})
+    # all keys are checked before the first network: timm, which knows the names of its own, brings torch
+    taught = [each for settings in result.all_teachers.values() for each in _teachers(result, settings)]
+    _check_networks([(f"recipe {recipe}", result), *taught])
     return result
 
 
-def teacher_recipe(
-    student: Recipe, settings: TeacherSettings | None = None, *, chain: tuple[str, ...] = ()
-) -> Recipe | None:
+def read(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The table of a recipe with its name and overrides, as it is written: nothing of it is checked.
+
+    Raises:
+        RecipeError: a file that is missing or no TOML, an override that is not KEY=VALUE.
+    """
+    table, stem = _read(recipe)
+    return overridden({"name": stem} | table, overrides)
+
+
+def teacher_recipe(student: Recipe, settings: TeacherSettings | None = None) -> Recipe | None:
     """The recipe of the teacher that a student's recipe asks to train first, on the student's data and device.
 
     `settings` say which one of the student's teachers; that of `[teacher]` if not given.
@@ -90,36 +107,56 @@ def teacher_recipe(
         >>> teacher_recipe(load("digits-lw-supcrd")).name
         'digits-teacher'
     """
-    settings = settings or student.teacher
-    if settings is None or settings.recipe is None:
-        return None
-    named = settings.recipe
-    if named in chain:
-        raise RecipeError(f"teacher.recipe {named} is its own teacher: {' -> '.join((*chain, named))}")
+    chain = _teachers(student, settings)
+    _check_networks(chain)
+    return chain[0][1] if chain else None
+
+
+def _teachers(student: Recipe, settings: TeacherSettings | None = None) -> list[tuple[str, Recipe]]:
+    """The recipe of a student's teacher, of that one's teacher and so on, each with what to call it in a message."""
+    chain: list[tuple[str, Recipe]] = []
+    named: list[str] = []
+    pupil, settings = student, settings or student.teacher
+    while settings is not None and settings.recipe is not None:
+        if settings.recipe in named:
+            circle = " -> ".join([*named, settings.recipe])
+            raise RecipeError(f"teacher.recipe {settings.recipe} is its own teacher: {circle}")
+        named.append(settings.recipe)
+        chain.append(_teacher(pupil, settings, settings.recipe))
+        pupil = chain[-1][1]
+        settings = pupil.teacher
+    for pupil, (_, teacher) in zip([student, *(recipe for _, recipe in chain)], chain, strict=False):
+        if teacher.name == pupil.name:
+            raise RecipeError(
+                f"name = {teacher.name!r} is that of its teacher; give another name=... or teacher.override.name"
+            )
+    return chain
+
+
+def _teacher(student: Recipe, settings: TeacherSettings, recipe: str) -> tuple[str, Recipe]:
+    where = f"teacher.recipe {recipe}"
     if "data" in settings.override:
         raise RecipeError("teacher.override.data: a teacher learns on its student's data; set data.KEY instead")
-    where = f"teacher.recipe {named}"
-    table, stem = _read(named)
-    original = _validate({"name": stem} | table, where)
-    changed = _merge({"name": stem} | table, settings.override)
-    result = _validate(changed, f"{where} with teacher.override")
+    before = read(recipe)
+    table = merge(merge(before, settings.override), {"data": to_table(student)["data"]})
+    result = _validate(table, f"{where}{' with teacher.override' if settings.override else ''}")
     place = result.train.model_copy(update={"device": student.train.device})
     result = result.model_copy(update={"data": student.data, "train": place})
     if "name" not in settings.override:
-        result = result.model_copy(update={"name": run_name(original, result)})
-    if result.teacher is not None and result.teacher.recipe is not None:
-        teacher_recipe(result, chain=(*chain, named))  # a chain of teachers is checked to its end
-    if result.name == student.name:
-        raise RecipeError(
-            f"name = {student.name!r} is that of its teacher; give another name=... or teacher.override.name"
-        )
-    return result
+        result = result.model_copy(update={"name": run_name(before, result)})
+    return where, result
 
 
 def needs_teacher(recipe: Recipe, settings: TeacherSettings | None = None) -> bool:
-    """Whether a run needs a teacher of its (that of `[teacher]` if none is given): its method reads it, or it compares.
+    """Whether a run needs the teacher that `settings` name (`[teacher]` if not given): to learn, or to be compared.
 
     A finished `teacher.run` is always read: it costs little.
+
+    Example:
+        >>> needs_teacher(load("digits-kd")), needs_teacher(load("digits-supcon"))
+        (True, False)
+        >>> needs_teacher(load("digits-supcon", ["teacher.compare=true"]))
+        True
     """
     settings = settings or recipe.teacher
     return settings is not None and (recipe.method.reads_teacher or settings.compare or settings.run is not None)
@@ -141,7 +178,10 @@ def parse(text: str, where: str, *, check_archs: bool = True) -> Recipe:
 
     Without `check_archs` its networks are taken as known, which does without torch.
     """
-    return _validate(_toml(text, where), where, check_archs=check_archs)
+    recipe = _validate(_toml(text, where), f"recipe {where}")
+    if check_archs:
+        _check_networks([(f"recipe {where}", recipe)])
+    return recipe
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -151,22 +191,37 @@ def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
         >>> differences(load("digits-crd"), load("digits-crd", ["seed=3", "train.device=cpu", "name=x"]))
         {'seed': (0, 3)}
     """
-    before, after = dict(flatten(to_table(old))), dict(flatten(to_table(new)))
+    return _changed(dict(flatten(to_table(old))), dict(flatten(to_table(new))))
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     keys = [key for key in {**before, **after} if key not in PLACE_KEYS and key != "name"]
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
-def run_name(original: Recipe, changed: Recipe) -> str:
-    """The original's name and what was changed: readable, and the same whenever the recipe is the same."""
-    parts = [original.name]
-    for key, (_, value) in sorted(differences(original, changed).items()):
+def run_name(original: Mapping[str, Any], changed: Recipe) -> str:
+    """The original's name and what was changed: readable, and the same whenever the recipe is the same.
+
+    Args:
+        original: the table that `read` gave; it may lack what only the changes said.
+        changed: the recipe that came of it.
+
+    Example:
+        >>> run_name(read("digits-crd"), load("digits-crd", ["seed=3"]))
+        'digits-crd_seed=3'
+    """
+    parts = [str(original["name"])]
+    before, after = with_defaults(original), dict(flatten(to_table(changed)))
+    for key, (_, value) in sorted(_changed(before, after).items()):
         if value is None:
             continue  # a key that the new method does not have; the method's name says it
+        if key in UNNAMED and key not in before and value == UNNAMED[key]:
+            continue
         short = key.split(".", 1)[1] if key.split(".")[0] in SHORT_TABLES else key
         if isinstance(value, str):  # of a path its last part, which is what people know it by
             shown = re.sub(r"\.(npz|toml|pth|pt|safetensors)$", "", re.split("[/:]", value.rstrip("/"))[-1])
         else:
-            shown = f"{value:.12g}" if isinstance(value, float) else show(value)
+            shown = f"{value:.12g}" if isinstance(value, float) else show(value, 60)
         parts.append(f"{short}={re.sub(r'[^A-Za-z0-9.+-]+', '-', shown) or 'none'}")
     name = "_".join(parts)
     if len(name) <= 120:  # file systems allow 255 bytes
@@ -187,7 +242,9 @@ def _read(recipe: str | Path) -> tuple[dict[str, Any], str]:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise RecipeError(f"recipe {text} cannot be read: {reason}") from None
+        inside = path / "recipe.toml"
+        hint = f"; did you mean {inside}?" if inside.is_file() else ""  # of a run folder
+        raise RecipeError(f"recipe {text} cannot be read: {reason}{hint}") from None
     return _toml(content, text), re.sub(r"[^A-Za-z0-9._=+-]+", "-", path.stem)
 
 
@@ -198,59 +255,30 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         raise RecipeError(f"{where} is not TOML: {error}") from None
 
 
-def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
-    key, equals, text = override.partition("=")
-    key = key.strip()
-    if not equals or not key or not all(key.split(".")):
-        raise RecipeError(f"override {override!r} is not KEY=VALUE, such as train.epochs=2")
+def _validate(table: dict[str, Any], where: str) -> Recipe:
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        parsed = {}
-    value: Any = parsed["value"] if len(parsed) == 1 else text
-    if key == "method.name" and isinstance(value, str) and value in METHOD_SETTINGS and "method" in table:
-        shared = METHOD_SETTINGS[value].model_fields
-        table = table | {"method": {k: v for k, v in table["method"].items() if k in shared}}
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return _merge(table, value)
-
-
-def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(table)
-    for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merge(old if isinstance(old, Mapping) else {}, value) if isinstance(value, Mapping) else value
-    return merged
-
-
-def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys of nested tables, dotted, with their values.
-
-    Example:
-        >>> dict(flatten({"seed": 0, "train": {"epochs": 2}}))
-        {'seed': 0, 'train.epochs': 2}
-    """
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _validate(table: dict[str, Any], where: str, *, check_archs: bool = True) -> Recipe:
-    try:
-        recipe = Recipe.model_validate(table)
+        return Recipe.model_validate(table)
     except ValidationError as error:
-        raise RecipeError(f"recipe {where}: " + "; ".join(explain(error))) from None
-    if not check_archs:
-        return recipe
-    from supcrd.models import check_arch  # brings torch, which reading runs and listing recipes do not need
+        raise RecipeError(f"{where}: {explain(error, table)}") from None
 
-    for key, arch in (("model.arch", recipe.model.arch), ("teacher.arch", recipe.teacher and recipe.teacher.arch)):
-        if arch:
-            try:
+
+def _check_networks(chain: Sequence[tuple[str, Recipe]]) -> None:
+    """Refuse what is no architecture; timm's names, for which torch has to be loaded, last.
+
+    Args:
+        chain: what each recipe is called in a message, and the recipe.
+    """
+    named = [(where, "model.arch", recipe.model.arch) for where, recipe in chain]
+    for where, recipe in chain:
+        taught = {"teacher" if name == "teacher" else f"teachers.{name}": t for name, t in recipe.all_teachers.items()}
+        named += [(where, f"{table}.arch", settings.arch) for table, settings in taught.items() if settings.arch]
+    for where, key, arch in sorted(named, key=lambda each: each[2].startswith("timm:")):
+        try:
+            if arch.startswith("timm:"):
+                from supcrd.models import check_arch
+
                 check_arch(arch)
-            except ValueError as error:
-                raise RecipeError(f"recipe {where}: {key}: {error}") from None
-    return recipe
+            else:
+                check_name(arch)
+        except ValueError as error:
+            raise RecipeError(f"{where}: {key}: {error}") from None

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from supcrd import recipe as recipes
 from supcrd.errors import SupcrdError
-from supcrd.explain import nearest
 from supcrd.published import BANK, EXPERIMENTS, PLAIN, REPLICATES, SETS, TABLES, Row
 from supcrd.runs import load_run
 from supcrd.settings import Recipe
 from supcrd.statistics import summary
+from supcrd.wording import nearest
 
 KEPT = (
     "accuracy",

@@ -4,6 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from supcrd.wording import show
+
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -49,7 +51,8 @@ class DataSettings(Settings):
     @model_validator(mode="after")
     def _mean_and_std(self) -> "DataSettings":
         if (self.mean is None) != (self.std is None):
-            raise ValueError("data.mean and data.std must be given together")
+            missing = "mean" if self.mean is None else "std"
+            raise ValueError(f"data.mean and data.std must be given together; data.{missing} is missing")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             raise ValueError(f"data.mean has {len(self.mean)} channels, data.std has {len(self.std)}")
         return self
@@ -279,9 +282,12 @@ class TeacherSettings(Settings):
             what = " and ".join(f"teacher.{key}" for key in given) or "none"
             raise ValueError(f"the teacher needs one of teacher.recipe, .run, .checkpoint and .timm, got {what}")
         if self.override and self.recipe is None:
-            raise ValueError("teacher.override changes teacher.recipe, which is not given")
+            raise ValueError(
+                f"teacher.override changes the recipe of teacher.recipe, but the teacher is by teacher.{given[0]}"
+            )
         if (self.mean is None) != (self.std is None):
-            raise ValueError("teacher.mean and teacher.std must be given together")
+            missing = "mean" if self.mean is None else "std"
+            raise ValueError(f"teacher.mean and teacher.std must be given together; teacher.{missing} is missing")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             raise ValueError(f"teacher.mean has {len(self.mean)} channels, teacher.std has {len(self.std)}")
         return self
@@ -331,7 +337,7 @@ class Recipe(Settings):
     teachers: dict[str, TeacherSettings] = {}
     """further teachers by name, each with the keys of `teacher`"""
     teacher: TeacherSettings | None = None
-    """read by kd, dkd, crd, lw_supcrd and hybrid; with the others only compared with"""
+    """read by kd, dkd, crd, lw_supcrd and hybrid; with the others compared with, where teacher.compare asks for it"""
 
     @model_validator(mode="before")
     @classmethod
@@ -371,5 +377,7 @@ class Recipe(Settings):
         if self.train.batch_size * self.augment.views < 2:
             raise ValueError("train.batch_size = 1 and augment.views = 1: batch normalisation needs 2 rows or more")
         if self.model.pretrained and not self.model.arch.startswith("timm:"):
-            raise ValueError(f"model.pretrained = true: only timm:NAME has pretrained weights, not {self.model.arch!r}")
+            raise ValueError(
+                f"model.pretrained = true: only timm:NAME has pretrained weights, not {show(self.model.arch)}"
+            )
         return self

@@ -13,8 +13,8 @@ import tomli_w
 
 from supcrd import recipe as recipes
 from supcrd.errors import RecipeError
-from supcrd.explain import nearest, show
 from supcrd.settings import Recipe
+from supcrd.wording import choices, show
 
 KEYS = ("recipe", "name", "seeds", "set", "grid", "run")
 MOST = 10_000  # runs
@@ -82,7 +82,7 @@ def load_sweep(path: str | Path) -> list[Recipe]:
 def _runs(table: Mapping[str, Any], folder: Path) -> Iterator[Recipe]:
     for key, value in table.items():
         if key not in KEYS:
-            raise RecipeError(f"unknown key {key} = {show(value)}{nearest(key, KEYS) or ';'} valid: {', '.join(KEYS)}")
+            raise RecipeError(f"unknown key {key} = {show(value)}{choices(key, KEYS)}")
     seeds = _seeds(table["seeds"]) if "seeds" in table else [None]
     shared = _changes("set", table.get("set", {}))
     grid = _grid(table["grid"]) if "grid" in table else {}
@@ -133,7 +133,7 @@ def _recipe(entry: Entry, chosen: Changes) -> Recipe:
     try:
         found = recipes.load(entry.recipe, overrides)
         if entry.label is not None:
-            start = recipes.load(entry.recipe, entry.started).model_copy(update={"name": entry.label})
+            start = recipes.read(entry.recipe, entry.started) | {"name": entry.label}
             name = recipes.run_name(start, found)
             found = recipes.load(entry.recipe, [*overrides, f"name={json.dumps(name)}"])
     except RecipeError as error:

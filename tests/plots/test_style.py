@@ -70,7 +70,7 @@ def test_a_failed_drawing_leaves_the_old_file(tmp_path, monkeypatch):
 def test_mistakes_are_one_line(tmp_path):
     run, out = folder(tmp_path), tmp_path / "a.png"
     assert ".png, .svg, .pdf or .html" in refused("plot", "tsne", run, "--out", tmp_path / "a.jpg")
-    assert "no kind of figure 'tnse'; choose one of tsne, " in refused("plot", "tnse", run, "--out", out)
+    assert "no kind of figure 'tnse'; did you mean tsne? Valid: tsne, " in refused("plot", "tnse", run, "--out", out)
     assert "no theme 'black'" in refused("plot", "tsne", run, "--out", out, "--theme", "black")
     assert "takes 1 run, not 2" in refused("plot", "alignment", run, run, "--out", out)
     assert "takes 1 to 2 runs, not 3" in refused("plot", "tsne", run, run, run, "--out", out)

@@ -1,14 +1,12 @@
 """The names of architectures, and an encoder for each."""
 
-from difflib import get_close_matches
-
+from supcrd.architectures import ARCHS, check_name
 from supcrd.models.cifar_resnet import LAYERS, CifarResNet
 from supcrd.models.convnet import ConvNet
 from supcrd.models.from_timm import Encoder, build_timm, check_timm_name
-from supcrd.models.small_resnet import DEPTHS, SmallResNet
+from supcrd.models.small_resnet import SmallResNet
 
-ARCHS: tuple[str, ...] = ("convnet", *LAYERS, *DEPTHS)
-"""Every architecture's name but timm's, which are `timm:NAME`."""
+__all__ = ["ARCHS", "build_encoder", "check_arch"]
 
 MIN_IMAGE_SIZE = 8
 """Pixels: below it the last stage of a net has nothing left to look at."""
@@ -30,12 +28,10 @@ def check_arch(name: str) -> None:
         Traceback (most recent call last):
         ValueError: arch 'resnet8x5' is unknown; the nearest is 'resnet8x4'
     """
-    if name in ARCHS:
-        return
-    if not name.startswith("timm:"):
-        nearest = get_close_matches(name, ARCHS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"arch {name!r} is unknown; the nearest is {nearest!r}")
-    check_timm_name(name.removeprefix("timm:"))
+    if name.startswith("timm:"):
+        check_timm_name(name.removeprefix("timm:"))
+    else:
+        check_name(name)
 
 
 def build_encoder(arch: str, *, in_channels: int, image_size: int, pretrained: bool) -> Encoder:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from supcrd.data.loader import Batch
 from supcrd.errors import PluginError, RecipeError
-from supcrd.explain import nearest, show
 from supcrd.objective.term import HEADS, TERMS, Context, Reads, Shapes, Step, Term, TermSettings
 from supcrd.registry import reason
+from supcrd.wording import nearest, show
 
 EACH = ("features", "projections", "logits")
 

@@ -20,6 +20,7 @@ from supcrd.plots import (
 )
 from supcrd.plots.points import Points, read_points
 from supcrd.plots.style import LIGHT, Theme
+from supcrd.wording import choices, show
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,17 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def find_kind(name: str) -> Kind:
+    """The kind of figure of a name.
+
+    Raises:
+        SupcrdError: there is none.
+    """
+    if name not in KINDS:
+        raise SupcrdError(f"there is no kind of figure {show(name)}{choices(name, list(KINDS))}")
+    return KINDS[name]
+
+
 def plot(
     name: str,
     folders: Sequence[str | Path],
@@ -110,9 +122,7 @@ def plot(
         SupcrdError: no such kind, ending or option, too few runs or too many, or runs that cannot be drawn.
         OSError: the file cannot be written.
     """
-    if name not in KINDS:
-        raise SupcrdError(f"there is no kind of figure {name!r}; choose one of {', '.join(KINDS)}")
-    kind = KINDS[name]
+    kind = find_kind(name)
     ending = style.check_ending(out)  # before any work
     if not out.parent.is_dir():
         raise SupcrdError(f"{out}: there is no folder {out.parent}")

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from supcrd import recipe as recipes
 from supcrd.configurations import Measured
-from supcrd.explain import show
+from supcrd.keys import flatten
 from supcrd.report.material import DataSet
 from supcrd.statistics import ROUNDING, Summary, summary
+from supcrd.wording import show
 
 
 class Column(NamedTuple):
@@ -160,10 +161,10 @@ def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:
     for label in labels[1:]:
         keys |= dict.fromkeys(recipes.differences(recipe[labels[0]], recipe[label]))
     keys.pop("seed", None)
-    tables = {label: dict(recipes.flatten(recipes.to_table(recipe[label]))) for label in labels}
+    tables = {label: dict(flatten(recipes.to_table(recipe[label]))) for label in labels}
     order = [key for table in tables.values() for key in table if key in keys]  # as recipes have them
     return labels, {
-        key: [show(tables[label][key]).strip("'") if key in tables[label] else "–" for label in labels]
+        key: [show(tables[label][key], 60).strip("'") if key in tables[label] else "–" for label in labels]
         for key in dict.fromkeys(order)
     }
 

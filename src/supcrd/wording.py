@@ -1,0 +1,112 @@
+"""What messages share: a value as it is shown, and which valid name a wrong one was meant to be.
+
+Only names that are near are proposed: a far one sends people astray.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+MOST = 3  # names of a hint
+LONG = 80  # letters of a value
+
+
+def show(value: Any, most: int = LONG) -> str:
+    """A value as a recipe has it, cut where it is long.
+
+    Example:
+        >>> show(True), show("a"), show("a" * 99, 10)
+        ('true', "'a'", "'aaaaaa...")
+    """
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def typos(a: str, b: str) -> int:
+    """The least number of letters put in, left out, replaced, or swapped with their neighbour that makes `b` of `a`.
+
+    Source: the optimal string alignment distance (Damerau 1964, restricted: no letter is edited twice).
+
+    Example:
+        >>> typos("epohcs", "epochs"), typos("batchsize", "batch_size"), typos("patience", "device")
+        (1, 1, 5)
+    """
+    rows = [list(range(len(b) + 1))]
+    for i, letter in enumerate(a, 1):
+        row = [i]
+        for j, other in enumerate(b, 1):
+            least = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != other))
+            if i > 1 and j > 1 and a[i - 2 : i] == other + b[j - 2]:
+                least = min(least, rows[-2][j - 2] + 1)
+            row.append(least)
+        rows.append(row)
+    return rows[-1][-1]
+
+
+def misspelt(value: str, valid: Sequence[str]) -> str | None:
+    """The valid name that `value` is with a typo or two, or with other capitals or joints; the first of equal ones.
+
+    One typo is allowed in a name of up to 5 letters, two in one of up to 11, three in a longer one.
+
+    Example:
+        >>> misspelt("Batch-Size", ["batch_size", "lr"]), misspelt("ema", ["mean", "lr"])
+        ('batch_size', None)
+    """
+    bare = _bare(value)
+    found = [(typos(bare, _bare(name)), i, name) for i, name in enumerate(valid) if _possible(bare, _bare(name))]
+    least, _, name = min(found, default=(1, 0, ""))
+    return name if name and least <= _allowed(_bare(name)) else None
+
+
+def near(value: str, valid: Sequence[str]) -> list[str]:
+    """The valid names that `value` may have been meant to be: with all its words, misspelt, or begun.
+
+    Example:
+        >>> near("adamx", ["adam", "sgd"]), near("probe", ["accuracy", "probe_accuracy"]), near("loss", ["accuracy"])
+        (['adam'], ['probe_accuracy'], [])
+    """
+    words = {word for word in re.split(r"[^a-z0-9]+", value.lower()) if word}
+    found = [name for name in valid if words and words <= set(re.split(r"[^a-z0-9]+", name.lower()))]
+    if not found and (meant := misspelt(value, valid)) is not None:
+        return [meant]
+    if not found and len(_bare(value)) >= 3:
+        found = [name for name in valid if _bare(name).startswith(_bare(value))]
+    return found if len(found) <= MOST else []
+
+
+def nearest(value: str, valid: Sequence[str]) -> str:
+    """ "; did you mean X?" of the valid names that are near, or nothing where none is.
+
+    Example:
+        >>> nearest("mian", ["main", "beta"]), nearest("loss", ["main", "beta"])
+        ('; did you mean main?', '')
+    """
+    found = near(value, valid)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def choices(value: str, valid: Sequence[str]) -> str:
+    """What to say behind a wrong value: the near ones, then all that are valid.
+
+    Example:
+        >>> "kind 'tnse'" + choices("tnse", ["tsne", "curves"])
+        "kind 'tnse'; did you mean tsne? Valid: tsne, curves"
+        >>> "kind 'x'" + choices("x", ["tsne", "curves"])
+        "kind 'x'; valid: tsne, curves"
+    """
+    hint = nearest(value, valid)
+    return f"{hint}{' Valid' if hint else '; valid'}: {', '.join(valid)}"
+
+
+def _bare(name: str) -> str:
+    """Without capitals and joints."""
+    return re.sub(r"[^a-z0-9:]+", "", name.lower())
+
+
+def _allowed(name: str) -> int:
+    return 1 if len(name) <= 5 else 2 if len(name) <= 11 else 3
+
+
+def _possible(value: str, name: str) -> bool:
+    """Whether the lengths leave it open; a long text is no typo, and is not worth the letters' square."""
+    return bool(value) and abs(len(value) - len(name)) <= _allowed(name)
