@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 from measure import keep, table, take_turns, told
 from supcrd.data import Split
 from supcrd.data.loader import ViewBatches
-from supcrd.settings import AugmentSettings
+from supcrd.recipe.settings import AugmentSettings
 
 PIXELS, VIEWS = 32, 2
 PIL = transforms.Compose(

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from measure import keep, synchronise, table, take_turns, told
-from supcrd import device
-from supcrd.bank import Bank
+from supcrd.base import device
 from supcrd.data.loader import Batch, index_batches
 from supcrd.models import Model
-from supcrd.objective.build import build
-from supcrd.objective.term import Context, Outputs, Shapes, Step
+from supcrd.training.objective.bank import Bank
+from supcrd.training.objective.build import build
+from supcrd.training.objective.term import Context, Outputs, Shapes, Step
 
 VIEWS, CLASSES = 2, 100
 

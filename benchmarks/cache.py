@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from measure import keep, table
-from supcrd import pipeline, recipe
+from supcrd import recipe
+from supcrd.jobs import run as pipeline
 
 
 def main() -> None:

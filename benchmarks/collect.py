@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from supcrd import recipe as recipes
-from supcrd.configurations import unseeded
-from supcrd.files import write_json
-from supcrd.runs import load_run
+from supcrd.analysis.configurations import unseeded
+from supcrd.base.files import write_json
+from supcrd.runs.folder import load_run
 
 KEPT = (
     "accuracy",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import plain
 from measure import keep, load, peak_memory, synchronise, table, take_turns, told
-from supcrd import device
+from supcrd.base import device
 from supcrd.losses import crd, lw_supcrd, supcon
 
 WHOLE = 16384  # the whole matrix is measured up to this B; peers up to a quarter of it

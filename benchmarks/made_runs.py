@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from supcrd import metrics, recipe
+from supcrd.base.files import write_json, write_text
 from supcrd.data import Split
-from supcrd.evaluation import save_outputs
-from supcrd.files import write_json, write_text
-from supcrd.measuring import save_pictures
+from supcrd.evaluation.evaluate import save_outputs
+from supcrd.figures.superclasses import SUPERCLASSES
+from supcrd.jobs.measure import save_pictures
 from supcrd.models import Output
-from supcrd.plots.superclasses import SUPERCLASSES
 
 TEACHER = "cifar100-resnet50"
 STUDENTS = {"cifar100-crd": 0.08, "cifar100-hybrid": 0.07, "cifar100-lw-supcrd": 0.06}  # and noise of its own

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from supcrd import runs
-from supcrd.files import write_json
+from supcrd.base.files import write_json
+from supcrd.runs import folder as runs
 
 
 def take_turns(

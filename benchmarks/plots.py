@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from measure import keep, table, take_turns, told
 from supcrd import metrics, recipe
-from supcrd.files import write_json, write_text
+from supcrd.base.files import write_json, write_text
 
 
 def projections(rows: int, width: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,7 +89,7 @@ def main() -> None:
     started = time.perf_counter()
     import matplotlib.figure  # noqa: F401
 
-    from supcrd.plots.kinds import plot
+    from supcrd.figures.draw import plot
 
     importing = time.perf_counter() - started
     temporary = Path(tempfile.mkdtemp(prefix="supcrd-bench-"))

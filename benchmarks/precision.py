@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
-from supcrd import device, runs
-from supcrd.files import write_json
+from supcrd.base import device
+from supcrd.base.files import write_json
 from supcrd.models import Model
+from supcrd.runs import folder as runs
 
 CASES = (("resnet18", 64, 32), ("convnet", 256, 32), ("resnet8", 128, 8))  # arch, images, pixels
 

@@ -23,10 +23,10 @@ from pathlib import Path
 
 from made_runs import SEEDS, WIDTH, ten_runs
 from measure import family, keep, proportional, spread, table
+from supcrd.base.workers import LocalExecutor
+from supcrd.report.collect import collect
 from supcrd.report.figures import figure
-from supcrd.report.material import collect
 from supcrd.report.shown import SHOWN, Task, tasks
-from supcrd.workers import LocalExecutor
 
 REPORT = "from supcrd.cli import main; main()"
 TSNE = """

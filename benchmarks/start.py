@@ -36,12 +36,12 @@ import json, sys, time
 import torch
 from supcrd import data
 from supcrd.data.loader import ViewBatches
-from supcrd.settings import AugmentSettings
+from supcrd.recipe.settings import AugmentSettings
 imported = time.time()
 source, folder, md5 = sys.argv[2:]
 if md5:
     from dataclasses import replace
-    from supcrd.data import cifar
+    from supcrd.data.sources import cifar
     official = cifar._layout
     cifar._layout = lambda name: replace(official(name), archive_md5=md5)
 start = time.perf_counter()
@@ -86,7 +86,9 @@ print(json.dumps({"first_batch": end - start, "load": loaded - start, "imports":
 COMMAND = """
 import json, os, sys, time
 started = float(sys.argv[1])
-from supcrd import cli, data, pipeline, tasks, training
+from supcrd import cli, data
+from supcrd.jobs import run as pipeline
+from supcrd.training import task as tasks, fit as training
 told = {"imports": time.time() - started}
 load, forward, add = data.load, tasks.Distillation.forward, training.Tally.add
 

@@ -28,20 +28,21 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from measure import keep, table
-from supcrd import cache, device
+from supcrd.base import device
 from supcrd.data import Split
 from supcrd.data.loader import ViewBatches
 from supcrd.losses import LWSupCRD as Loss
 from supcrd.losses import lw_supcrd
 from supcrd.models import Model
 from supcrd.models.frozen import frozen_encoder
-from supcrd.objective import presets
-from supcrd.objective.build import build
-from supcrd.objective.term import Context
-from supcrd.settings import AugmentSettings, FitSettings, LWSupCRD
-from supcrd.tasks import Distillation, Normalised
-from supcrd.teaching import Teaching, shapes_of
-from supcrd.training import Tally, make_optimizer
+from supcrd.recipe.settings import AugmentSettings, FitSettings, LWSupCRD
+from supcrd.training import cache
+from supcrd.training.fit import Tally, make_optimizer
+from supcrd.training.objective import presets
+from supcrd.training.objective.build import build
+from supcrd.training.objective.term import Context
+from supcrd.training.task import Distillation, Normalised
+from supcrd.training.teacher import Teaching, shapes_of
 
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 

@@ -40,7 +40,7 @@ from torchvision.datasets import ImageFolder
 from measure import high_water, keep, proportional, table
 from supcrd import data
 from supcrd.data.loader import ViewBatches
-from supcrd.settings import AugmentSettings
+from supcrd.recipe.settings import AugmentSettings
 
 READINGS = 20  # of memory in an epoch
 CLASSES = 10

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import summary
-from supcrd import settings
-from supcrd.results import markdown
+from supcrd.recipe import settings
+from supcrd.reproduction.results import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
@@ -174,7 +174,8 @@ def filled(text: str) -> str:
 
 def keys() -> str:
     """docs/recipes.md: every key of a recipe with its type, default and meaning, read from the settings themselves."""
-    lines = ["# The keys of a recipe", "", "Made by `python benchmarks/tables.py` from `src/supcrd/settings.py`.", ""]
+    lines = ["# The keys of a recipe", ""]
+    lines += ["Made by `python benchmarks/tables.py` from `src/supcrd/recipe/settings.py`.", ""]
     methods = [(f"method, name = {name!r}", model, "method") for name, model in settings.METHOD_SETTINGS.items()]
     tables = [(name, getattr(settings, f"{name.title()}Settings"), name) for name in TABLES]
     tables = [("(top level)", settings.Recipe, ""), *tables[:2], *methods, *tables[2:]]

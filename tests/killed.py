@@ -8,7 +8,12 @@ from pathlib import Path
 
 import torch
 
-from supcrd import measuring, pipeline, recipe, runs, stages, tasks
+from supcrd import recipe
+from supcrd.jobs import measure as measuring
+from supcrd.jobs import run as pipeline
+from supcrd.jobs import student as stages
+from supcrd.runs import folder as runs
+from supcrd.training import task as tasks
 
 
 def kill():

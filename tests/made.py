@@ -3,7 +3,7 @@
 import json
 
 from supcrd import recipe as recipes
-from supcrd.files import write_json, write_text
+from supcrd.base.files import write_json, write_text
 
 
 def make(out, name, seed, accuracy, *changes, recipe="digits-crd", environment=None, rows=None, **evaluation):

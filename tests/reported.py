@@ -7,7 +7,7 @@ import torch
 
 from made import make
 from supcrd import metrics
-from supcrd.files import write_json, write_text
+from supcrd.base.files import write_json, write_text
 
 EPOCHS = [
     {"epoch": 1, "loss": 2.0, "train_accuracy": 0.4, "validation_accuracy": 0.5, "lr": 0.1, "seconds": 1.0},

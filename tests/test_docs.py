@@ -11,7 +11,7 @@ import pytest
 import supcrd
 from supcrd import recipe as recipes
 from supcrd.cli import app
-from supcrd.settings import METHOD_SETTINGS
+from supcrd.recipe.settings import METHOD_SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -14,16 +14,17 @@ from safetensors import safe_open
 from torch.nn import functional
 
 from machine import machine
-from supcrd import pipeline, recipe
-from supcrd.assess import evaluate_file, predict_files
-from supcrd.card import Card
-from supcrd.checkpoints import load_model
-from supcrd.compare import compare
-from supcrd.plots.kinds import KINDS, plot
+from supcrd import recipe
+from supcrd.analysis.compare import compare
+from supcrd.figures.draw import KINDS, plot
+from supcrd.jobs import run as pipeline
+from supcrd.jobs.assess import evaluate_file, predict_files
+from supcrd.models.card import Card
+from supcrd.models.weights import load_model
+from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.report import report
 from supcrd.report.make import build, collect
-from supcrd.runs import load_run
-from supcrd.settings import METHOD_SETTINGS
+from supcrd.runs.folder import load_run
 from typed import invoke
 
 GOLDEN = Path(__file__).resolve().parent / "data" / "golden-0.1"

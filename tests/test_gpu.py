@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from supcrd import losses, pipeline
-from supcrd.augment import augment, draw
-from supcrd.device import choose
+from supcrd import losses
+from supcrd.base.device import choose
+from supcrd.data.augment import augment, draw
+from supcrd.jobs import run as pipeline
 from supcrd.models import Model
 from supcrd.recipe import load
 

@@ -63,10 +63,10 @@ def teacher_from(tmp_path, line, built_in="digits-crd"):
 def objective_of(method, model, labels, teacher=None):
     """The objective of a `[method]` table for a model, and for a teacher's model where one teaches."""
     from supcrd.models.normalised import Normalised
-    from supcrd.objective import presets
-    from supcrd.objective.build import build
-    from supcrd.objective.term import Context
-    from supcrd.teaching import shapes_of
+    from supcrd.training.objective import presets
+    from supcrd.training.objective.build import build
+    from supcrd.training.objective.term import Context
+    from supcrd.training.teacher import shapes_of
 
     known = {} if teacher is None else {"teacher": shapes_of(Normalised(teacher, (), ()), maps=False)}
     shapes = shapes_of(Normalised(model, (), ()), maps=False)

@@ -7,8 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supcrd.assess import load_model
-    from supcrd.checkpoints import Card, save_model
+    from supcrd.jobs.assess import load_model
     from supcrd.losses import (
         CRD,
         DKD,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         supcon,
     )
     from supcrd.models import Model, Output
+    from supcrd.models.weights import Card, save_model
 
 __version__ = "0.1.0"
 
@@ -34,8 +34,8 @@ _HOMES = {
         "crd", "dkd", "hybrid", "kd", "lw_supcrd", "standardise", "supcon",
     ],
     "supcrd.models": ["Model", "Output"],
-    "supcrd.checkpoints": ["Card", "save_model"],
-    "supcrd.assess": ["load_model"],
+    "supcrd.models.weights": ["Card", "save_model"],
+    "supcrd.jobs.assess": ["load_model"],
 }  # fmt: skip
 
 __all__ = [

@@ -111,7 +111,7 @@ def test_torchvision_reads_the_same(archive: Archive, monkeypatch: pytest.Monkey
     for file in archive.files:
         content = pickle.loads(archive.files[file], encoding="bytes")
         archive.files[file] = pickle.dumps({key.decode(): value for key, value in content.items()}, protocol=2)
-    monkeypatch.setattr("supcrd.data.unpickle._Restricted.load", as_bytes(pickle.Unpickler.load))
+    monkeypatch.setattr("supcrd.data.sources.unpickle._Restricted.load", as_bytes(pickle.Unpickler.load))
     archive.extract(monkeypatch)
     ours = load(archive.name, folder=archive.folder, validation=0)
     for split, train in ((ours.train, True), (ours.test, False)):

@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from supcrd.data import load
-from supcrd.data.folder import read_image
+from supcrd.data.sources.folder import read_image
 from supcrd.errors import DataError
 
 

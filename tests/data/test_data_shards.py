@@ -16,7 +16,7 @@ from PIL import Image
 from supcrd.data import load
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import DataError
-from supcrd.settings import AugmentSettings
+from supcrd.recipe.settings import AugmentSettings
 from typed import NET, TIMES, invoke, refused
 
 # A set is a list of (member name, content); the webdataset package writes the same where it is installed.

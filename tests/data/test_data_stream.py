@@ -16,14 +16,15 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from supcrd import pipeline, stages
 from supcrd import recipe as recipes
-from supcrd.checkpoints import load_model, load_state
 from supcrd.data import channel_statistics, load, stream
 from supcrd.data.loader import ViewBatches
 from supcrd.data.stream import AHEAD, StreamedImages, fetch
 from supcrd.errors import DataError
-from supcrd.settings import AugmentSettings
+from supcrd.jobs import run as pipeline
+from supcrd.jobs import student as stages
+from supcrd.models.weights import load_model, load_state
+from supcrd.recipe.settings import AugmentSettings
 from typed import NET, TIMES, invoke, refused
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from supcrd.data.unpickle import restricted_load
+from supcrd.data.sources.unpickle import restricted_load
 from supcrd.errors import DataError
 
 # How Python 2 and NumPy 1 wrote {'data': uint8 array [[1, 2], [3, 4]], 'labels': [7]}, spelt out opcode by opcode.

@@ -5,21 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from supcrd.losses import (
-    CRD,
-    DKD,
-    KD,
-    Hybrid,
-    LWSupCRD,
-    SupCon,
-    crd,
-    dkd,
-    hybrid,
-    kd,
-    lw_supcrd,
-    standardise,
-    supcon,
-)
+from supcrd.losses import CRD, DKD, KD, Hybrid, LWSupCRD, SupCon, crd, dkd, hybrid, kd, lw_supcrd, standardise, supcon
 
 X, Y, Z = torch.randn(4, 8), torch.tensor([0, 1, 0, 1]), torch.randn(4, 3)
 ALL = torch.ones(4, dtype=torch.bool)

@@ -8,21 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from supcrd.losses import (
-    CRD,
-    DKD,
-    KD,
-    Hybrid,
-    LWSupCRD,
-    SupCon,
-    crd,
-    dkd,
-    hybrid,
-    kd,
-    lw_supcrd,
-    standardise,
-    supcon,
-)
+from supcrd.losses import CRD, DKD, KD, Hybrid, LWSupCRD, SupCon, crd, dkd, hybrid, kd, lw_supcrd, standardise, supcon
 
 CLASSES = 10
 TAKING_PART = torch.tensor([True, False, True, True, False, False])  # of the bank's rows, where there is a mask

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from supcrd import evaluation
+from supcrd.base.device import choose
 from supcrd.data import Split
-from supcrd.device import choose
+from supcrd.evaluation import evaluate as evaluation
 from supcrd.metrics import (
     Estimate,
     alignment,
@@ -29,7 +29,7 @@ from supcrd.metrics import (
 )
 from supcrd.metrics.estimate import sample_mean, sample_rows
 from supcrd.models import Model
-from supcrd.tasks import Normalised
+from supcrd.training.task import Normalised
 
 
 def clusters(sizes: tuple[int, ...], width: int = 8, noise: float = 0.15, seed: int = 0) -> tuple[Tensor, Tensor]:

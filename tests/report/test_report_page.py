@@ -11,7 +11,7 @@ import pytest
 
 from made import make
 from reported import full, progress, unfinished
-from supcrd.plots.kinds import KINDS
+from supcrd.figures.draw import KINDS
 from supcrd.report import embed, figures, report, shown, watch
 from typed import contents, invoke, refused
 
@@ -98,8 +98,8 @@ def test_arrays_are_kept(runs, tmp_path, plain):
     """Of the picture in the page, against what Plotly itself would write."""
     import base64
 
-    from supcrd.plots import hypersphere
-    from supcrd.plots.points import read_points
+    from supcrd.figures.kinds import hypersphere
+    from supcrd.figures.points import read_points
 
     folder = full(runs, "student", 0, 0.8)
     text = made(tmp_path, folder)
@@ -188,7 +188,7 @@ def test_differences_to_a_baseline(runs, tmp_path, plain):
 
 
 def test_a_subsample_for_tsne_has_the_same_rows_of_both(runs):
-    from supcrd.plots.points import read_points
+    from supcrd.figures.points import read_points
 
     one = read_points(full(runs, "one", 0, 0.8, classes=30, images=3000))
     two = read_points(full(runs, "two", 1, 0.8, classes=30, images=3000))

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from made import make, several
+from supcrd.report.collect import collect
 from supcrd.report.html import element
-from supcrd.report.material import collect
 from supcrd.report.page import recipes_table, runs_table
 from supcrd.report.table import differing_keys, lines
 

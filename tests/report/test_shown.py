@@ -8,7 +8,7 @@ import pytest
 from made import make, several
 from reported import full
 from supcrd.report import figures, shown
-from supcrd.report.material import collect
+from supcrd.report.collect import collect
 
 
 @pytest.fixture

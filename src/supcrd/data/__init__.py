@@ -3,9 +3,10 @@
 import difflib
 from pathlib import Path
 
-from supcrd.data import cifar, decoded, digits, npz, shards
-from supcrd.data import folder as folders
+from supcrd.data import decoded
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
+from supcrd.data.sources import cifar, digits, npz, shards
+from supcrd.data.sources import folder as folders
 from supcrd.data.split import balanced, stratified, subset
 from supcrd.errors import DataError
 

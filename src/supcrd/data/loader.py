@@ -6,11 +6,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from supcrd.augment import augment, draw
+from supcrd.base.seeding import permutation
+from supcrd.data.augment import augment, draw
 from supcrd.data.images import Split
 from supcrd.data.stream import fetch
-from supcrd.seeding import permutation
-from supcrd.settings import AugmentSettings
+from supcrd.recipe.settings import AugmentSettings
 
 
 class Batch(NamedTuple):
@@ -37,7 +37,7 @@ class Batches(Protocol):
 
 
 class Taught(Protocol):
-    """Kept features of a teacher: see `supcrd.cache`. Views are then those of a few epochs, in turn."""
+    """Kept features of a teacher: see `supcrd.training.cache`. Views are then those of a few epochs, in turn."""
 
     @property
     def epochs(self) -> int:

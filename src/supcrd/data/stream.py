@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from supcrd.base.seeding import permutation
 from supcrd.data.imagefile import File, pixels
-from supcrd.seeding import permutation
 
 AHEAD = 3  # batches that are decoded while one is trained on; with it they bound the memory
 TASK = 8  # images a task of the pool: handing one over costs little beside decoding them

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from supcrd.seeding import permutation
+from supcrd.base.seeding import permutation
 
 
 class Estimate(NamedTuple):

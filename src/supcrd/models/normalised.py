@@ -4,8 +4,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from supcrd.augment import normalise
 from supcrd.models.model import Model
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(images - mean) / std by channel; images (B, channels, H, W) float in 0..1, mean and std (channels,)."""
+    return (images - mean[:, None, None]) / std[:, None, None]
 
 
 class Normalised(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from supcrd.plots.style import DARK, LIGHT, NARROW, TOP
+from supcrd.figures.style import DARK, LIGHT, NARROW, TOP
 from supcrd.report.html import Html, element, join
 
 COLORS = ("background", "ink", "muted", "grid", "accent", "second")  # of a theme, as variables of the page

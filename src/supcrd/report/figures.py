@@ -8,16 +8,16 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
+from supcrd.base.workers import LocalExecutor
 from supcrd.errors import SupcrdError
-from supcrd.plots.kinds import KINDS
-from supcrd.plots.points import Points, read_points
-from supcrd.plots.style import LIGHT, svg_text
-from supcrd.plots.subjects import named_classes, some_images
+from supcrd.figures.draw import KINDS
+from supcrd.figures.points import Points, read_points
+from supcrd.figures.style import LIGHT, svg_text
+from supcrd.figures.subjects import named_classes, some_images
+from supcrd.report.collect import DataSet
 from supcrd.report.embed import drawing, plot
 from supcrd.report.html import Html, element, join
-from supcrd.report.material import DataSet
 from supcrd.report.shown import SHOWN, Task
-from supcrd.workers import LocalExecutor
 
 TSNE_CLASSES, TSNE_ROWS = 20, 990  # of all runs of a figure together: below a thousand it takes seconds
 WORTH_WORKERS, MOST_WORKERS = 24, 2  # figures; processes, of half a gigabyte each

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from supcrd.compare import Comparison, compare, find_baseline
+from supcrd.analysis.compare import Comparison, compare, find_baseline
+from supcrd.base.files import write_text
 from supcrd.errors import SupcrdError
-from supcrd.files import write_text
+from supcrd.report.collect import DataSet, Material, collect
 from supcrd.report.figures import Notify, make, sections
 from supcrd.report.html import Html, element, join
-from supcrd.report.material import DataSet, Material, collect
 from supcrd.report.page import Section, differences_table, glossary, page, recipes_table, runs_table
 from supcrd.report.progress import unfinished
 from supcrd.report.shown import tasks

@@ -6,13 +6,13 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from supcrd.report.collect import DataSet
 from supcrd.report.embed import themes
 from supcrd.report.html import Html, element, join
-from supcrd.report.material import DataSet
 from supcrd.report.table import COLUMNS, Cell, Column, Line, columns, differing_keys, lines
 
 if TYPE_CHECKING:
-    from supcrd.compare import Comparison
+    from supcrd.analysis.compare import Comparison
 
 Section = tuple[str, str, Html]  # anchor, title, what is in it
 

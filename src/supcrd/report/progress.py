@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from supcrd.errors import SupcrdError
-from supcrd.plots import curves
-from supcrd.plots.points import Points
-from supcrd.plots.style import LIGHT, svg_text
+from supcrd.figures.kinds import curves
+from supcrd.figures.points import Points
+from supcrd.figures.style import LIGHT, svg_text
+from supcrd.report.collect import Unfinished
 from supcrd.report.embed import drawing
 from supcrd.report.html import Html, element, join
-from supcrd.report.material import Unfinished
 
 
 def unfinished(runs: Sequence[Unfinished]) -> Html:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from supcrd.configurations import Measured
-from supcrd.plots.kinds import KINDS
-from supcrd.report.material import DataSet
+from supcrd.analysis.configurations import Measured
+from supcrd.figures.draw import KINDS
+from supcrd.report.collect import DataSet
 
 
 @dataclass(frozen=True)

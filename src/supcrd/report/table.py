@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from supcrd import recipe as recipes
-from supcrd.configurations import Measured
-from supcrd.keys import flatten
-from supcrd.report.material import DataSet
-from supcrd.statistics import ROUNDING, Summary, summary
-from supcrd.wording import show
+from supcrd.analysis.configurations import Measured
+from supcrd.analysis.statistics import ROUNDING, Summary, summary
+from supcrd.base.wording import show
+from supcrd.recipe.keys import flatten
+from supcrd.report.collect import DataSet
 
 
 class Column(NamedTuple):

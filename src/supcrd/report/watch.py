@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from supcrd.files import write_text
+from supcrd.base.files import write_text
+from supcrd.report.collect import Material, collect
 from supcrd.report.figures import Notify
 from supcrd.report.make import build, check_out
-from supcrd.report.material import Material, collect
 from supcrd.report.progress import state
 
 SECONDS = 2.0  # between two looks at the folders

@@ -1,0 +1,298 @@
+"""Run folders -> configurations with their means and intervals, and what can be said of their differences.
+
+Runs whose recipes differ only in `seed` are one configuration. Nothing here trains or prints, and nothing is chosen by
+the split that the accuracies are of.
+"""
+
+import contextlib
+import difflib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from supcrd.analysis.configurations import METRICS, SUMMARISED, Measured, check_same_data, configurations, gather
+from supcrd.analysis.statistics import Paired, Summary, holm, paired, summary
+from supcrd.base.wording import choices, nearest, show
+from supcrd.errors import SupcrdError
+
+LEVEL = 0.05
+# A baseline may be under-trained where it has not learnt its own images (below the first) and does on unseen ones
+# about as well (within the second): then time, not the method, is what it lacks. A network trained to its end is far
+# above 90 % on its own small images, or has a gap. Training accuracy is of augmented images, while learning, so it is
+# low rather than high: the gap of a trained network can look smaller than it is, hence both conditions.
+UNDER_TRAINED = 0.9
+UNDER_TRAINED_GAP = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """A configuration: what its runs gave, and its difference to the baseline over the seeds that both have."""
+
+    label: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    n: int
+    values: dict[str, Summary | None]
+    """a key for each of SUMMARISED; None where not all of its runs have the number"""
+    difference: Paired | None
+    """None for the baseline, without one, and where one of the two lacks the metric"""
+    corrected_p: float | None
+    """Holm's, over all differences of the comparison"""
+    verdict: str
+    """better, worse or cannot tell; baseline for the baseline, empty without one"""
+    told: str
+    """how far the numbers carry, in words"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Configurations side by side; shares and differences of accuracies in 0..1."""
+
+    metric: str
+    split: str
+    source: str | None
+    images: int | None
+    baseline: str | None
+    level: float
+    """below this corrected p a difference is one"""
+    rows: tuple[Row, ...]
+    selected: str | None
+    """label of the highest mean validation accuracy, where that was asked for"""
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON: no NaN, None for what is not known."""
+        return asdict(self)
+
+
+def compare(
+    folders: Sequence[str | Path],
+    baseline: str | None = None,
+    *,
+    metric: str = "accuracy",
+    select: bool = False,
+    test: bool = False,
+) -> Comparison:
+    """Compare finished runs, configuration by configuration.
+
+    Args:
+        folders: run folders; or folders of run folders, of which the finished runs are taken (what is not finished is
+            noted), without those that are teachers of others taken.
+        baseline: a configuration's label, a run's name or a run folder; None for no differences.
+        metric: one of METRICS, of which differences are taken.
+        select: tell the configuration of highest mean validation accuracy.
+        test: refuse where a test of significance cannot be made.
+
+    Returns:
+        Configurations in the order of their first runs.
+
+    Raises:
+        RunError: no run, an unfinished or damaged one, the same run twice; runs of different data or splits.
+        SupcrdError: an unknown baseline or metric, one that the runs do not have; a test or a selection that cannot be
+            made.
+
+    Example:
+        >>> import tempfile
+        >>> from supcrd.base.files import write_json
+        >>> from supcrd.recipe import load
+        >>> from supcrd.runs.folder import open_run
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     for name, accuracies in {"crd": (0.92, 0.94, 0.97), "supcon": (0.90, 0.93, 0.94)}.items():
+        ...         for seed, accuracy in enumerate(accuracies):
+        ...             recipe = load(f"digits-{name}", [f"seed={seed}"])
+        ...             run = open_run(Path(out), recipe, origins={})
+        ...             numbers = {"accuracy": accuracy, "split": "test", "data_fingerprint": "0"}
+        ...             write_json(run.folder / "evaluation.json", numbers)
+        ...     row = compare([out], "digits-supcon").rows[0]
+        >>> row.label, row.n, round(row.difference.mean, 4), row.verdict, row.told
+        ('digits-crd', 3, 0.02, 'cannot tell', 'n = 3: the interval is ±2.5 points')
+    """
+    if metric not in METRICS:
+        raise SupcrdError(f"unknown --metric {show(metric)}{choices(metric, METRICS)}")
+    if test and baseline is None:
+        raise SupcrdError("--test needs --baseline: a test is of a difference")
+    runs, notes = gather(folders, keep=baseline)
+    check_same_data(runs)
+    groups, told = configurations(runs)
+    notes = [*notes, *told, *_environments(groups)]
+    chosen = find_baseline(baseline, groups) if baseline is not None else None
+    _check_metric(metric, groups, chosen)
+    rows = [_row(label, group, metric, chosen, groups) for label, group in groups.items()]
+    corrected = holm([row.difference.p if row.difference else None for row in rows])
+    rows = [_judged(row, p) for row, p in zip(rows, corrected, strict=True)]
+    if test:
+        untold = [f"{row.label} ({_why(row)})" for row in rows if row.label != chosen and row.corrected_p is None]
+        if untold:
+            raise SupcrdError(
+                f"--test: no test against {chosen} can be made of {', '.join(untold)}; train more seeds, the same ones"
+            )
+    split = str(runs[0].evaluation["split"])
+    warnings = []
+    if chosen is not None and split != "train":
+        warned, noted = _under_trained(chosen, groups[chosen], split)
+        warnings += warned
+        notes += noted
+    selected = None
+    if select:
+        selected, warned = _selected(rows, split)
+        warnings += warned
+    source, images = (runs[0].evaluation.get(key) for key in ("source", "n"))
+    return Comparison(
+        metric=metric,
+        split=split,
+        source=source if isinstance(source, str) else None,
+        images=images if isinstance(images, int) else None,
+        baseline=chosen,
+        level=LEVEL,
+        rows=tuple(rows),
+        selected=selected,
+        warnings=tuple(warnings),
+        notes=tuple(notes),
+    )
+
+
+def find_baseline(baseline: str, groups: Mapping[str, Sequence[Measured]]) -> str:
+    """The label of the configuration that a label, a run's name or a run folder means.
+
+    Raises:
+        SupcrdError: there is none (the known ones are named, the nearest first), or a name means several.
+    """
+    if baseline in groups:
+        return baseline
+    path = Path(baseline).expanduser().resolve()
+    by_folder = [label for label, group in groups.items() if path in [run.folder.resolve() for run in group]]
+    by_name = [label for label, group in groups.items() if baseline in [run.recipe.name for run in group]]
+    meant = by_folder or by_name
+    if len(meant) > 1:
+        raise SupcrdError(f"--baseline {baseline!r} is a run of several configurations: {', '.join(meant)}")
+    if not meant:
+        known = sorted(groups, key=lambda label: -difflib.SequenceMatcher(None, baseline, label).ratio())
+        rest = f" and {len(known) - 10} more" if len(known) > 10 else ""
+        hint = nearest(baseline, known) or "."
+        raise SupcrdError(f"unknown --baseline {show(baseline)}{hint} Known: {', '.join(known[:10])}{rest}")
+    return meant[0]
+
+
+def _numbers(group: Sequence[Measured], key: str) -> dict[int, float] | None:
+    """Seed -> number, where all runs have it."""
+    found = {run.recipe.seed: float(run.evaluation[key]) for run in group if run.evaluation.get(key) is not None}
+    return found if len(found) == len(group) else None
+
+
+def _row(label: str, group: Sequence[Measured], metric: str, baseline: str | None, groups: Mapping[str, Any]) -> Row:
+    numbers = {key: _numbers(group, key) for key in SUMMARISED}
+    values = {key: None if known is None else summary(list(known.values())) for key, known in numbers.items()}
+    own, other = numbers[metric], _numbers(groups[baseline], metric) if baseline is not None else None
+    difference = paired(own, other) if label != baseline and own is not None and other is not None else None
+    about = difference or values[metric]
+    return Row(
+        label=label,
+        runs=tuple(str(run.folder) for run in group),
+        seeds=tuple(run.recipe.seed for run in group),
+        n=len(group),
+        values=values,
+        difference=difference,
+        corrected_p=None,
+        verdict="" if baseline is None else "baseline" if label == baseline else "cannot tell",
+        told=_told(about) if about is not None else f"not all of its runs have {metric}",
+    )
+
+
+def _told(about: Summary) -> str:
+    """How far a mean, or a mean difference, can be trusted."""
+    if about.n == 0:
+        return "no common seeds"
+    if about.n == 1:
+        return "n = 1"
+    if about.half_width is None:
+        return f"n = {about.n}: all equal, so the spread is not known"
+    points = 100 * about.half_width
+    return f"n = {about.n}: the interval is ±{points:.{0 if points >= 10 else 1 if points >= 1 else 2}f} points"
+
+
+def _judged(row: Row, corrected_p: float | None) -> Row:
+    if corrected_p is None or row.difference is None or row.difference.mean is None or corrected_p >= LEVEL:
+        return replace(row, corrected_p=corrected_p)
+    return replace(row, corrected_p=corrected_p, verdict="better" if row.difference.mean > 0 else "worse")
+
+
+def _why(row: Row) -> str:
+    """Why a row has no test."""
+    return (row.difference.reason if row.difference else None) or row.told
+
+
+def _check_metric(metric: str, groups: Mapping[str, Sequence[Measured]], baseline: str | None) -> None:
+    for label in [baseline] if baseline is not None else list(groups):
+        lacking = [run for run in groups[label] if run.evaluation.get(metric) is None]
+        if not lacking:
+            return
+    raise SupcrdError(f"--metric {metric}: {lacking[0].folder} has none; one of {', '.join(METRICS)} is right")
+
+
+def _selected(rows: Sequence[Row], split: str) -> tuple[str, list[str]]:
+    """The label of highest mean validation accuracy, and warnings."""
+    means: dict[str, float] = {}
+    for row in rows:
+        known = row.values["validation_accuracy"]
+        if known is None or known.mean is None:
+            raise SupcrdError(
+                f"--select chooses on the validation split only, and not all runs of {row.label} have a validation "
+                "accuracy (data.validation = 0 holds no images out)"
+            )
+        means[row.label] = known.mean
+    best = max(means.values())
+    first, *ties = [label for label, mean in means.items() if mean == best]
+    warnings = [f"{first} is tied on validation with {', '.join(ties)}; it was given first"] if ties else []
+    if split == "validation":
+        warnings.append("the data has no test split: the split that chose is the one measured, so this is optimistic")
+    return first, warnings
+
+
+def _train_accuracy(run: Measured) -> float | None:
+    """Of the last epoch: of augmented images, while learning."""
+    known = run.evaluation.get("train_accuracy")
+    if known is None:  # a run of before it was kept there
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            text = (run.folder / "metrics.jsonl").read_text(encoding="utf-8")
+            known = json.loads(text.splitlines()[-1])["train_accuracy"]
+    return float(known) if isinstance(known, int | float) and 0 <= known <= 1 else None
+
+
+def _under_trained(label: str, group: Sequence[Measured], split: str) -> tuple[list[str], list[str]]:
+    """Warnings and notes on whether a baseline was trained to its end."""
+    train, test = [_train_accuracy(run) for run in group], _numbers(group, "accuracy")
+    if test is None or None in train:
+        return [], [f"baseline {label}: not all training accuracies are known, so nor is whether it is under-trained"]
+    fitted, unseen = (math.fsum(v for v in values if v is not None) / len(group) for values in (train, test.values()))
+    if fitted >= UNDER_TRAINED or fitted - unseen >= UNDER_TRAINED_GAP:
+        return [], []
+    return [
+        f"baseline {label} may be under-trained: training accuracy {100 * fitted:.1f} %, {split} accuracy "
+        f"{100 * unseen:.1f} %: it still fits unseen images as well as its own, so longer training would likely raise "
+        "it (training accuracy is of augmented images, while learning)"
+    ], []
+
+
+def _environments(groups: Mapping[str, Sequence[Measured]]) -> list[str]:
+    """Notes on runs made by different code, or in one configuration under different teachers' weights."""
+    notes = []
+    for label, group in groups.items():
+        if len({run.environment["teacher"] for run in group if "teacher" in run.environment}) > 1:
+            notes.append(f"the runs of {label} were taught by teachers of different weights")
+    for package, what in (("supcrd", "supcrd commits"), ("torch", "torch versions")):
+        made: dict[str, list[str]] = {}
+        for label, group in groups.items():
+            for version in sorted({run.environment[package] for run in group if package in run.environment}):
+                made.setdefault(version[:10] if package == "supcrd" else version, []).append(label)
+        if len(made) > 1:
+            told = "; ".join(f"{version} ({_some(labels)})" for version, labels in made.items())
+            notes.append(f"runs made by different {what}: {told}")
+    return notes
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels) if len(labels) <= 4 else f"{len(labels)} configurations"

@@ -1,0 +1,1 @@
+"""Nothing of the field: files, randomness, processes, the device."""

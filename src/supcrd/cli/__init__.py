@@ -1,0 +1,13 @@
+"""The command line: the only place that prints, shows progress and sets the exit status.
+
+Results go to standard output, everything else (progress, log, errors) to standard error. Exit status: 0 done, 2 a
+mistake that the one line on standard error names, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+"""
+
+from supcrd.cli import train, runs, figures  # noqa: F401, I001  (their commands, in help's order)
+from supcrd.cli.console import app
+
+
+def main() -> None:
+    """Entry point of the `supcrd` command."""
+    app()

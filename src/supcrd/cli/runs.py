@@ -1,0 +1,121 @@
+"""The commands of many runs: sweep, compare, reproduce."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from supcrd.cli.console import JsonOption, OutOption, app, fail, guarded, print_json
+from supcrd.cli.screen import show_compare, stdout
+
+
+@app.command()
+@guarded
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="What to run: see docs/sweeps.md.")],
+    workers: Annotated[int, typer.Option(help="Runs at a time, each in a process with its share of the cores.")] = 1,
+    out: OutOption = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and what is left; write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train many variants of a recipe, shared teachers first. Finished runs stay, the same command goes on."""
+    from supcrd.sweep.file import load_sweep
+
+    runs = load_sweep(file)
+    from supcrd.cli.live import (  # bring torch: mistakes are told before
+        LiveTable,
+        planned,
+        said,
+        show_outcomes,
+        show_plan,
+    )
+    from supcrd.sweep.run import plan, run_all
+
+    if dry_run:
+        rows = planned(plan(runs, out.expanduser()), out.expanduser())
+        print_json({"runs": rows}) if as_json else show_plan(rows)
+        return
+    with LiveTable(out.expanduser()) as live:
+        outcomes = run_all(runs, out, workers=workers, report=live.report)
+    print_json({"runs": [vars(outcome) for outcome in outcomes]}) if as_json else show_outcomes(outcomes)
+    if not all(outcome.good for outcome in outcomes):
+        fail(said(outcomes), 2)
+
+
+@app.command()
+@guarded
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of run folders.")],
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Configuration, run or run folder that differences are to.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="accuracy, accuracy_at_best, probe_accuracy or knn_accuracy: what differences are of.")
+    ] = "accuracy",
+    select: Annotated[
+        bool, typer.Option("--select", help="Name the configuration that is best on validation.")
+    ] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Refuse where a difference cannot be tested (fewer than two common seeds).")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare finished runs: means over seeds, and paired differences to a baseline with a test."""
+    from supcrd.analysis.compare import compare as compare_runs
+
+    compared = compare_runs(runs, baseline, metric=metric, select=select, test=test)
+    if as_json:
+        print_json(compared.to_dict())
+    else:
+        show_compare(compared)
+
+
+@app.command()
+@guarded
+def reproduce(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of all runs, e.g. data.folder=PATH.")
+    ] = None,
+    tables: Annotated[str, typer.Option(help="Which, separated by commas; logits is one more.")] = (
+        "main,alpha,beta,temperature,hybrid,bank"
+    ),
+    recipe_set: Annotated[str, typer.Option("--recipe-set", help="published, strong or small.")] = "published",
+    seeds: Annotated[int, typer.Option(help="Seeds of each run of the main table.")] = 3,
+    sweep_seeds: Annotated[int, typer.Option("--sweep-seeds", help="Seeds of the runs of other tables only.")] = 1,
+    workers: Annotated[int, typer.Option(help="Runs at a time, each in a process with its share of the cores.")] = 1,
+    out: OutOption = Path("runs/reproduce"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and what is left; write nothing.")] = False,
+) -> None:
+    """Run the reference's experiments and write RESULTS.md, our figures beside the published ones."""
+    from supcrd.reproduction import plan as reproduce
+    from supcrd.reproduction.published import tables as read_tables
+
+    out = out.expanduser()
+    wanted = reproduce.plan(
+        recipe_set, read_tables(tables), seeds=seeds, sweep_seeds=sweep_seeds, overrides=overrides or []
+    )
+    from supcrd.cli.live import (  # bring torch: mistakes are told before
+        LiveTable,
+        planned,
+        said,
+        show_outcomes,
+        show_plan,
+    )
+    from supcrd.reproduction.results import write_results
+    from supcrd.sweep.run import Job, plan, run_all
+
+    if dry_run:
+        show_plan(planned(plan(wanted.recipes, out), out))
+        return
+    with LiveTable(out) as live:
+
+        def report(jobs: Sequence[Job]) -> None:
+            live.report(jobs)
+            write_results(wanted, out)  # after every run: a page of what is there is better than none
+
+        outcomes = run_all(wanted.recipes, out, workers=workers, report=report)
+    show_outcomes(outcomes)
+    stdout.print(f"{out / 'RESULTS.md'}", markup=False, highlight=False, soft_wrap=True)
+    if not all(outcome.good for outcome in outcomes):
+        fail(said(outcomes), 2)

@@ -1,0 +1,238 @@
+"""What the command line shows: live progress on standard error, tables on standard output."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from supcrd.analysis.compare import Comparison
+    from supcrd.analysis.statistics import Summary
+    from supcrd.training.fit import Progress as Fit
+
+stdout = Console()
+stderr = Console(stderr=True)
+FULL = 100  # columns that all numbers of a comparison need
+
+
+class Screen(logging.Handler):
+    """A bar for each fit under way, and the package's log above them; on a file or pipe, a line for each fit."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.bars: dict[tuple[str, str], TaskID] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=26)),
+            BarColumn(bar_width=14, table_column=Column(min_width=14)),
+            TextColumn("{task.fields[epoch]}", table_column=Column(no_wrap=True, min_width=5, justify="right")),
+            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[told]}", style="dim", table_column=Column(no_wrap=True)),
+            console=stderr,
+            disable=not stderr.is_terminal,
+        )
+
+    def __enter__(self) -> "Screen":
+        logger = logging.getLogger("supcrd")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+        logging.getLogger("supcrd").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a line of the package's log."""
+        self.note(record.getMessage())
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def report(self, run: str, stage: str, fit: "Fit") -> None:
+        """Move the bar of a fit (`supcrd.jobs.run.Report`)."""
+        key = (run, stage)
+        if key not in self.bars:
+            self.bars[key] = self.progress.add_task(f"{run} {stage}", total=fit.epochs, told="", epoch="")
+        told = _told(fit.row) if fit.row else None
+        fields: dict[str, Any] = {"told": told} if told else {}
+        fields["epoch"] = f"{fit.epoch}/{fit.epochs}"
+        self.progress.update(self.bars[key], completed=fit.epoch + fit.step / max(fit.steps, 1), **fields)
+        if fit.epoch == fit.epochs and stage != "train":
+            self.progress.remove_task(self.bars.pop(key))  # quick and done: the run's own bar stays
+        if fit.row is None or stderr.is_terminal or stage == "probe":
+            return
+        if fit.epoch == fit.epochs or fit.row["seconds"] > 5:  # a log has no use for hundreds of quick epochs
+            self.note(f"{run} {stage}: epoch {fit.epoch}/{fit.epochs}, {told}")
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    held_out = row.get("validation_accuracy")
+    name, accuracy = ("train", row["train_accuracy"]) if held_out is None else ("val", held_out)
+    return f"loss {row['loss']:.3f}, {name} {accuracy:.1%}, {row['images_per_second']:.0f} img/s"
+
+
+def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """A row a run."""
+    first = evaluations[0]
+    title = f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("run", no_wrap=True)
+    for name in ("acc.", "probe", "kNN", "align.", "unif.", "params", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for e in evaluations:
+        table.add_row(
+            str(e["name"]),
+            *(_percent(e[key]) for key in ("accuracy", "probe_accuracy", "knn_accuracy")),
+            *("-" if e[key] is None else f"{e[key]:.3f}" for key in ("alignment", "uniformity")),
+            f"{e['parameters']:,}",
+            f"{e['train_seconds']:.1f}",
+        )
+    stdout.print(table)
+    stdout.print(
+        "acc.: encoder and classifier (for contrastive methods an online probe)\n"
+        "probe: linear, on frozen features; kNN: 20 neighbours, on features\n"
+        "alignment, uniformity: of projections, lower is better\n"
+        "params: of encoder and classifier; s: seconds of training",
+        style="dim",
+        highlight=False,
+    )
+
+
+def show_compare(compared: "Comparison") -> None:
+    """Configurations with their means, their differences to the baseline, and what to be careful about."""
+    # a file has no width, and the 80 columns that rich gives it are narrow
+    wide = stdout if stdout.is_terminal else Console(width=max(stdout.width, FULL))
+    wide.print(_means(compared, wide.width))
+    _dim(
+        "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
+        "at best: with the weights of the epoch that was best on validation; all others: of the last epoch"
+    )
+    if compared.baseline is not None:
+        stdout.print()
+        wide.print(_differences(compared, wide.width))
+        _dim(
+            "p: two-sided paired t-test over seeds; Holm: corrected for all tests; "
+            f"better, worse: p (Holm) < {compared.level:g}"
+        )
+    lines = [f"warning: {line}" for line in compared.warnings] + [f"note: {line}" for line in compared.notes]
+    for row in compared.rows:
+        if row.label == compared.selected:
+            validation, told = (_mean(row.values[key]) for key in ("validation_accuracy", compared.metric))
+            lines.insert(
+                0,
+                f"selected by the validation split: {row.label}, whose mean validation accuracy is highest "
+                f"({validation} %, last epoch, n = {row.n}); its {compared.split} {compared.metric}: {told} %",
+            )
+    for line in lines:
+        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _means(compared: "Comparison", width: int) -> Group:
+    """A row a configuration; metrics that no configuration has are left out."""
+    about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
+    title = ", ".join(str(part) for part in about if part)
+    names = {"accuracy": "acc.", "accuracy_at_best": "at best", "probe_accuracy": "probe", "knn_accuracy": "kNN"}
+    names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
+    columns = []
+    for key, name in names.items():
+        columns += [name, "95 %"] if key == compared.metric else [name]
+    title += "; accuracies in %: mean ± std over n seeds"
+    table = _table(width, "n", *columns, "align.", "unif.")
+    for row in compared.rows:
+        cells = []
+        for key in names:
+            told = row.values[key]
+            cells.append(_mean(told))
+            if key == compared.metric:
+                cells.append("-" if told is None or told.half_width is None else f"±{_percent(told.half_width)}")
+        ends = (row.values["alignment"], row.values["uniformity"])
+        cells += ["-" if told is None or told.mean is None else f"{told.mean:.2f}" for told in ends]
+        table.add_row(Text(row.label), str(row.n), *cells)
+    return Group(Text(title, style="italic"), table)
+
+
+def _differences(compared: "Comparison", width: int) -> Group:
+    title = f"{compared.metric} less that of {compared.baseline}, over common seeds, in points"
+    table = _table(width, "n", "difference", "95 % interval", "p", "p (Holm)")
+    table.add_column("verdict")
+    for row in compared.rows:
+        if row.label == compared.baseline:
+            continue
+        told = row.difference
+        known = [told.mean, told.low, told.high, told.p, row.corrected_p] if told else [None] * 5
+        mean, low, high = ("-" if value is None else f"{100 * value:+.2f}" for value in known[:3])
+        ps = ("-" if value is None else f"{value:.3f}" if value >= 0.001 else "<0.001" for value in known[3:])
+        interval = "-" if low == "-" else f"{low} to {high}"
+        n = str(told.n) if told else "-"
+        verdict = f"cannot tell ({row.told})" if row.verdict == "cannot tell" else row.verdict
+        table.add_row(Text(row.label), n, mean, interval, *ps, verdict)
+    return Group(Text(title, style="italic"), table)
+
+
+def _table(width: int, *names: str) -> Table:
+    """A table whose first column, of configurations, gives way to the others, of numbers, where these have room."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("configuration", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=width >= FULL)
+    return table
+
+
+def _dim(text: str) -> None:
+    stdout.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _mean(told: "Summary | None") -> str:
+    if told is None or told.mean is None:
+        return "-"
+    return _percent(told.mean) if told.std is None else f"{_percent(told.mean)} ±{_percent(told.std)}"
+
+
+FRACTIONS = ("ece", "teacher_agreement")  # and whatever is an accuracy
+
+
+def show_evaluation(values: Mapping[str, Any]) -> None:
+    """One evaluation, a line a number."""
+    table = Table(show_header=False, box=None)
+    for key, value in values.items():
+        if value is not None:
+            shown = f"{_percent(value)} %" if key in FRACTIONS or "accuracy" in key else _number(value)
+            table.add_row(key.replace("_", " "), Text(shown, overflow="fold"))
+    stdout.print(table)
+
+
+def show_predictions(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The likeliest classes of each image."""
+    for row in rows:
+        stdout.print(row["image"], markup=False, highlight=False, soft_wrap=True)
+        for guess in row["classes"]:
+            stdout.print(f"  {guess['probability']:7.2%}  {guess['class']}", markup=False, highlight=False)
+
+
+def show_recipes(texts: Mapping[str, str]) -> None:
+    """Names of recipes with their results (the second line of each)."""
+    table = Table(show_header=False, box=None)
+    for name, text in texts.items():
+        table.add_row(name, text.splitlines()[1].removeprefix("# Result: "))
+    stdout.print(table, highlight=False)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return (
+        "-" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    )

@@ -1,0 +1,173 @@
+"""The commands of one run or model: demo, recipes, train, evaluate, predict."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
+from supcrd.cli.screen import Screen, show_comparison, show_evaluation, show_predictions, show_recipes, stderr, stdout
+from supcrd.errors import SupcrdError
+
+MeanOption = Annotated[str | None, typer.Option(help="Channel means the weights expect, 0..1 scale, comma-separated.")]
+StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations likewise.")]
+ArchOption = Annotated[str | None, typer.Option(help="Architecture of a .pth whose keys do not tell it.")]
+ClassesOption = Annotated[int | None, typer.Option(help="Classes that the weights must have.")]
+NamesOption = Annotated[
+    str | None, typer.Option("--classes", metavar="FILE", help="Names of the model's outputs in order, one a line.")
+]
+ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or published .pth.")]
+
+
+@app.command()
+@guarded
+def demo(out: OutOption = Path("runs")) -> None:
+    """Train a teacher and five students on handwritten digits (no download, a minute or two) and compare them."""
+    from supcrd import recipe
+    from supcrd.base.device import choose
+    from supcrd.jobs import run as pipeline
+    from supcrd.report import report as report_runs
+    from supcrd.runs.folder import load_run
+
+    # the first two do without a teacher, and are compared with that of the others
+    wanted = {name: ["teacher.compare=true", f"name={name}-demo"] for name in ("digits-cross-entropy", "digits-supcon")}
+    wanted |= {name: [] for name in ("digits-crd", "digits-lw-supcrd", "digits-hybrid")}
+    place = choose()
+    with Screen() as screen:
+        screen.note(f"1,797 handwritten digits of 8 x 8 pixels; a resnet8x4 teaches resnet8 students on {place}.")
+        loaded = [recipe.load(name, changes) for name, changes in wanted.items()]
+        results = [pipeline.run(each, out, report=screen.report) for each in loaded]
+    teacher = results[0].teacher
+    assert teacher is not None
+    evaluations = [load_run(teacher).evaluation(), *(result.evaluation for result in results)]
+    show_comparison(evaluations)
+    stderr.print("drawing the report", style="dim")
+    page = report_runs([teacher, *(result.folder for result in results)], out / "report.html")
+    stdout.print(f"Run folders: {out}/", markup=False, highlight=False, soft_wrap=True)
+    stdout.print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@guarded
+def recipes(name: Annotated[str | None, typer.Argument(help="Print this one.")] = None) -> None:
+    """List the built-in recipes, or print one."""
+    from supcrd import recipe
+
+    if name is not None:
+        stdout.print(recipe.builtin_text(name), end="", markup=False, highlight=False, soft_wrap=True)
+        return
+    show_recipes({known: recipe.builtin_text(known) for known in recipe.builtin_names()})
+
+
+@app.command()
+@guarded
+def train(
+    recipe: Annotated[str, typer.Argument(help="Built-in recipe or path of a TOML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes, e.g. train.epochs=2 method.beta=5.")
+    ] = None,
+    out: OutOption = Path("runs"),
+    force: Annotated[bool, typer.Option(help="Start the run over, not its teacher's.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Where another process trains the teacher, end; else wait for it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model by a recipe: its teacher first where need be. An unfinished run goes on, a finished one stays."""
+    from supcrd.recipe import load
+
+    loaded = load(recipe, overrides or [])
+    from supcrd.jobs import run as pipeline  # brings torch, which takes seconds: a mistake is told before
+
+    with Screen() as screen:
+        result = pipeline.run(loaded, out, force=force, report=screen.report, wait=not no_wait)
+    if as_json:
+        folders = {"student": str(result.folder), "teacher": str(result.teacher) if result.teacher else None}
+        print_json({"status": result.status, "runs": folders, "evaluation": result.evaluation})
+        return
+    again = " (already finished; --force starts it over)" if result.status == "already finished" else ""
+    stdout.print(f"{result.folder}{again}", markup=False, highlight=False, soft_wrap=True)
+    show_evaluation(result.evaluation)
+
+
+@app.command()
+@guarded
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[str | None, typer.Option(help="Data source; by default that of the run.")] = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    arch: ArchOption = None,
+    num_classes: ClassesOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    classes: NamesOption = None,
+    data_folder: Annotated[str, typer.Option(help="Where CIFAR archives lie.")] = "data",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model on a split of a data set."""
+    from supcrd.jobs.assess import evaluate_file
+
+    with Screen() as screen:
+        values = evaluate_file(
+            model,
+            data,
+            split=split,
+            arch=arch,
+            num_classes=num_classes,
+            mean=numbers("--mean", mean),
+            std=numbers("--std", std),
+            classes=classes,
+            data_folder=data_folder,
+            device=device,
+            report=screen.report,
+        )
+    if as_json:
+        print_json(values)
+    else:
+        show_evaluation(values)
+
+
+@app.command()
+@guarded
+def predict(
+    model: ModelArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    arch: ArchOption = None,
+    num_classes: ClassesOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    classes: NamesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the five most probable classes of each image."""
+    from supcrd.jobs.assess import predict_files
+
+    rows = predict_files(
+        model,
+        images,
+        arch=arch,
+        num_classes=num_classes,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        classes=classes,
+    )
+    if as_json:
+        print_json({"model": str(model), "predictions": rows})
+    else:
+        show_predictions(rows)
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Read r,g,b."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(abs(value) < float("inf") for value in values):
+        raise SupcrdError(f"{option} {text!r} is not numbers separated by commas, such as 0.5071,0.4867,0.4408")
+    if option == "--std" and min(values) <= 0:
+        raise SupcrdError(f"{option} {text!r} must be positive")
+    return values

@@ -1,0 +1,77 @@
+"""Accuracy of each class, and its change from one set of runs to another with a standard error."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supcrd.figures.points import Floats, Integers
+
+Doubles = NDArray[np.float64]
+
+
+class PerClass(NamedTuple):
+    """Of each class."""
+
+    images: Integers  # (C,) images
+    accuracy: Doubles  # (C,) share classified rightly, 0..1; NaN without images
+
+
+class Change(NamedTuple):
+    """Of each class, from the baseline to the run."""
+
+    difference: Doubles  # (C,) of accuracy, -1..1; NaN without images
+    error: Doubles  # (C,) its standard error; NaN for fewer than two images
+
+
+def class_accuracy(logits: Floats, labels: Integers) -> PerClass:
+    """Accuracy of the images of each class (its recall).
+
+    Args:
+        logits: (N, C); of equal logits the first counts as the largest, as in `supcrd.metrics.top_k_accuracy`.
+        labels: (N,) in 0..C-1.
+
+    Example:
+        >>> class_accuracy(np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 1.0, 0]]), np.array([0, 0, 1])).accuracy
+        array([0.5, 1. , nan])
+    """
+    classes = logits.shape[1]
+    count = np.bincount(labels, minlength=classes)
+    right = np.bincount(labels, weights=logits.argmax(axis=1) == labels, minlength=classes)
+    return PerClass(count, right / np.where(count > 0, count, np.nan))
+
+
+def class_change(logits: Sequence[Floats], baseline: Sequence[Floats], labels: Integers) -> Change:
+    """Difference of `class_accuracy` to a baseline on the same images, means over seeds, with its standard error.
+
+    The error has two parts, whose squares are added. That of having drawn these images: each gives the share of seeds
+    that get it right less that of the baseline's seeds, and a class's change is their mean, so what both get right or
+    wrong adds no noise. And that of the seeds, on a side that has several: the variance of a class's accuracy between
+    them over their number, as the mean over all classes, since a few seeds cannot tell it for one. What seed and image
+    do together is counted in both: with few images a class the error is too large rather than too small.
+
+    Args:
+        logits, baseline: (N, C) of the same images for each seed; one seed has no error of its own.
+        labels: (N,) in 0..C-1.
+
+    Example:
+        >>> told = class_change([np.array([[1.0, 0], [1, 0], [0, 1]])], [np.array([[1.0, 0], [0, 1], [0, 1]])],
+        ...                     np.array([0, 0, 1]))
+        >>> told.difference, told.error
+        (array([0.5, 0. ]), array([0.5, nan]))
+    """
+    sides = [np.stack([each.argmax(axis=1) == labels for each in side]) for side in (logits, baseline)]
+    step = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    classes = logits[0].shape[1]
+    count = np.bincount(labels, minlength=classes)
+    some, several = np.where(count > 0, count, np.nan), np.where(count > 1, count - 1, np.nan)
+    mean = np.bincount(labels, weights=step, minlength=classes) / some
+    square = np.bincount(labels, weights=step**2, minlength=classes)
+    images = np.maximum(square - some * mean**2, 0) / several / some
+    seeds = 0.0
+    for side in sides:
+        if len(side) > 1:
+            by_seed = np.stack([np.bincount(labels, weights=right, minlength=classes) / some for right in side])
+            seeds += float(np.nanmean(by_seed.var(axis=0, ddof=1))) / len(side)
+    return Change(mean, np.sqrt(images + seeds))

@@ -1,0 +1,251 @@
+"""Models from files, measured on data or asked about images: what `supcrd evaluate` and `supcrd predict` do."""
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from supcrd import data as datasets
+from supcrd.base import device as devices
+from supcrd.base.seeding import seed_for
+from supcrd.data import ImageSet
+from supcrd.data.augment import to_float
+from supcrd.data.classes import match, numbered, read_names, renamed
+from supcrd.data.sources.folder import read_image
+from supcrd.errors import CheckpointError, DataError, RunError
+from supcrd.evaluation.evaluate import evaluate
+from supcrd.jobs.student import Report
+from supcrd.models import Model
+from supcrd.models.weights import Card
+from supcrd.models.weights import load_model as read_model
+from supcrd.recipe.settings import DataSettings, ProbeSettings
+from supcrd.runs.folder import load_run
+from supcrd.training.task import Normalised
+
+SPLITS = ("test", "validation", "train")
+
+logger = logging.getLogger("supcrd")
+
+
+def load_model(path: str | Path) -> Model:
+    """Load a model that supcrd trained, ready to use: nothing else is needed, no recipe and no data.
+
+    Args:
+        path: run folder, .safetensors file, or published .pth.
+
+    Returns:
+        The model on the CPU in eval mode: `features, projections, logits = model(images)`, images (B, channels, H, W)
+        normalised by `model.card.mean` and `.std` (0..1 scale); `model.card.class_names` names the logits.
+
+    Raises:
+        CheckpointError: missing, damaged, or holding code.
+
+    Example:
+        >>> import tempfile
+        >>> from supcrd.models.weights import Card, save_model
+        >>> model = Model(2, "resnet8", in_channels=1, image_size=8)
+        >>> card = Card(arch="resnet8", num_classes=2, in_channels=1, image_size=8, class_names=("cat", "dog"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = save_model(Path(folder), model, card)
+        ...     load_model(folder).card.class_names
+        ('cat', 'dog')
+    """
+    model, card = read_model(path)
+    model.card = card  # type: ignore[assignment]
+    return model
+
+
+def evaluate_file(
+    path: Path,
+    source: str | None,
+    *,
+    split: str = "test",
+    arch: str | None = None,
+    num_classes: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    classes: str | None = None,
+    data_folder: str = "data",
+    device: str = "auto",
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Measure a model file on a split of a data source.
+
+    Args:
+        path: run folder, .safetensors or published .pth.
+        source: as `supcrd.data.load`; None for that of the run that made the model.
+        split: test, validation or train.
+        arch, num_classes, mean, std: as `supcrd.models.weights.load_model`. A .pth without mean and std is given the
+            statistics of the source's training images, which is said in the log.
+        classes: a text file of the names of the model's outputs in their order, one a line, in place of its card's.
+        data_folder: where CIFAR archives lie.
+        device: auto, cpu, cuda, cuda:N or mps.
+        report: told of the probe's progress.
+
+    Returns:
+        The values of `supcrd.evaluation.evaluate.evaluate`, with model, source and split. Neighbours and probe need
+        training images: their accuracies are None where the source has none, or where the split measured is train.
+
+    Raises:
+        SupcrdError: the model or the data cannot be had, or do not fit each other.
+    """
+    if split not in SPLITS:
+        raise DataError(f"--split {split!r} is unknown; test, validation or train is right")
+    if (mean is None) != (std is None):
+        raise CheckpointError("--mean and --std must be given together")
+    place = devices.choose(device, "float32")
+    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
+    try:
+        probe = ProbeSettings.model_validate((card.recipe or {}).get("probe", {}))
+        images = _load(card, source, data_folder, split)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
+    if card.recipe is None and card.image_size != images.image_size:  # a .pth may leave the size open
+        model, card = read_model(
+            path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=images.image_size
+        )
+    known = card.class_names if classes is None else _names(classes, card, path)
+    order = match(known, card.num_classes, images, model=f"the model {path}", key="--classes FILE")
+    _check_fit(card, images, path)
+    _check_unchanged(path, images, source)
+    images = numbered(images, order, known or tuple(map(str, range(card.num_classes))))
+    chosen = {"test": images.test, "validation": images.validation, "train": images.train}[split]
+    if chosen is None or len(chosen) == 0:
+        there = [name for name in SPLITS if getattr(images, name) is not None]
+        raise DataError(f"{images.source} has no {split} split; it has {', '.join(there)}")
+    if card.mean is None or card.std is None:
+        if images.train is None:
+            raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
+        mean, std = datasets.channel_statistics(images.train.images)
+        logger.warning("%s does not say its normalisation; measured on train: mean %s, std %s", path, mean, std)
+    else:
+        mean, std = card.mean, card.std
+    bank = images.train if split != "train" else None
+    numbers = evaluate(
+        Normalised(model, tuple(mean), tuple(std)),
+        chosen,
+        place,
+        train=bank,
+        probe=probe,
+        seed=seed_for("probe", (card.recipe or {}).get("seed", 0)),
+        report=(lambda progress: report(str(path), "probe", progress)) if report else None,
+    )
+    about = {"model": str(path), "arch": card.arch, "source": images.source, "split": split}
+    return {**about, **numbers.values, "projection_trained": card.projection_trained}
+
+
+def predict_files(
+    path: Path,
+    images: Sequence[Path],
+    *,
+    arch: str | None = None,
+    num_classes: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    classes: str | None = None,
+    top: int = 5,
+) -> list[dict[str, Any]]:
+    """The most probable classes of image files.
+
+    Args:
+        path: run folder, .safetensors or published .pth (which needs mean and std).
+        images: files; resized to the model's size, the centre cut out.
+        arch, num_classes, mean, std: as `supcrd.models.weights.load_model`.
+        classes: as for `evaluate_file`.
+        top: classes an image, at most.
+
+    Returns:
+        For each image a dict: image, classes (class, index, probability 0..1; most probable first).
+
+    Raises:
+        SupcrdError: the model cannot be had, or an image not be read.
+    """
+    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
+    if card.mean is None or card.std is None:
+        raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
+    if card.in_channels not in (1, 3):
+        raise CheckpointError(f"{path} takes {card.in_channels}-channel images; only grey and RGB files can be read")
+    names = card.class_names or tuple(str(index) for index in range(card.num_classes))
+    if classes is not None:
+        names = _names(classes, card, path)
+    # all files are read before any is shown: a bad one leaves no half list
+    pixels = [read_image(image, channels=card.in_channels, image_size=card.image_size) for image in images]
+    subject = Normalised(model, card.mean, card.std)
+    rows = []
+    with torch.inference_mode():
+        for image, array in zip(images, pixels, strict=True):
+            probabilities = torch.softmax(model(subject.prepare(to_float(array[None]))).logits[0], dim=0)
+            if not bool(probabilities.isfinite().all()):
+                raise CheckpointError(f"{path}: its outputs of {image} are not finite; check --mean and --std")
+            best = probabilities.topk(min(top, card.num_classes))
+            likely = [
+                {"class": names[index], "index": index, "probability": probability}
+                for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            ]
+            rows.append({"image": str(image), "classes": likely})
+    return rows
+
+
+def _load(card: Card, source: str | None, data_folder: str, split: str) -> ImageSet:
+    """The data, divided as the run that made the model divided them."""
+    table = dict((card.recipe or {}).get("data", {}))
+    if source is None and "source" not in table:
+        raise DataError("--data is needed: the model does not say on which data it was trained")
+    if source is not None and not _same_source(source, table.get("source")):
+        # of data that the run did not divide, all of train serves as neighbours, unless validation is what is asked for
+        table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
+        if source.startswith(("folder:", "shards:")):
+            table["image_size"] = card.image_size
+    settings = DataSettings(**table)
+    loaded = datasets.load(
+        settings.source,
+        folder=data_folder,
+        validation=settings.validation,
+        split_seed=settings.split_seed,
+        image_size=settings.image_size,
+        limit=settings.limit,
+        require_train=False,
+        stream=settings.stream,
+        workers=settings.workers,
+    )
+    return renamed(loaded, settings.classes)
+
+
+def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:
+    """Say so where a run's own data are no longer those that it was trained and measured on."""
+    with contextlib.suppress(RunError):
+        before = load_run(path).evaluation().get("data_fingerprint") if source is None else None
+        if before not in (None, images.fingerprint):
+            logger.warning("%s has changed since %s was trained: other images, or divided otherwise", images.source,
+                           path)  # fmt: skip
+
+
+def _names(classes: str, card: Card, path: Path) -> tuple[str, ...]:
+    """The names that a file gives the outputs of a model."""
+    names = read_names(classes, "--classes")
+    if len(names) != card.num_classes:
+        raise DataError(f"--classes {classes} has {len(names)} names, the model {path} has {card.num_classes} outputs")
+    return names
+
+
+def _same_source(one: str, other: str | None) -> bool:
+    """Whether two sources are the same files: a path may be written in many ways.
+
+    A validation split drawn anew from images that a model learnt from would flatter it.
+    """
+    kinds, paths = zip(*((text or "").partition(":")[::2] for text in (one, other)), strict=True)
+    return kinds[0] == kinds[1] and Path(paths[0]).expanduser().resolve() == Path(paths[1]).expanduser().resolve()
+
+
+def _check_fit(card: Card, images: ImageSet, path: Path) -> None:
+    if images.channels != card.in_channels:
+        raise DataError(
+            f"{images.source} has {images.channels}-channel images, the model {path} takes {card.in_channels}"
+        )
+    if images.image_size != card.image_size:
+        raise DataError(
+            f"{images.source} has {images.image_size} px images, the model {path} takes {card.image_size} px"
+        )

@@ -1,0 +1,171 @@
+"""A whole job: teacher, projection head, student, probe, evaluation; each stage skipped where its folder has it."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supcrd import data
+from supcrd import recipe as recipes
+from supcrd.base import device
+from supcrd.data import ImageSet
+from supcrd.data.classes import renamed
+from supcrd.errors import RecipeError, SupcrdError
+from supcrd.jobs import student as stages
+from supcrd.jobs import teacher as teachers
+from supcrd.jobs.measure import measure
+from supcrd.jobs.student import Report, Teacher
+from supcrd.models.weights import WEIGHTS
+from supcrd.recipe.settings import Imported, Recipe, Taught
+from supcrd.runs.folder import check_origins, check_same, fingerprint, load_run, locked, open_run
+from supcrd.training.objective.build import settings_of
+
+logger = logging.getLogger("supcrd")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job gave."""
+
+    folder: Path
+    teacher: Path | None  # the teacher's run folder
+    evaluation: dict[str, Any]
+    status: str  # "trained", "resumed" or "already finished"
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path = "runs",
+    *,
+    force: bool = False,
+    report: Report | None = None,
+    images: ImageSet | None = None,
+    wait: bool = True,
+) -> Result:
+    """Do what a recipe says, from where an earlier call left off.
+
+    Args:
+        recipe: from `supcrd.recipe.load`.
+        out: the folder of run folders; a teacher that has to be trained first gets its own there.
+        force: start the run over (not its teacher's).
+        report: told of progress.
+        images: the data, where the caller has loaded them already.
+        wait: where another process trains the same teacher, until it is there; otherwise that is an error.
+
+    Returns:
+        The run folder and its evaluation. A finished run is not touched.
+
+    Raises:
+        SupcrdError: whatever a user can cause; nothing is written where it can be known beforehand.
+    """
+    if isinstance(recipe.method, Imported):
+        raise RecipeError("method.name = 'imported' stands for weights from elsewhere; there is nothing to train")
+    return _run(recipe, Path(out).expanduser(), force=force, report=report, images=images, wait=wait, wait_here=False)
+
+
+def _run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    wait: bool,
+    wait_here: bool | None = None,
+    force: bool = False,
+    report: Report | None = None,
+    images: ImageSet | None = None,
+) -> Result:
+    """See `run`; `wait_here`: for another process that works in this very folder, as for a teacher's."""
+    place = device.choose(recipe.train.device, recipe.train.precision)
+    if place.device.type == "cpu":
+        device.keep_freed_memory()
+    done = None if force else _finished(recipe, out, images)
+    if done is not None:
+        return done
+    images = images or load_data(recipe)
+    _check_training_split(recipe, images)
+    student = stages.new_student(recipe, images)  # before any work: an impossible network is found here
+    settings_of(stages.tables(recipe))  # and an unknown term or key, before a teacher is trained
+    taught = prepare_teachers(recipe, images, out, wait=wait, report=report)
+    objective = stages.make_objective(recipe, student, images, taught)
+    origins = {"data": images.fingerprint, "teacher": None} | {name: each.weights for name, each in taught.items()}
+    with locked(out / recipe.name, wait=wait if wait_here is None else wait_here):
+        done = None if force else _finished(recipe, out, images)
+        if done is not None:
+            return done  # another process has done it meanwhile
+        this = open_run(out, recipe, force=force, origins=origins)
+        status = "resumed" if this.checkpoint.exists() else "trained"
+        trained = stages.train(this, student, images, objective, taught, place, report)
+        logger.info("%s: evaluating", recipe.name)
+        evaluation = measure(this, student, trained, images, taught, place, report)
+    first = taught.get("teacher")
+    return Result(this.folder, first.folder if first else None, evaluation, status)
+
+
+def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | None:
+    """What a finished run gave; None where it is not finished. The folder is only read: it may be write-protected.
+
+    Raises:
+        RunError: it is of another recipe, data or teacher.
+    """
+    if not (out / recipe.name / "evaluation.json").is_file():
+        return None
+    finished = load_run(out / recipe.name)
+    check_same(finished.recipe, recipe, finished.folder)
+    evaluation = finished.evaluation()
+    origins: dict[str, str | None] = {"data": images.fingerprint} if images is not None else {}
+    taught = out / evaluation["teacher"] if evaluation.get("teacher") else None
+    if taught is not None and (taught / WEIGHTS).is_file():
+        to_train = recipes.teacher_recipe(recipe)
+        if to_train is not None:
+            check_same(load_run(taught).recipe, to_train, taught)
+        origins["teacher"] = fingerprint(taught / WEIGHTS)
+    check_origins(finished.folder, origins)
+    return Result(finished.folder, taught, evaluation, "already finished")
+
+
+def load_data(recipe: Recipe) -> ImageSet:
+    """The images that a recipe names."""
+    d = recipe.data
+    loaded = data.load(
+        d.source,
+        folder=d.folder,
+        validation=d.validation,
+        split_seed=d.split_seed,
+        image_size=d.image_size,
+        limit=d.limit,
+        stream=d.stream,
+        workers=d.workers,
+    )
+    return renamed(loaded, d.classes)
+
+
+def prepare_teachers(
+    recipe: Recipe, images: ImageSet, out: Path, *, wait: bool = True, report: Report | None = None
+) -> dict[str, Teacher]:
+    """The teachers that a run needs, trained or imported into run folders of their own first where need be; tried.
+
+    Raises:
+        SupcrdError: one cannot be had, does not fit the data, or fails its trial.
+    """
+    found = {}
+    for name, settings in recipe.all_teachers.items():
+        if recipes.needs_teacher(recipe, settings):
+            to_train = recipes.teacher_recipe(recipe, settings)
+            trained = None
+            if to_train is not None:
+                trained = _run(to_train, out, wait=wait, report=report, images=images).folder
+            found[name] = teachers.ready(recipe, settings, images, out, trained=trained, wait=wait, report=report)
+    return found
+
+
+def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
+    if images.train is None:
+        raise SupcrdError(f"{images.source} has no training images")
+    needed = 2 if recipe.method.contrastive else 1
+    if len(images.train) < needed:
+        raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")
+    drawn = recipe.method.bank if isinstance(recipe.method, Taught) else 0
+    if drawn > len(images.train):
+        raise RecipeError(
+            f"method.bank = {drawn}: {images.source} has {len(images.train)} training images, and a bank a row for "
+            "each; at most so many are right"
+        )

@@ -1,0 +1,262 @@
+"""A teacher made ready to teach: brought in, its classes matched with the data's, tried before anything is learnt."""
+
+import hashlib
+import logging
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from supcrd import recipe as recipes
+from supcrd.base import device
+from supcrd.base.device import Place
+from supcrd.base.files import write_json, write_text
+from supcrd.data import ImageSet, Split
+from supcrd.data.classes import match, pick_outputs, read_names
+from supcrd.data.split import balanced, subset
+from supcrd.errors import CheckpointError, RecipeError, RunError
+from supcrd.evaluation.evaluate import glance
+from supcrd.jobs import student as stages
+from supcrd.jobs.measure import measure
+from supcrd.jobs.student import Report, Teacher, Trained, Tried
+from supcrd.models import Model
+from supcrd.models.weights import WEIGHTS, Card, load_model, save_model
+from supcrd.recipe.settings import Imported, ModelSettings, Recipe, TeacherSettings, TrainSettings
+from supcrd.runs.folder import Run, environment, fingerprint, load_run, locked
+from supcrd.training.task import Normalised
+
+logger = logging.getLogger("supcrd")
+
+TRIED = 2000  # images that a teacher is tried on, at most: seconds for a small network, a minute for a large one
+FAR = 0.2  # below what its own evaluation says, a teacher is not what it was
+BELOW = 0.05  # below it, worth a warning
+FEW = 20  # images: fewer cannot tell a teacher from chance
+CAUSES = "likely causes: another normalisation (teacher.mean, teacher.std), image size or order of classes"
+
+
+def ready(
+    recipe: Recipe,
+    settings: TeacherSettings,
+    images: ImageSet,
+    out: Path,
+    *,
+    trained: Path | None = None,
+    wait: bool = True,
+    report: Report | None = None,
+) -> Teacher:
+    """The teacher that a recipe names, with one output for each class of the data, tried.
+
+    Args:
+        recipe: the student's.
+        settings: which one of its teachers.
+        images: the student's data.
+        out: the folder of run folders, where weights from elsewhere get one.
+        trained: the run folder of `teacher.recipe`, which has been trained by now.
+        wait: for another process that brings the same weights in.
+        report: told of progress.
+
+    Raises:
+        SupcrdError: it cannot be had, does not know the data's classes or channels, or fails its trial.
+    """
+    place = device.choose(recipe.train.device, recipe.train.precision)
+    if trained is not None:
+        folder = trained
+    elif settings.run is not None:
+        folder = _own_run(recipe, settings.run, images, out)
+    else:
+        folder = _imported(recipe, settings, images, out, place, wait, report)
+    model, card = load_model(folder)
+    if card.mean is None or card.std is None:
+        raise CheckpointError(f"{folder}: the teacher's card has no normalisation")
+    imported = trained is None and settings.run is None
+    order = _fitted(model, card, images, folder, None if imported else settings)
+    subject = Normalised(model, card.mean, card.std)
+    tried = _try(subject, images, place)
+    _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
+    return Teacher(subject, folder, fingerprint(folder / WEIGHTS), order, tried, card.projection_trained)
+
+
+def _own_run(recipe: Recipe, run: str, images: ImageSet, out: Path) -> Path:
+    held = load_run(run)
+    if held.folder.resolve() == (out / recipe.name).resolve():
+        raise RecipeError(f"teacher.run {run} is the folder of the run itself; give it another name=...")
+    if not held.finished:
+        raise RunError(f"teacher.run {run} is not finished; run `supcrd train` on it first")
+    if held.evaluation().get("data_fingerprint") != images.fingerprint:
+        logger.warning("the teacher %s was trained on other data or another validation split", held.folder)
+    return held.folder
+
+
+def _imported(
+    recipe: Recipe,
+    settings: TeacherSettings,
+    images: ImageSet,
+    out: Path,
+    place: Place,
+    wait: bool,
+    report: Report | None,
+) -> Path:
+    """Bring weights from elsewhere into a run folder, once for all students: head fitted, measured like any run."""
+    model, card, stem, key = _from_outside(settings, images)
+    order = _fitted(model, card, images, stem, settings)
+    mean, std = stages.statistics(recipe, images)
+    own = card.evaluation
+    card = replace(
+        card,
+        mean=card.mean or mean,
+        std=card.std or std,
+        num_classes=model.num_classes,
+        class_names=images.class_names,
+        evaluation=None,
+    )
+    about = settings.model_dump_json(include={"head", "arch", "timm"})
+    told: tuple[Any, ...] = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
+    if order != tuple(range(len(order))):
+        told = (*told, order)
+    tag = hashlib.blake2b(repr(told).encode(), digest_size=5).hexdigest()
+    folder = out / f"teacher-{stem}-{tag}"
+    if (folder / "evaluation.json").is_file():
+        return folder
+    assert card.mean is not None
+    assert card.std is not None
+    subject = Normalised(model, card.mean, card.std)
+    # before anything is written, and against what the weights' own card says
+    _judge(_try(subject, images, place), own.get("accuracy") if own else None, stem, settings.check)
+    with locked(folder, wait=wait):
+        if (folder / "evaluation.json").is_file():
+            return folder  # another process has brought it in meanwhile
+        if (folder / WEIGHTS).is_file():
+            model, card = load_model(folder)  # by supcrd 0.1, or cut before it was measured
+            subject = Normalised(model, subject.mean, subject.std)
+        elif not card.projection_trained and settings.head.epochs > 0:
+            # one head for all seeds of all students, whichever comes first
+            stages.fit_head(subject, images, recipe.augment, settings.head, place, report, seed=0, folder=folder)
+            card = replace(card, projection_trained=True)
+        save_model(folder, model, card)
+        (folder / "head.pt").unlink(missing_ok=True)
+        this = Run(folder, _recipe_of(recipe, settings, model, folder.name, key))
+        write_text(folder / "recipe.toml", recipes.to_toml(this.recipe))
+        write_json(folder / "environment.json", environment() | {"origins": {"data": images.fingerprint}})
+        measure(this, subject, Trained(card, [], {}), images, {}, place, report)
+    return folder
+
+
+def _from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Card, str, str]:
+    """The network of `teacher.checkpoint` or `teacher.timm`, its card, a name, and a fingerprint of the file."""
+    if settings.checkpoint is not None:
+        path = Path(settings.checkpoint).expanduser()
+        model, card = load_model(path, arch=settings.arch, mean=settings.mean, std=settings.std)
+        return model, card, path.stem, fingerprint(path / WEIGHTS if path.is_dir() else path)[:10]
+    try:
+        model = Model(
+            images.num_classes,
+            f"timm:{settings.timm}",
+            in_channels=images.channels,
+            image_size=images.image_size,
+            pretrained=True,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"teacher.timm: {error}") from None
+    if settings.mean is not None and len(settings.mean) != images.channels:
+        raise RecipeError(f"teacher.mean has {len(settings.mean)} channels, the images have {images.channels}")
+    card = stages.describe(model, mean=settings.mean, std=settings.std, projection_trained=False)
+    return model, card, str(settings.timm).rsplit("/", 1)[-1], ""
+
+
+def _recipe_of(recipe: Recipe, settings: TeacherSettings, model: Model, name: str, key: str) -> Recipe:
+    """What the folder of imported weights tells of itself: no training, the student's data."""
+    return Recipe(
+        name=name,
+        data=recipe.data,
+        model=ModelSettings(arch=model.arch, projector=tuple(model.config()["projector"])),
+        method=Imported(name="imported", weights=str(settings.checkpoint or settings.timm), fingerprint=key),
+        augment=recipe.augment,
+        train=TrainSettings(epochs=0),
+        head=settings.head,
+        probe=recipe.probe,
+    )
+
+
+def _fitted(
+    model: Model, card: Card, images: ImageSet, name: object, settings: TeacherSettings | None
+) -> tuple[int, ...]:
+    """Give the teacher one output for each class of the data, in their order; refuse it where it does not fit."""
+    if model.in_channels != images.channels:
+        raise CheckpointError(
+            f"the teacher {name} takes {model.in_channels}-channel images; those of {images.source} have "
+            f"{images.channels} channels"
+        )
+    if model.image_size != images.image_size:  # a convolutional net may well take both
+        try:
+            with torch.inference_mode():
+                model.eval()(torch.zeros(1, images.channels, images.image_size, images.image_size))
+        except (RuntimeError, ValueError, AssertionError):
+            raise CheckpointError(
+                f"the teacher {name} takes {model.image_size} px images, those of {images.source} are "
+                f"{images.image_size} px"
+            ) from None
+    known = card.class_names
+    if settings is not None and settings.classes is not None:
+        known = read_names(settings.classes, "teacher.classes")
+        if len(known) != model.num_classes:
+            raise RecipeError(f"teacher.classes has {len(known)} names, the teacher {name} {model.num_classes} outputs")
+    order = match(known, model.num_classes, images, model=f"the teacher {name}", key="teacher.classes")
+    if len(order) < model.num_classes:
+        logger.info("the teacher %s answers for the %d of its %d classes that the data have", name, len(order),
+                    model.num_classes)  # fmt: skip
+    pick_outputs(model, order)
+    return order
+
+
+def _try(subject: Normalised, images: ImageSet, place: Place) -> Tried:
+    """The teacher's accuracy on the student's validation images; where there are none, on training images."""
+    name, split = ("validation", images.validation) if images.validation is not None else ("train", images.train)
+    assert split is not None
+    if len(split) > TRIED:
+        split = subset(split, balanced(split.labels, limit=TRIED))
+    accuracy = glance(subject, split, place)["accuracy"]
+    assert accuracy is not None
+    return Tried(accuracy, name, len(split), _chance(split))
+
+
+def _chance(split: Split) -> float:
+    """The accuracy of always giving the most frequent class."""
+    return int(split.labels.bincount().max()) / len(split)
+
+
+def _own_accuracy(folder: Path, card: Card, images: ImageSet) -> float | None:
+    """What a teacher's own run says of it: on these very validation images where it has seen the same, else on test."""
+    own = load_run(folder).evaluation()
+    same = own.get("data_fingerprint") == images.fingerprint and images.validation is not None
+    told = own.get("validation_accuracy") if same else None
+    told = told if told is not None else own.get("accuracy", (card.evaluation or {}).get("accuracy"))
+    return float(told) if isinstance(told, int | float) else None
+
+
+def _judge(tried: Tried, own: float | None, name: object, check: bool) -> None:
+    """Log how a teacher did; refuse it where that cannot be what it learnt.
+
+    Raises:
+        RunError: `check`, and its accuracy is far below its own evaluation's, or, without one, not above chance.
+    """
+    noise = 2 * math.sqrt(max(tried.accuracy * (1 - tried.accuracy), 0.25 / tried.n) / tried.n)  # two standard errors
+    said = f"the teacher {name} has {tried.accuracy:.1%} on {tried.n} {tried.split} images of the student's"
+    at_chance = tried.accuracy - tried.chance <= math.sqrt(tried.chance * (1 - tried.chance) / tried.n)
+    if own is not None and tried.accuracy + noise < own - FAR:
+        problem = f"{said}, far below the {own:.1%} of its own evaluation"
+    elif own is None and at_chance and tried.n >= FEW:
+        problem = f"{said}, and always giving one class has {tried.chance:.1%}"
+    else:
+        if at_chance:
+            logger.warning("%s, and always giving one class has %.1f%%: it has little to teach", said,
+                           100 * tried.chance)  # fmt: skip
+        elif own is not None and tried.accuracy + noise < own - BELOW:
+            logger.warning("%s, below the %.1f%% of its own evaluation; %s", said, 100 * own, CAUSES)
+        else:
+            logger.info("%s%s", said, "" if own is None else f" ({own:.1%} by its own evaluation)")
+        return
+    if check:
+        raise RunError(f"{problem}; {CAUSES}; teacher.check=false trains with it all the same")
+    logger.warning("%s; %s", problem, CAUSES)

@@ -1,0 +1,58 @@
+"""The names of architectures, and an encoder for each."""
+
+from supcrd.models.archs.cifar_resnet import LAYERS, CifarResNet
+from supcrd.models.archs.convnet import ConvNet
+from supcrd.models.archs.from_timm import Encoder, build_timm, check_timm_name
+from supcrd.models.archs.small_resnet import SmallResNet
+from supcrd.models.names import ARCHS, check_name
+
+__all__ = ["ARCHS", "build_encoder", "check_arch"]
+
+MIN_IMAGE_SIZE = 8
+"""Pixels: below it the last stage of a net has nothing left to look at."""
+
+
+def check_arch(name: str) -> None:
+    """Refuse a name that is no architecture.
+
+    Args:
+        name: one of `ARCHS`, `timm:NAME` for a model that timm knows (with or without a `.tag` for its weights),
+            or `timm:hf_hub:OWNER/NAME`, which is only looked up when the model is built.
+
+    Raises:
+        ValueError: unknown; names the nearest valid one.
+
+    Example:
+        >>> check_arch("resnet8x4")
+        >>> check_arch("resnet8x5")
+        Traceback (most recent call last):
+        ValueError: arch 'resnet8x5' is unknown; the nearest is 'resnet8x4'
+    """
+    if name.startswith("timm:"):
+        check_timm_name(name.removeprefix("timm:"))
+    else:
+        check_name(name)
+
+
+def build_encoder(arch: str, *, in_channels: int, image_size: int, pretrained: bool) -> Encoder:
+    """A fresh encoder, (B, in_channels, H, W) -> (B, F).
+
+    Raises:
+        ValueError: an unknown arch, an image size that it cannot take, or pretrained weights where there are none.
+    """
+    check_arch(arch)
+    if image_size < MIN_IMAGE_SIZE:
+        raise ValueError(f"image_size {image_size} is too small for arch {arch!r}; {MIN_IMAGE_SIZE} is the least")
+    if arch.startswith("timm:"):
+        name = arch.removeprefix("timm:")
+        return build_timm(name, in_channels=in_channels, image_size=image_size, pretrained=pretrained)
+    if pretrained:
+        raise ValueError(f"pretrained is true, but arch {arch!r} has no pretrained weights; only timm:NAME has")
+    net: ConvNet | CifarResNet | SmallResNet
+    if arch == "convnet":
+        net = ConvNet(in_channels, image_size)
+    elif arch in LAYERS:
+        net = CifarResNet(arch, in_channels)
+    else:
+        net = SmallResNet(arch, in_channels)
+    return Encoder(net, net.feature_dim, arch, None)

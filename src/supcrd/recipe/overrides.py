@@ -1,0 +1,77 @@
+"""Changes of a recipe's table: KEY=VALUE, the value as TOML writes it, else a string."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from supcrd.base.wording import show
+from supcrd.errors import RecipeError
+from supcrd.recipe.settings import METHOD_SETTINGS
+
+# Keys that take several numbers: 0.5,0.4,0.3 is understood on the command line, as `evaluate --mean` takes it.
+NUMBERS = ("data.mean", "data.std", "model.projector", "teacher.mean", "teacher.std")
+
+
+def overridden(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A recipe's table with "key.of.recipe=value" applied in turn; `method.name` keeps what the new method has too.
+
+    Raises:
+        RecipeError: one that is not KEY=VALUE.
+
+    Example:
+        >>> overridden({"train": {"epochs": 1}}, ["train.epochs=2", "data.mean=0.5,0.4,0.3"])
+        {'train': {'epochs': 2}, 'data': {'mean': [0.5, 0.4, 0.3]}}
+    """
+    for override in overrides:
+        table = _apply(table, override)
+    return table
+
+
+def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not key or not all(key.split(".")):
+        raise RecipeError(f"override {show(override)} is not KEY=VALUE, such as train.epochs=2")
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        parsed = {}
+    value: Any = parsed["value"] if len(parsed) == 1 else text
+    own = re.sub(r"^teachers\.[^.]+\.", "teacher.", key)  # the key in its own recipe
+    if re.sub(r"^(teacher\.override\.)+", "", own) in NUMBERS:
+        value = _numbers(value)
+    methods = table.get("method")
+    if key == "method.name" and isinstance(value, str) and value in METHOD_SETTINGS and isinstance(methods, Mapping):
+        shared = METHOD_SETTINGS[value].model_fields
+        table = table | {"method": {k: v for k, v in methods.items() if k in shared}}
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return merge(table, value)
+
+
+def _numbers(value: Any) -> Any:
+    """One number, or some separated by commas, as a list; anything else as it is."""
+    parts = value.split(",") if isinstance(value, str) else [value]
+    try:
+        return [part if type(part) in (int, float) else _number(part) for part in parts]
+    except (TypeError, ValueError):
+        return value
+
+
+def _number(text: str) -> int | float:
+    return int(text) if re.fullmatch(r"\s*[+-]?\d+\s*", text) else float(text)
+
+
+def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables, with the values of `changes` in place of those of the same keys.
+
+    Example:
+        >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+        {'a': {'b': 1, 'c': 3}}
+    """
+    merged = dict(table)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = merge(old if isinstance(old, Mapping) else {}, value) if isinstance(value, Mapping) else value
+    return merged

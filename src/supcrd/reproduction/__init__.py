@@ -1,0 +1,1 @@
+"""One paper: its figures, its experiments, its file layout."""

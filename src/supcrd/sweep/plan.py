@@ -1,0 +1,166 @@
+"""What there is to do for a list of recipes: jobs, teachers' before those that need them, and how long they take."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from supcrd import recipe as recipes
+from supcrd.errors import RecipeError, SupcrdError
+from supcrd.recipe.settings import Recipe, TeacherSettings
+from supcrd.runs.folder import load_run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run."""
+
+    name: str
+    status: str
+    """finished before, trained, resumed, failed or interrupted"""
+    reason: str | None = None
+    """why it failed or was interrupted, in one line"""
+    seconds: float = 0.0
+    """of this call"""
+    evaluation: dict[str, Any] | None = None
+    """the run's evaluation.json, where it is finished"""
+
+    @property
+    def good(self) -> bool:
+        """Whether the run is finished."""
+        return self.status not in ("failed", "interrupted")
+
+
+@dataclass(eq=False)
+class Job:
+    """A run to do, or a teacher's weights to import; it changes while `run_all` works."""
+
+    name: str
+    recipe: Recipe
+    imports: bool = False
+    """whether it brings the recipe's published teacher into a folder, for whatever run comes first"""
+    wanted: bool = False
+    """whether it was asked for, and not only by a student"""
+    needs: list["Job"] = field(default_factory=list)
+    started: float | None = None
+    """time.monotonic() of when a worker took it"""
+    stopping: bool = False
+    """Ctrl-C has come, its checkpoint has not yet"""
+    outcome: Outcome | None = None
+
+
+def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
+    """The jobs that runs make, teachers' first; what is finished needs no teacher, nor what only could compare with it.
+
+    Raises:
+        RecipeError: two different recipes would share a folder.
+    """
+    jobs: dict[str, Job] = {}  # run folder, or what an imported teacher depends on -> job
+
+    def add(recipe: Recipe) -> Job:
+        known = jobs.get(recipe.name)
+        if known is not None:
+            changed = recipes.differences(known.recipe, recipe)
+            if changed:
+                told = "; ".join(f"{key} is {a!r} in one, {b!r} in the other" for key, (a, b) in changed.items())
+                raise RecipeError(f"two runs would share the folder {recipe.name}: {told}; give one another name")
+            return known
+        job = Job(recipe.name, recipe)
+        if not is_finished(recipe, out):
+            teachers = [teacher_of(recipe, settings) for settings in recipe.all_teachers.values()]
+            job.needs = [teacher for teacher in teachers if teacher is not None]
+        return jobs.setdefault(recipe.name, job)
+
+    def teacher_of(recipe: Recipe, settings: TeacherSettings) -> Job | None:
+        if not recipes.needs_teacher(recipe, settings) or settings.run is not None:
+            return None
+        to_train = recipes.teacher_recipe(recipe, settings)
+        if to_train is not None:
+            return add(to_train)
+        # what the folder of an imported teacher depends on; two of these may still mean one folder (see `_work`)
+        about = (
+            settings.model_dump_json(exclude={"joint", "joint_lr_scale", "cache", "compare", "check"}),
+            recipe.augment.model_dump_json(),
+            recipe.data.model_dump_json(exclude={"folder", "workers"}),
+        )
+        name = Path(str(settings.checkpoint or settings.timm)).stem
+        return jobs.setdefault(repr(about), Job(f"import of {name}", recipe, imports=True))
+
+    for recipe in wanted:
+        add(recipe).wanted = True
+    folders = {(out / job.name).resolve(): job for job in jobs.values() if not job.imports}
+    for job in jobs.values():
+        for settings in () if is_finished(job.recipe, out) else job.recipe.all_teachers.values():
+            if settings.run is not None:  # it may be one of these very runs
+                teacher = folders.get(Path(settings.run).expanduser().resolve())
+                job.needs += [teacher] if teacher is not None and teacher is not job else []
+    return list(jobs.values())
+
+
+def is_finished(recipe: Recipe, out: Path) -> bool:
+    """Whether the run's folder has what is written last."""
+    return (out / recipe.name / "evaluation.json").is_file()
+
+
+class Progress(NamedTuple):
+    """How far the training of a run is, by its metrics.jsonl."""
+
+    epochs: int
+    row: dict[str, Any]
+    """of the last epoch; empty where there is none"""
+
+
+def progress(folder: Path) -> Progress:
+    """How far the run of a folder is."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = (folder / "metrics.jsonl").read_bytes().splitlines()
+        if lines:
+            return Progress(len(lines), json.loads(lines[-1]))
+    return Progress(0, {})
+
+
+class Cost(NamedTuple):
+    """Seconds that runs of a kind took."""
+
+    epoch: float
+    evaluation: float
+
+
+def kind(recipe: Recipe) -> tuple[object, ...]:
+    """What the time of an epoch depends on, by and large."""
+    data = recipe.data
+    teacher = recipe.method.reads_teacher
+    return data.source, data.limit, data.image_size, recipe.model.arch, recipe.augment.views, teacher
+
+
+def costs(out: Path) -> dict[tuple[object, ...], Cost]:
+    """What each kind of run took, as a mean over the finished runs of a folder of run folders."""
+    found: dict[tuple[object, ...], list[Cost]] = {}
+    for path in sorted(out.glob("*/evaluation.json")):
+        with contextlib.suppress(SupcrdError, KeyError, TypeError):
+            run = load_run(path.parent)
+            told = run.evaluation()
+            if run.recipe.train.epochs == 0:
+                continue  # weights from elsewhere
+            cost = Cost(told["train_seconds"] / run.recipe.train.epochs, float(told["evaluation_seconds"]))
+            found.setdefault(kind(run.recipe), []).append(cost)
+    return {
+        key: Cost(sum(c.epoch for c in those) / len(those), sum(c.evaluation for c in those) / len(those))
+        for key, those in found.items()
+    }
+
+
+def estimate(job: Job, out: Path, known: dict[tuple[object, ...], Cost]) -> float | None:
+    """Seconds that a job still takes at the speed of finished runs of its kind; None where there is none.
+
+    What an import of weights takes nobody knows.
+    """
+    if job.imports:
+        return None
+    if is_finished(job.recipe, out):
+        return 0.0
+    cost = known.get(kind(job.recipe))
+    left = job.recipe.train.epochs - progress(out / job.name).epochs
+    return None if cost is None else cost.epoch * max(left, 0) + cost.evaluation

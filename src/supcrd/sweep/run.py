@@ -1,0 +1,271 @@
+"""Many runs: teachers first and once, each run in its own folder, a failure of one no failure of the others.
+
+Runs go through a `concurrent.futures.Executor` as plain text in and a small dict out, and progress is read from the run
+folders: what takes the calls may be this process, others of this machine (`supcrd.base.workers`), or a cluster's
+executor (dask's, mpi4py's) on a shared file system.
+"""
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from pathlib import Path
+from typing import Any
+
+from supcrd import recipe as recipes
+from supcrd.base.workers import LocalExecutor
+from supcrd.errors import SupcrdError, Terminated
+from supcrd.jobs import run as pipeline
+from supcrd.recipe.settings import Recipe
+from supcrd.sweep.file import load_sweep
+from supcrd.sweep.plan import Job, Outcome, is_finished, plan
+
+__all__ = ["Job", "Outcome", "load_sweep", "plan", "run_all"]
+
+logger = logging.getLogger("supcrd")
+
+ONE_AT_A_TIME = threading.Lock()  # torch's random state is the process's: runs in threads would draw from each other's
+
+
+Report = Callable[[Sequence[Job]], None]
+"""Told of all jobs, teachers' before those that need them, whenever one of them has begun or ended."""
+
+
+def run_all(
+    wanted: Sequence[Recipe],
+    out: str | Path = "runs",
+    *,
+    executor: Executor | None = None,
+    workers: int = 1,
+    report: Report | None = None,
+) -> list[Outcome]:
+    """Do many runs, from where an earlier call left off: finished ones stay, unfinished ones go on.
+
+    A teacher that several runs share is trained, or imported, once and before them. A run that fails is reported with
+    its reason, as are those whose teacher it is, and the others go on.
+
+    Args:
+        wanted: recipes of different names.
+        out: the folder of run folders.
+        executor: takes the runs in place of this machine's processes; it must see the same files. If it has a method
+            `interrupt()`, Ctrl-C calls that and waits; else what is under way there is left to it.
+        workers: >= 1 processes of this machine. 1 is this process itself.
+        report: told of progress.
+
+    Returns:
+        An outcome for each recipe, in their order.
+
+    Raises:
+        SupcrdError: workers < 1; two recipes, teachers' included, would share a folder.
+        KeyboardInterrupt: Ctrl-C (Terminated: SIGTERM); runs under way have written a checkpoint.
+
+    Example:
+        >>> run_all([], "runs")
+        []
+    """
+    if workers < 1:
+        raise SupcrdError(f"workers = {workers} is not 1 or more")
+    out = Path(out).expanduser()
+    jobs = plan(wanted, out)
+
+    def tell() -> None:
+        if report is not None:
+            report(jobs)
+
+    tell()
+    for job in jobs:
+        if not job.imports and is_finished(job.recipe, out):  # only read, here, so that no worker starts for it
+            job.outcome = _outcome(job, attempt(recipes.to_toml(job.recipe), str(out)))
+            tell()
+    with _terminable():
+        if executor is not None:
+            _work(jobs, out.absolute(), executor, len(jobs), do, tell)
+        elif workers == 1:
+            _work(jobs, out, Here(), 1, attempt, tell)
+        elif any(job.outcome is None for job in jobs):
+            with LocalExecutor(workers) as processes:
+                _work(jobs, out, processes, workers, do, tell)
+    outcomes = {job.name: job.outcome for job in jobs if not job.imports and job.outcome is not None}
+    return [outcomes[recipe.name] for recipe in wanted]
+
+
+def attempt(text: str, out: str, imports: bool = False) -> dict[str, Any]:
+    """Do one run, whatever comes of it: status, reason, evaluation and seconds."""
+    told: dict[str, Any] = {"status": "trained", "reason": None, "evaluation": None}
+    started = time.perf_counter()
+    try:
+        with ONE_AT_A_TIME:
+            recipe = recipes.parse(text, "recipe of a sweep")
+            if imports:
+                pipeline.prepare_teachers(recipe, pipeline.load_data(recipe), Path(out))
+            else:
+                result = pipeline.run(recipe, out)
+                told["status"] = "finished before" if result.status == "already finished" else result.status
+                told["evaluation"] = result.evaluation
+    except Exception as error:  # a mistake of ours in one run is no reason to stop the others either
+        told |= {"status": "failed", "reason": reason(error)}
+    return told | {"seconds": round(time.perf_counter() - started, 2)}
+
+
+def do(text: str, out: str, imports: bool = False) -> dict[str, Any]:
+    """`attempt` in a worker: Ctrl-C there ends this run only, and what the package warns of goes along."""
+    warnings: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        return attempt(text, out, imports) | {"warnings": warnings}
+    except KeyboardInterrupt:
+        return {"status": "interrupted", "reason": "its worker was interrupted", "warnings": warnings}
+    finally:
+        logger.removeHandler(handler)
+
+
+def reason(error: BaseException) -> str:
+    """One line that says why a run failed."""
+    if isinstance(error, SupcrdError | BrokenExecutor) and str(error):
+        text = str(error)
+    elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+        text = "out of memory; lower train.batch_size or the sizes of the model, or take fewer workers"
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return " ".join(text.split())
+
+
+class Here(Executor):
+    """This process as an executor: a call is made where it is submitted, and Ctrl-C goes through."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call it now."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _work(
+    jobs: Sequence[Job],
+    out: Path,
+    executor: Executor,
+    most: int,
+    function: Callable[..., dict[str, Any]],
+    tell: Callable[[], None],
+) -> None:
+    """Hand out jobs whose teachers are there, at most `most` at a time, until all have an outcome."""
+    running: dict[Future[dict[str, Any]], Job] = {}
+    waiting = [job for job in jobs if job.outcome is None]
+    try:
+        while waiting or running:
+            before = len(waiting)
+            for job in list(waiting):
+                job.outcome = _without_teacher(job)
+                if job.outcome is not None:
+                    waiting.remove(job)
+                    tell()
+                elif len(running) < most and _ready(job, running.values()):
+                    waiting.remove(job)
+                    if isinstance(executor, Here):
+                        _begun(job, tell)
+                    try:
+                        future = executor.submit(function, recipes.to_toml(job.recipe), str(out), job.imports)
+                    except BrokenExecutor as error:  # somebody else's, which does not mend itself
+                        job.outcome = Outcome(job.name, "failed", reason(error))
+                        tell()
+                    else:
+                        running[future] = job
+            if not running and len(waiting) == before > 0:
+                names = ", ".join(job.name for job in waiting)
+                circle = f"teacher.run goes in a circle: none of {names} can be first"
+                for job in waiting:
+                    job.outcome = Outcome(job.name, "failed", circle)
+                waiting.clear()
+                tell()
+            for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done if running else ():
+                job = running.pop(future)
+                job.outcome = _outcome(job, _result(future))
+                tell()
+            for future, job in running.items():
+                if job.started is None and future.running():
+                    _begun(job, tell)
+    except BaseException:
+        for job in running.values():
+            job.stopping = True
+        tell()
+        _stop(executor, list(running))
+        raise
+
+
+def _ready(job: Job, running: Iterable[Job]) -> bool:
+    """Whether a job's teachers are there. Imports go one by one: two of them may turn out to mean the same folder."""
+    alone = not job.imports or not any(other.imports for other in running)
+    return alone and all(need.outcome is not None for need in job.needs)
+
+
+def _without_teacher(job: Job) -> Outcome | None:
+    for need in job.needs:
+        if need.outcome is not None and not need.outcome.good:
+            told = need.outcome.reason or ""
+            told = told if need.imports else f"its teacher {need.name} {need.outcome.status}: {told}"
+            return Outcome(job.name, need.outcome.status, told)
+    return None
+
+
+def _begun(job: Job, tell: Callable[[], None]) -> None:
+    job.started = time.monotonic()
+    tell()
+
+
+def _stop(executor: Executor, futures: Sequence[Future[Any]]) -> None:
+    """Have the runs under way write their checkpoints, and wait for them; a second Ctrl-C ends them at once."""
+    for future in futures:
+        future.cancel()
+    interrupt, kill = getattr(executor, "interrupt", None), getattr(executor, "kill", None)
+    if interrupt is None:
+        return  # somebody else's: what runs there is theirs
+    interrupt()
+    try:
+        wait(futures)
+    except KeyboardInterrupt:
+        if kill is not None:
+            kill()
+        raise
+
+
+def _result(future: Future[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        error = future.exception()
+    except CancelledError:
+        return {"status": "interrupted", "reason": "its executor cancelled it"}
+    if error is None:
+        return future.result()
+    return {"status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", "reason": reason(error)}
+
+
+def _outcome(job: Job, told: dict[str, Any]) -> Outcome:
+    for message in told.get("warnings", ()):
+        logger.warning("%s: %s", job.name, message)
+    return Outcome(
+        job.name, told["status"], told.get("reason"), told.get("seconds", 0.0), evaluation=told.get("evaluation")
+    )
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Make SIGTERM an exception, so that workers are told before this process ends."""
+    previous = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or previous is not signal.SIG_DFL:
+        yield  # only the main thread may handle signals; and what somebody chose stays
+        return
+
+    def handle(number: int, frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,250 @@
+"""The frozen teacher's features of augmented views, kept: the teacher is paid for once, not once a run and epoch.
+
+A view is a pure function of (seed, epoch, image), so the views of E epochs, taken in turn, have teacher features that
+can be computed beforehand. They lie in the teacher's run folder, one memory-mapped file an epoch, for all runs that
+want the same views. The head that learns along reads the features; logits are one matrix product away from them.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supcrd.base.device import Place
+from supcrd.base.files import write_json
+from supcrd.data import Split
+from supcrd.data.loader import ViewBatches
+from supcrd.errors import RunError
+from supcrd.models.frozen import frozen_encoder
+from supcrd.recipe.settings import AugmentSettings
+from supcrd.training.fit import Progress
+from supcrd.training.task import Normalised
+
+logger = logging.getLogger("supcrd")
+
+VERSION = 1  # to be raised when views or features of the same key change
+SEED = 0  # of the views: all runs that share a cache share them
+LARGEST = 65504.0  # of float16
+MARGIN = 256 * 2**20  # bytes of the disk that are left alone
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of the views of E epochs: E files of (N, V, F) float16."""
+
+    files: tuple[Path, ...]
+
+    @property
+    def epochs(self) -> int:
+        """E: epoch e shows the views of epoch e mod E."""
+        return len(self.files)
+
+    @property
+    def seed(self) -> int:
+        """Of the views."""
+        return SEED
+
+    def reader(self, epoch: int) -> Callable[[Tensor], Tensor]:
+        """A function from indices (B,) on the CPU to features (V B, F) float16 there, view after view."""
+        file = self.files[epoch % self.epochs]
+        try:
+            rows = np.load(file, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"teacher.cache: {file} was removed or damaged while it was used; the same command makes it again"
+            ) from error
+
+        def read(index: Tensor) -> Tensor:
+            # a fancy index copies: nothing is written to the read-only map
+            return torch.from_numpy(rows[index.numpy()]).transpose(0, 1).flatten(0, 1)
+
+        return read
+
+
+def prepare(
+    folder: Path,
+    weights: str,
+    subject: Normalised,
+    split: Split,
+    data_fingerprint: str,
+    augment: AugmentSettings,
+    epochs: int,
+    place: Place,
+    *,
+    report: Callable[[Progress], None] | None = None,
+    batch_size: int = 256,
+) -> FeatureCache:
+    """Open the cache of a teacher, computing first what is missing of it.
+
+    Args:
+        folder: the teacher's run folder; the cache lies in `cache/KEY` below it.
+        weights: fingerprint of the teacher's weights. Caches of other weights are removed: nothing can use them.
+        subject: the teacher, on the place's device.
+        split: the training images.
+        data_fingerprint: of the data set that the split belongs to.
+        augment: what makes the views.
+        epochs: E >= 1.
+        place: device and precision.
+        report: told of progress, images being its steps.
+        batch_size: images at a time.
+
+    Returns:
+        The cache. Another process that wants the same waits until this one is done; after a kill the next one goes on
+        where that stopped.
+
+    Raises:
+        RunError: the disk has no room, or the folder cannot be written; a feature does not fit half precision.
+    """
+    about = {
+        "version": VERSION,
+        "weights": weights,
+        "data": data_fingerprint,
+        "augment": augment.model_dump(),
+        "seed": SEED,
+        "precision": "bfloat16" if place.bfloat16 else "float32",
+    }
+    key = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8).hexdigest()
+    home = folder / "cache" / key
+    files = tuple(home / f"epoch-{epoch:03d}.npy" for epoch in range(epochs))
+    shape = (len(split), augment.views, subject.model.feature_dim)
+    if not all(complete(file, shape) for file in files):
+        try:
+            with alone(home):
+                _remove_others(home, weights)
+                write_json(home / "cache.json", about)
+                _fill(files, shape, subject, split, augment, place, report, batch_size)
+        except OSError as error:
+            raise RunError(f"teacher.cache: {home} cannot be written: {error.strerror}") from None
+    return FeatureCache(files)
+
+
+def _fill(
+    files: tuple[Path, ...],
+    shape: tuple[int, int, int],
+    subject: Normalised,
+    split: Split,
+    augment: AugmentSettings,
+    place: Place,
+    report: Callable[[Progress], None] | None,
+    batch_size: int,
+) -> None:
+    """Compute the files that are not there, in order."""
+    count, views, width = shape
+    row = 2 * views * width
+    missing = [file for file in files if not complete(file, shape)]
+    partial = [file.with_suffix(".partial") for file in missing]
+    needed = sum(count * row - (path.stat().st_size if path.exists() else 0) for path in partial)
+    free = shutil.disk_usage(files[0].parent).free
+    what = f"{len(missing)} epochs of views, {count:,} images x {views} x {width} features"
+    if needed and needed > free - MARGIN:
+        raise RunError(
+            f"teacher.cache = {len(files)} needs {told(needed)} ({what}) in {files[0].parent}, which has {told(free)} "
+            f"free, {told(MARGIN)} of which are left alone; a smaller teacher.cache, or 0 for none, is right"
+        )
+    if missing:
+        logger.info("teacher.cache: %s, %s in %s", what, told(needed), files[0].parent)
+    views_of = ViewBatches(split, augment, batch_size=batch_size, seed=SEED, device=place.device).views
+    encoder = frozen_encoder(subject.model.encoder, bfloat16=place.bfloat16)
+    start = header(shape)
+    for file in missing:
+        epoch, path = files.index(file), file.with_suffix(".partial")
+        with path.open("ab") as out:
+            # whole rows only: a process that was killed may have left a part of one
+            done = max(out.tell() - len(start), 0) // row
+            out.truncate(len(start) + done * row if done else 0)
+            if not done:
+                out.write(start)
+            starts = range(done, count, batch_size)
+            indices = [torch.arange(i, min(i + batch_size, count), device=place.device) for i in starts]
+            for index, images in views_of(indices, seed=SEED, epoch=epoch):
+                with torch.inference_mode(), place.autocast():
+                    features = encoder(subject.prepare(images)).float()
+                if not bool((features.abs() <= LARGEST).all()):
+                    raise RunError(
+                        f"teacher.cache: a feature of the teacher is {features.abs().max().item():g}, half precision "
+                        f"ends at {LARGEST:g}; teacher.cache = 0 is right"
+                    )
+                # view after view -> image after image
+                rows = features.half().unflatten(0, (views, -1)).transpose(0, 1).contiguous()
+                out.write(rows.cpu().numpy().data)
+                if report is not None:
+                    report(Progress(epoch, len(files), int(index[-1]) + 1, count))
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(path, file)
+    if report is not None:
+        report(Progress(len(files), len(files), 0, count))
+
+
+def complete(file: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a file is there in its full length, with the right beginning."""
+    start = header(shape)
+    if not file.is_file() or file.stat().st_size != len(start) + 2 * math.prod(shape):
+        return False
+    with file.open("rb") as stream:
+        return stream.read(len(start)) == start
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    """The header of an .npy file of float16."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def told(size: int) -> str:
+    """A number of bytes as people read it.
+
+    Example:
+        >>> told(3_400_000_000), told(92_160_000)
+        ('3.4 GB', '92 MB')
+    """
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make the folder and wait until no other process works in it; where the system has no locks, go ahead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (folder / "lock").open("w") as handle:
+        waiting = False
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waiting:
+                    logger.info("waiting for another process that writes %s", folder)
+                waiting = True
+                time.sleep(0.5)
+            except OSError:
+                break  # a file system without locks
+        yield
+
+
+def _remove_others(home: Path, weights: str) -> None:
+    """Remove the caches beside `home` that are of weights that are no more."""
+    for path in home.parent.glob("*/cache.json"):
+        try:
+            stale = json.loads(path.read_text(encoding="utf-8"))["weights"] != weights
+        except (OSError, ValueError, KeyError, TypeError):
+            stale = True  # damaged, so that it cannot be told what it is a cache of
+        if stale and path.parent != home:
+            shutil.rmtree(path.parent, ignore_errors=True)

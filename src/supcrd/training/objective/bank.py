@@ -1,0 +1,78 @@
+"""The memory bank: a teacher's embedding of each training image, from which further candidates are drawn."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from supcrd.base.seeding import seed_for
+from supcrd.data.loader import Batch
+from supcrd.losses.similarity import unit_rows
+
+NEVER = -2
+"""The epoch in which a row that was not written yet was written: before the one before the first."""
+
+
+class Drawn(NamedTuple):
+    """K rows of a bank."""
+
+    rows: Tensor  # (K, D) float32, of norm 1
+    labels: Tensor  # (K,) int64
+    valid: Tensor  # (K,) bool; False where there was no row to draw
+
+
+class Bank(nn.Module):
+    """One row per training image: row = momentum * row + (1 - momentum) * feature, renormalised.
+
+    Only rows that were written in this epoch or the one before are drawn: cold rows (the first epoch's) and stale ones
+    are masked, never taken as they are. All its state is in `state_dict()`.
+
+    Args:
+        labels: (N,) int64, of all training images.
+        dim: D, of the embedding.
+        size: K, rows drawn in a step, 1 to N.
+        momentum: share of the old row, in [0, 1).
+        seed: of the draws, which are functions of (seed, epoch, step).
+
+    Cost: N (4 D + 12) bytes, 12 MB for 45,000 rows of 64; a step draws N random numbers, takes the K smallest, and
+    writes B rows (measured in `docs/performance.md`).
+    Source: the reference's later experiments (one row per training image, momentum 0.5, 4,096 drawn). Difference: rows
+    come with labels and age, and no image of the batch is drawn, since its fresh embedding is a candidate already.
+
+    Example:
+        >>> bank = Bank(torch.tensor([0, 1, 1]), 2, size=2, momentum=0.5, seed=0)
+        >>> bank.update(Batch(torch.zeros(1), torch.tensor([0]), torch.tensor([0])), torch.tensor([[3.0, 4.0]]))
+        >>> drawn = bank.draw(Batch(torch.zeros(1), torch.tensor([1]), torch.tensor([1])))
+        >>> drawn.rows[drawn.valid], drawn.labels[drawn.valid]
+        (tensor([[0.6000, 0.8000]]), tensor([0]))
+    """
+
+    def __init__(self, labels: Tensor, dim: int, *, size: int, momentum: float, seed: int) -> None:
+        super().__init__()
+        if not 1 <= size <= len(labels):
+            raise ValueError(f"a bank of {len(labels)} rows cannot give {size} a step; 1 to {len(labels)} are right")
+        self.size, self.momentum, self.seed = size, momentum, seed
+        self.register_buffer("labels", labels.long(), persistent=False)  # the data's, not the run's
+        self.register_buffer("rows", torch.zeros(len(labels), dim))
+        self.register_buffer("written", torch.full((len(labels),), NEVER, dtype=torch.int32))
+
+    def draw(self, batch: Batch) -> Drawn:
+        """K different rows of images that are not in the batch, every such row being as likely as any other."""
+        labels, rows, written = self.get_buffer("labels"), self.get_buffer("rows"), self.get_buffer("written")
+        generator = torch.Generator(rows.device).manual_seed(seed_for("bank", self.seed, batch.epoch, batch.step))
+        order = torch.rand(len(rows), generator=generator, device=rows.device)
+        order.masked_fill_(written < batch.epoch - 1, 2).index_fill_(0, batch.indices, 2)
+        smallest, places = order.topk(self.size, largest=False)
+        return Drawn(rows[places], labels[places], smallest < 1)
+
+    @torch.no_grad()
+    def update(self, batch: Batch, features: Tensor) -> None:
+        """Write the batch's rows; `features` are (V B, D), view after view: their mean direction is what is kept."""
+        rows, written = self.get_buffer("rows"), self.get_buffer("written")
+        by_view = unit_rows(features.float()).view(-1, len(batch.indices), features.shape[1])
+        fresh = unit_rows(by_view.mean(dim=0))
+        # a row that was never written is zero, so that the new one is all there is
+        mixed = self.momentum * rows[batch.indices] + (1 - self.momentum) * fresh
+        rows[batch.indices] = unit_rows(mixed)
+        # what cancels out to zero has no direction, and counts as never written
+        written[batch.indices] = torch.where(mixed.any(dim=1), batch.epoch, NEVER).int()

@@ -1,0 +1,253 @@
+"""Tables of a recipe -> terms, checked before any work, and their weighted sum in a step."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from supcrd.base.wording import nearest, show
+from supcrd.data.loader import Batch
+from supcrd.errors import PluginError, RecipeError
+from supcrd.registry import reason
+from supcrd.training.objective.term import HEADS, TERMS, Context, Reads, Shapes, Step, Term, TermSettings
+
+EACH = ("features", "projections", "logits")
+
+
+class Needs(NamedTuple):
+    """What all terms together look at."""
+
+    student: frozenset[str]
+    """by terms that teach the encoder"""
+    detached: frozenset[str]
+    """by terms that teach heads only"""
+    teachers: Mapping[str, frozenset[str]]
+    others: bool
+    """some term compares images with one another"""
+
+    @property
+    def maps(self) -> frozenset[str]:
+        """Names of the student's maps."""
+        return frozenset(name.removeprefix("maps/") for name in self.student | self.detached if "/" in name)
+
+    @property
+    def trains_projector(self) -> bool:
+        """Whether the student's projection head learns."""
+        return "projections" in self.student | self.detached
+
+    @property
+    def probed(self) -> bool:
+        """Whether the classifier is a probe, which teaches the encoder nothing."""
+        return "logits" not in self.student
+
+
+class Objective(nn.Module):
+    """The terms of a loss with their weights.
+
+    Args:
+        terms: name -> term, in the order in which they are summed.
+        context: that they were made with.
+        epochs: of the training, which weights fall towards.
+    """
+
+    def __init__(self, terms: Mapping[str, Term], context: Context, *, epochs: int) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict(terms)
+        self.epochs = epochs
+        self.needs = needs(terms.values(), context)
+
+    def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
+        """Each term times its weight, by name; one whose weight is 0 in this step is not computed, and 0.
+
+        Args:
+            attached: the step with outputs that teach the encoder.
+            detached: the same step with outputs that teach heads only.
+
+        Raises:
+            PluginError: a term gives anything but a scalar of this device with a gradient.
+        """
+        found = {}
+        for name, term in self.terms.items():
+            assert isinstance(term, Term)
+            weight = weight_at(term.settings, attached.batch, self.epochs)
+            if weight == 0:
+                found[name] = torch.zeros((), device=attached.batch.labels.device)
+                continue
+            step = detached if term.settings.detach else attached
+            if term.settings.views is not None:
+                step = of_views(step, term.settings.views)
+            found[name] = weight * _checked(name, term, step)
+        return found
+
+
+def weight_at(settings: TermSettings, batch: Batch, epochs: int) -> float:
+    """The weight of a term in a step: risen linearly over the first epochs, fallen to 0 at the end of the last ones.
+
+    Example:
+        >>> at = [Batch(torch.zeros(1), torch.zeros(1), torch.zeros(1), None, e, 0, 1) for e in range(4)]
+        >>> [weight_at(TermSettings(weight=2.0, rise_epochs=2, fall_epochs=2), batch, 4) for batch in at]
+        [1.0, 2.0, 1.0, 0.0]
+    """
+    done = batch.epoch + (batch.step + 1) / batch.steps
+    rise = min(1.0, done / settings.rise_epochs) if settings.rise_epochs > 0 else 1.0
+    fall = min(1.0, max(0.0, epochs - done) / settings.fall_epochs) if settings.fall_epochs > 0 else 1.0
+    return settings.weight * rise * fall
+
+
+def of_views(step: Step, views: Iterable[int]) -> Step:
+    """The rows of some views; outputs lie view after view."""
+    batch = step.batch
+    size = len(batch.indices)
+    index = torch.cat([torch.arange(size, device=batch.labels.device) + view * size for view in views])
+    chosen = batch._replace(inputs=batch.inputs[index], labels=batch.labels[index])
+    teachers = {name: part.rows(index) for name, part in step.teachers.items()}
+    return Step(chosen, step.student.rows(index), teachers, step.world)
+
+
+def _checked(name: str, term: Term, step: Step) -> Tensor:
+    """A term's value, if it is one."""
+    try:
+        value: Any = term(step)
+    except (PluginError, RecipeError) as error:
+        raise PluginError(f"objective.{name}: {error}") from error
+    wrong = ""
+    if not isinstance(value, Tensor) or value.ndim != 0:
+        wrong = f"gives {f'a tensor {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__}"
+    elif value.device != step.batch.labels.device:
+        wrong = f"gives a tensor on {value.device}, the batch is on {step.batch.labels.device}"
+    elif step.student.learns and not value.requires_grad:
+        wrong = "gives a tensor without a gradient"
+    if wrong:
+        raise PluginError(f"objective.{name} {wrong}; a scalar that the student's outputs have a gradient through is "
+                          "right")  # fmt: skip
+    result: Tensor = value
+    return result
+
+
+def settings_of(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[type[Term], TermSettings]]:
+    """The terms that tables name, with their settings validated: every mistake is found here.
+
+    Raises:
+        RecipeError: an unknown term or key (the nearest is named), or a value that cannot be.
+    """
+    found = {}
+    for name, table in tables.items():
+        values = dict(table)
+        kind = TERMS.get(str(values.pop("term", name)))
+        try:
+            settings = kind.Settings.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError("; ".join(_problems(name, kind, error))) from None
+        found[name] = (kind, settings)
+    if not any(settings.weight > 0 for _, settings in found.values()):
+        raise RecipeError("the objective has no term with a weight above 0: nothing would be learnt")
+    return found
+
+
+def _problems(name: str, kind: type[Term], error: ValidationError) -> Iterable[str]:
+    for problem in error.errors(include_url=False):
+        key, value = ".".join(map(str, problem["loc"])), show(problem["input"])
+        if problem["type"] == "extra_forbidden":
+            known = list(kind.Settings.model_fields)
+            hint = nearest(key, known) or f"; it has {', '.join(known)}"
+            yield f"unknown key objective.{name}.{key} = {value}{hint}"
+        else:
+            message = problem["msg"]
+            yield f"objective.{name}.{key} = {value}: {message[0].lower()}{message[1:]}"
+
+
+def reads_maps(tables: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether some term may read a map, for which the shapes of all have to be known; of most kinds it is known."""
+    kinds = [kind for kind, _ in settings_of(tables).values()]
+    known = [kind.reads for kind in kinds if isinstance(kind.reads, Reads)]
+    return len(known) < len(kinds) or any("/" in part for reads in known for part in (*reads.student, *reads.teacher))
+
+
+def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: int, views: int) -> Objective:
+    """The objective of a recipe.
+
+    Args:
+        tables: name -> table of a term, as in `[objective.NAME]`.
+        context: what the terms may know.
+        epochs: of the training.
+        views: V, of each image.
+
+    Raises:
+        RecipeError: what cannot work: an unknown term, key, teacher, map or view; projections of other widths.
+        PluginError: a term that fails when it is made.
+    """
+    terms: dict[str, Term] = {}
+    for name, (kind, settings) in settings_of(tables).items():
+        _check_views(name, settings, views)
+        for teacher in kind.teachers(settings, context):
+            if teacher not in context.teachers:
+                raise RecipeError(
+                    f"objective.{name} reads the teacher {teacher!r}; the recipe has "
+                    f"{', '.join(context.teachers) or 'none'}, and [teachers.{teacher}] would bring it"
+                )
+        try:
+            terms[name] = kind(settings, context)
+        except RecipeError as error:
+            raise RecipeError(f"objective.{name}: {error}") from None
+        except Exception as error:  # somebody else's code
+            raise PluginError(f"objective.{name} cannot be made: {reason(error)}") from error
+        check(name, terms[name], context)
+    return Objective(terms, context, epochs=epochs)
+
+
+def _check_views(name: str, settings: TermSettings, views: int) -> None:
+    beyond = [view for view in settings.views or () if view >= views]
+    if beyond:
+        raise RecipeError(f"objective.{name}.views has view {beyond[0]}; there are {views} (augment.views), from 0")
+
+
+def check(name: str, term: Term, context: Context) -> None:
+    """Refuse a term that reads what is not there.
+
+    Raises:
+        RecipeError: a teacher, a map or an output that is not there; projections of other widths; detached, but
+            reading no head.
+    """
+    reads, where = term.reads, f"objective.{name}"
+    for part in reads.student:
+        _check_part(where, part, context.student, "the student")
+    for teacher in term.teachers(term.settings, context):
+        shapes = context.teachers[teacher]
+        for part in reads.teacher:
+            _check_part(where, part, shapes, f"the teacher {teacher}")
+        whose = "the teacher's" if teacher == "teacher" else f"that of the teacher {teacher}"
+        ours, theirs = context.student.projections, shapes.projections
+        if "projections" in reads.student and "projections" in reads.teacher and ours != theirs:
+            raise RecipeError(
+                f"{where}: model.projector ends in {ours} dimensions, {whose} in {theirs}; they are compared and must "
+                "be equal"
+            )
+    if term.settings.detach and not set(HEADS) & set(reads.student):
+        raise RecipeError(f"{where}.detach = true: it reads no head (projections or logits), so nothing would learn")
+
+
+def _check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
+    kind, _, name = part.partition("/")
+    if kind == "maps":
+        if name not in shapes.maps:
+            known = ", ".join(shapes.maps) or "none"
+            raise RecipeError(f"{where} reads the map {name!r}, which {network} lacks; it has {known}")
+    elif part not in EACH:
+        raise PluginError(f"{where} reads {part!r}; {', '.join(EACH)} or maps/NAME is right")
+
+
+def needs(terms: Iterable[Term], context: Context) -> Needs:
+    """What terms look at, all together."""
+    attached: set[str] = set()
+    detached: set[str] = set()
+    teachers: dict[str, frozenset[str]] = {}
+    others = False
+    for term in terms:
+        reads = term.reads
+        (detached if term.settings.detach else attached).update(reads.student)
+        for teacher in term.teachers(term.settings, context):
+            teachers[teacher] = teachers.get(teacher, frozenset()) | frozenset(reads.teacher)
+        others = others or reads.others
+    return Needs(frozenset(attached), frozenset(detached), teachers, others)

@@ -1,0 +1,75 @@
+"""The methods of `[method]` as objectives: a function each from its settings to tables of terms.
+
+Order counts: floating-point sums of the terms are those of version 0.1 to the bit.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from supcrd.recipe.settings import CRD, DKD, KD, CrossEntropy, Hybrid, LWSupCRD, Settings, SupCon, Taught
+
+Tables = dict[str, dict[str, Any]]
+
+PROBE = {"term": "cross_entropy", "detach": True}
+"""The classifier of a method that does not train it: an online probe, which teaches the encoder nothing."""
+
+
+def tables(method: Settings) -> Tables:
+    """The objective that a `[method]` table stands for.
+
+    Example:
+        >>> tables(KD(name="kd", weight=0.5))
+        {'cross_entropy': {'weight': 0.5}, 'kd': {'weight': 0.5, 'temperature': 4.0, 'standardise': False}}
+    """
+    return _PRESETS[type(method)](method)
+
+
+def _cross_entropy(method: CrossEntropy) -> Tables:
+    return {"cross_entropy": {"label_smoothing": method.label_smoothing}}
+
+
+def _kd(method: KD) -> Tables:
+    distilled = {"weight": method.weight, "temperature": method.temperature, "standardise": method.standardise}
+    return {"cross_entropy": {"weight": 1 - method.weight}, "kd": distilled}
+
+
+def _dkd(method: DKD) -> Tables:
+    own = method.model_dump(include={"alpha", "beta", "temperature", "standardise"})
+    return {"cross_entropy": {"weight": method.ce_weight}, "dkd": own | {"rise_epochs": method.warmup_epochs}}
+
+
+def _supcon(method: SupCon) -> Tables:
+    return {"supcon": {"temperature": method.temperature}, "probe": PROBE}
+
+
+def _crd(method: CRD) -> Tables:
+    own = method.model_dump(include={"temperature", "bank", "bank_momentum"})
+    return {"crd": own} | _added_kd(method) | {"probe": PROBE}
+
+
+def _lw_supcrd(method: LWSupCRD) -> Tables:
+    own = method.model_dump(exclude={"name", "kd_weight", "kd_temperature", "lam"})
+    return {"lw_supcrd": own} | _added_kd(method) | {"probe": PROBE}
+
+
+def _hybrid(method: Hybrid) -> Tables:
+    taught = _lw_supcrd(method)
+    taught["lw_supcrd"]["weight"] = 1 - method.lam
+    return {"supcon": {"weight": method.lam, "temperature": method.temperature}} | taught
+
+
+def _added_kd(method: Taught) -> Tables:
+    if method.kd_weight == 0:
+        return {}
+    return {"kd": {"weight": method.kd_weight, "temperature": method.kd_temperature}}
+
+
+_PRESETS: Mapping[type[Settings], Callable[[Any], Tables]] = {
+    CrossEntropy: _cross_entropy,
+    KD: _kd,
+    DKD: _dkd,
+    SupCon: _supcon,
+    CRD: _crd,
+    LWSupCRD: _lw_supcrd,
+    Hybrid: _hybrid,
+}

@@ -1,0 +1,256 @@
+"""What a term of a loss is: its settings, what it reads, and what it is given in each step."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, NamedTuple, Protocol, TypeVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from supcrd.data.loader import Batch
+from supcrd.errors import PluginError
+from supcrd.recipe.settings import Settings
+from supcrd.registry import Registry
+
+NonNegative = Annotated[float, Field(ge=0)]
+HEADS = ("projections", "logits")
+
+
+class TermSettings(Settings):
+    """What every term can be given; a term's own settings derive from it. Unknown keys are refused."""
+
+    weight: NonNegative = 1.0
+    """factor of the term in the loss"""
+    rise_epochs: NonNegative = 0.0
+    """epochs over which the weight rises linearly at the start"""
+    fall_epochs: NonNegative = 0.0
+    """epochs over which the weight falls linearly to 0 at the end"""
+    teacher: str = "teacher"
+    """name of the teacher that it reads"""
+    detach: bool = False
+    """teaches projection head and classifier only: the encoder gets no gradient (the online probe)"""
+    views: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] | None = None
+    """indices of the views that it reads, from 0; all of them if not given"""
+
+
+class Reads(NamedTuple):
+    """What a term looks at; all else follows: which heads train, which teacher runs, which maps are kept.
+
+    Names are `features`, `projections`, `logits`, and `maps/NAME` (`maps/NAME:pre` before the ReLU that ends it).
+
+    Example:
+        >>> Reads({"projections"}, {"projections", "logits"}, others=True).others
+        True
+    """
+
+    student: frozenset[str] | set[str] = frozenset()
+    teacher: frozenset[str] | set[str] = frozenset()
+    others: bool = False
+    """compares images with one another: 2 or more are needed, and rows are gathered over processes"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shapes:
+    """Widths of what a network gives: F, P, C, and (channels, height, width) of its maps."""
+
+    features: int
+    projections: int
+    logits: int
+    maps: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """All that a term may know when it is made.
+
+    Attributes:
+        classes: C.
+        labels: (N,) int64, of the training images.
+        student: shapes of the student's outputs.
+        teachers: name -> shapes of a teacher's outputs.
+        seed: of the run.
+    """
+
+    classes: int
+    labels: Tensor
+    student: Shapes
+    teachers: Mapping[str, Shapes] = field(default_factory=dict)
+    seed: int = 0
+
+
+class World(Protocol):
+    """The processes that train together."""
+
+    @property
+    def rank(self) -> int:
+        """Of this process, from 0."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, in the order of their ranks; gradients flow back to where rows came from."""
+
+
+class Alone(NamedTuple):
+    """One process: every operation is the identity."""
+
+    rank: int = 0
+    size: int = 1
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows themselves."""
+        return rows
+
+
+ALONE = Alone()
+
+
+class Outputs:
+    """What a network gave for V B images: only what some term reads.
+
+    Attributes:
+        features: (V B, F).
+        projections: (V B, P), not normalised.
+        logits: (V B, C).
+        maps: name -> (V B, channels, height, width).
+
+    Raises:
+        PluginError: what is asked for was named in no term's `reads`.
+
+    Example:
+        >>> import torch
+        >>> Outputs(features=torch.zeros(2, 3)).features.shape
+        torch.Size([2, 3])
+        >>> Outputs(features=torch.zeros(2, 3)).logits
+        Traceback (most recent call last):
+        supcrd.errors.PluginError: logits are not there: the `reads` of the term does not name them
+    """
+
+    def __init__(
+        self,
+        *,
+        features: Tensor | None = None,
+        projections: Tensor | None = None,
+        logits: Tensor | None = None,
+        maps: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self._parts = {"features": features, "projections": projections, "logits": logits}
+        self.maps: Mapping[str, Tensor] = maps or {}
+
+    @property
+    def features(self) -> Tensor:
+        """(V B, F)."""
+        return self._part("features")
+
+    @property
+    def projections(self) -> Tensor:
+        """(V B, P)."""
+        return self._part("projections")
+
+    @property
+    def logits(self) -> Tensor:
+        """(V B, C)."""
+        return self._part("logits")
+
+    def has(self, name: str) -> bool:
+        """Whether features, projections or logits are there."""
+        return self._parts[name] is not None
+
+    @property
+    def learns(self) -> bool:
+        """Whether a gradient flows to any of them."""
+        return any(part is not None and part.requires_grad for part in (*self._parts.values(), *self.maps.values()))
+
+    def rows(self, index: Tensor) -> "Outputs":
+        """Those of some images, index (M,) int64."""
+        chosen = {name: None if part is None else part[index] for name, part in self._parts.items()}
+        return Outputs(**chosen, maps={name: part[index] for name, part in self.maps.items()})
+
+    def _part(self, name: str) -> Tensor:
+        part = self._parts[name]
+        if part is None:
+            raise PluginError(f"{name} are not there: the `reads` of the term does not name them")
+        return part
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, as a term sees it.
+
+    Attributes:
+        batch: labels (V B,), indices (B,), epoch, step, steps; view after view.
+        student: what the student gave.
+        teachers: name -> what a teacher gave.
+        world: the processes that train together.
+    """
+
+    batch: Batch
+    student: Outputs
+    teachers: Mapping[str, Outputs] = field(default_factory=dict)
+    world: World = ALONE
+
+
+class Term(nn.Module):
+    """One term of a loss. Adapters are its parameters, banks its buffers: both are trained, saved and resumed.
+
+    A subclass names its `Settings` and what it `reads` (a class attribute, or a property where settings decide), takes
+    what it needs from the context when it is made, and gives a scalar in `forward`: the mean over this process's rows.
+    Its weight is applied outside.
+
+    Example:
+        >>> from supcrd.training.objective.term import Reads, Term
+        >>> import torch
+        >>> class Shrink(Term):
+        ...     reads = Reads({"features"})
+        ...     def forward(self, step):
+        ...         return step.student.features.float().square().mean()
+        >>> shapes = Shapes(features=3, projections=2, logits=2)
+        >>> context = Context(classes=2, labels=torch.tensor([0, 1]), student=shapes)
+        >>> term = Shrink(TermSettings(), context)
+        >>> batch = Batch(torch.zeros(2, 1), torch.tensor([0, 1]), torch.tensor([0, 1]))
+        >>> term(Step(batch, Outputs(features=torch.ones(2, 3))))
+        tensor(1.)
+    """
+
+    Settings: ClassVar[type[TermSettings]] = TermSettings
+    reads: Reads = Reads()
+
+    def __init__(self, settings: TermSettings, context: Context) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, step: Step) -> Tensor:
+        """The term of a step, () float32."""
+        raise NotImplementedError
+
+    @classmethod
+    def teachers(cls, settings: TermSettings, context: Context) -> tuple[str, ...]:
+        """Names of the teachers that it reads; to be overridden where `reads` is a property."""
+        return () if isinstance(cls.reads, Reads) and not cls.reads.teacher else (settings.teacher,)
+
+
+T = TypeVar("T", bound=type[Term])
+TERMS: Registry[type[Term]] = Registry("term", "supcrd.terms", builtin="supcrd.training.objective.terms")
+
+
+def term(name: str) -> Callable[[T], T]:
+    """Register a term under a name, so that `[objective.NAME]` in a recipe means it.
+
+    Raises:
+        PluginError: the name is taken.
+
+    Example:
+        >>> @term("example-of-a-term")
+        ... class Nothing(Term):
+        ...     reads = Reads({"features"})
+        >>> TERMS.get("example-of-a-term") is Nothing
+        True
+    """
+
+    def register(kind: T) -> T:
+        TERMS.add(name, kind)
+        return kind
+
+    return register

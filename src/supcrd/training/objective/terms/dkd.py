@@ -1,0 +1,40 @@
+"""Decoupled knowledge distillation."""
+
+from torch import Tensor
+
+from supcrd import losses
+from supcrd.recipe.settings import Positive
+from supcrd.training.objective.term import Context, NonNegative, Reads, Step, Term, TermSettings, term
+
+
+@term("dkd")
+class DKD(Term):
+    """`supcrd.losses.dkd` of the student's logits to a teacher's; see there for the source."""
+
+    class Settings(TermSettings):
+        """Settings of `dkd`."""
+
+        alpha: NonNegative = 1.0
+        """weight of the target class's part"""
+        beta: NonNegative = 8.0
+        """weight of the other classes' part"""
+        temperature: Positive = 4.0
+        """divides both logits before the softmax"""
+        standardise: bool = False
+        """z-score both logits first (Sun et al. 2024)"""
+
+    reads = Reads({"logits"}, {"logits"})
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        super().__init__(settings, context)
+        self.loss = losses.DKD(
+            alpha=settings.alpha,
+            beta=settings.beta,
+            temperature=settings.temperature,
+            standardise=settings.standardise,
+        )
+
+    def forward(self, step: Step) -> Tensor:
+        """Mean over the rows, nats times temperature squared."""
+        loss: Tensor = self.loss(step.student.logits, step.teachers[self.settings.teacher].logits, step.batch.labels)
+        return loss

@@ -1,0 +1,47 @@
+"""LW-SupCRD: pulled to the teacher's embeddings of the class, pushed from those of others, by the teacher's trust."""
+
+from torch import Tensor
+
+from supcrd import losses
+from supcrd.recipe.settings import Positive
+from supcrd.training.objective.term import Context, Reads, Step, Term, term
+from supcrd.training.objective.terms.banked import BankedSettings, candidates, make_bank
+
+
+@term("lw_supcrd")
+class LWSupCRD(Term):
+    """`supcrd.losses.lw_supcrd` of the student's projections to a teacher's; see there for the source."""
+
+    class Settings(BankedSettings):
+        """Settings of `lw_supcrd`."""
+
+        alpha: Positive = 1.0
+        """weight of the pull; inside the logarithm only beta / alpha matters"""
+        beta: Positive = 10.0
+        """weight of the push"""
+        adaptive: bool = True
+        """push less where the teacher is sure: beta / (p(y) + 0.5)"""
+        teacher_temperature: Positive = 1.0
+        """divides the teacher's logits before the softmax that weighs"""
+
+    reads = Reads({"projections"}, {"projections", "logits"}, others=True)
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        super().__init__(settings, context)
+        self.bank = make_bank(settings, context)
+        self.loss = losses.LWSupCRD(
+            alpha=settings.alpha,
+            beta=settings.beta,
+            temperature=settings.temperature,
+            adaptive=settings.adaptive,
+            teacher_temperature=settings.teacher_temperature,
+        )
+
+    def forward(self, step: Step) -> Tensor:
+        """Mean over the rows, nats."""
+        taught, labels = step.teachers[self.settings.teacher], step.batch.labels
+        rows, candidate_labels, valid = candidates(self.bank, taught, step.batch)
+        loss: Tensor = self.loss(
+            step.student.projections, rows, labels, taught.logits, candidate_labels=candidate_labels, valid=valid
+        )
+        return loss

@@ -1,0 +1,29 @@
+"""Supervised contrastive learning among the student's projections."""
+
+from torch import Tensor
+
+from supcrd import losses
+from supcrd.recipe.settings import Positive
+from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
+
+
+@term("supcon")
+class SupCon(Term):
+    """`supcrd.losses.supcon` among the student's projections; see there for the source."""
+
+    class Settings(TermSettings):
+        """Settings of `supcon`."""
+
+        temperature: Positive = 0.07
+        """divides cosine similarities"""
+
+    reads = Reads({"projections"}, others=True)
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        super().__init__(settings, context)
+        self.loss = losses.SupCon(settings.temperature)
+
+    def forward(self, step: Step) -> Tensor:
+        """Mean over the rows, nats."""
+        loss: Tensor = self.loss(step.student.projections, step.batch.labels)
+        return loss
