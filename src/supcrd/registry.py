@@ -4,11 +4,16 @@ import difflib
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module, metadata
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from supcrd.errors import PluginError, SupcrdError
 
 T = TypeVar("T")
+
+REPLACEABLE: set[str] = set()
+"""Modules whose names another module may take: files of plug-ins that an earlier recipe named."""
+REGISTERED: dict[str, list[tuple["Registry[Any]", str, Any]]] = {}
+"""Module -> what it has registered, so that it can be registered again."""
 
 
 class Registry(Generic[T]):
@@ -38,7 +43,7 @@ class Registry(Generic[T]):
         self._origins: dict[str, str] = {}  # the module that each comes from
 
     def add(self, name: str, thing: T) -> T:
-        """Register a thing; a module that is read again after a change replaces what it had registered.
+        """Register a thing; a module may replace what it registered itself, and what is `REPLACEABLE`.
 
         Raises:
             PluginError: the name is taken by another module, or is no name.
@@ -47,11 +52,12 @@ class Registry(Generic[T]):
         taken = self._origins.get(name)
         if not name or not all(part.isidentifier() for part in name.replace("-", "_").split(".")):
             raise PluginError(f"{self.kind} {name!r}: a name of letters, digits, - and _ is right")
-        if taken is not None and taken != origin:
+        if taken is not None and taken != origin and taken not in REPLACEABLE:
             raise PluginError(
                 f"{self.kind} {name!r} of {_file(origin)} is taken by {_file(taken)}; give it another name"
             )
         self._things[name], self._origins[name] = thing, origin
+        REGISTERED.setdefault(origin, []).append((self, name, thing))
         return thing
 
     def get(self, name: str) -> T:
@@ -60,15 +66,24 @@ class Registry(Generic[T]):
         Raises:
             PluginError: there is none; the entry point of that name fails.
         """
-        self._load_builtin()
-        if name not in self._things:
-            self._load_entry_point(name)
-        if name not in self._things:
+        thing = self.find(name)
+        if thing is None:
             known = sorted(self._things)
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
             hint = f"did you mean {close[0]}? " if close else ""
             raise PluginError(f"unknown {self.kind} {name!r}; {hint}Known: {', '.join(known)}")
-        return self._things[name]
+        return thing
+
+    def find(self, name: str) -> T | None:
+        """The thing of a name, or None.
+
+        Raises:
+            PluginError: the entry point of that name fails.
+        """
+        self._load_builtin()
+        if name not in self._things:
+            self._load_entry_point(name)
+        return self._things.get(name)
 
     def __contains__(self, name: object) -> bool:
         self._load_builtin()

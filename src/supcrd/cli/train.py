@@ -16,6 +16,10 @@ ClassesOption = Annotated[int | None, typer.Option(help="Classes that the weight
 NamesOption = Annotated[
     str | None, typer.Option("--classes", metavar="FILE", help="Names of the model's outputs in order, one a line.")
 ]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="FILE", help="Plug-in that the model or the data need; its code runs."),
+]
 ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or published .pth.")]
 
 
@@ -101,12 +105,16 @@ def evaluate(
     mean: MeanOption = None,
     std: StdOption = None,
     classes: NamesOption = None,
+    plugin: PluginOption = None,
     data_folder: Annotated[str, typer.Option(help="Where CIFAR archives lie.")] = "data",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on a split of a data set."""
     from supcrd.jobs.assess import evaluate_file
+    from supcrd.recipe import plugins
+
+    plugins.load(plugin or [], Path())
 
     with Screen() as screen:
         values = evaluate_file(
@@ -138,10 +146,14 @@ def predict(
     mean: MeanOption = None,
     std: StdOption = None,
     classes: NamesOption = None,
+    plugin: PluginOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the five most probable classes of each image."""
     from supcrd.jobs.assess import predict_files
+    from supcrd.recipe import plugins
+
+    plugins.load(plugin or [], Path())
 
     rows = predict_files(
         model,

@@ -1,14 +1,18 @@
 """Data sources: `load` turns the name of one into an `ImageSet`."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from supcrd.data import decoded
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
 from supcrd.data.sources import cifar, digits, npz, shards
 from supcrd.data.sources import folder as folders
 from supcrd.data.split import balanced, stratified, subset
-from supcrd.errors import DataError
+from supcrd.errors import DataError, PluginError, SupcrdError
+from supcrd.recipe.settings import DataSettings
+from supcrd.registry import Registry, reason
 
 __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
@@ -121,9 +125,60 @@ def _read(
         if stream:
             return read()
         return decoded.kept(read, kind=kind, paths=[where], image_size=image_size, require_train=require_train)
+    own = READERS.find(kind)
+    if own is not None:
+        return _of_plugin(own, kind, source, folder=folder, image_size=image_size, stream=stream, workers=workers)
     nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
     raise DataError(f"unknown data source {source!r}: {hint}valid are {', '.join(SOURCES)}")
+
+
+Reader = Callable[[str, DataSettings], ImageSet]
+READERS: Registry[Reader] = Registry("source", "supcrd.sources")
+"""Sources of plug-ins: name -> `read(rest, settings)`."""
+
+
+def source(name: str) -> Callable[[Reader], Reader]:
+    """Register a function that reads a data set, so that `data.source = "NAME:REST"` means it.
+
+    The function is given REST and the `[data]` table and gives an `ImageSet`; where that has no validation split, one
+    is drawn from train as for every source.
+
+    Raises:
+        PluginError: the name is taken.
+
+    Example:
+        >>> @source("example-of-a-source")
+        ... def read(rest, settings):
+        ...     raise NotImplementedError
+        >>> READERS.get("example-of-a-source") is read
+        True
+    """
+
+    def register(read: Reader) -> Reader:
+        if name in {known.partition(":")[0] for known in SOURCES}:
+            raise PluginError(f"source {name!r} is supcrd's own; give it another name")
+        return READERS.add(name, read)
+
+    return register
+
+
+def _of_plugin(read: Reader, kind: str, source: str, **settings: Any) -> Contents:
+    """What somebody else's code reads.
+
+    Raises:
+        PluginError: it fails, or gives no `ImageSet`.
+    """
+    try:
+        table = DataSettings(source=source, **settings | {"folder": str(settings["folder"])})
+        found = read(source.partition(":")[2], table)
+    except SupcrdError:
+        raise
+    except Exception as error:
+        raise PluginError(f"source {kind!r} fails on {source!r}: {reason(error)}") from error
+    if not isinstance(found, ImageSet):
+        raise PluginError(f"source {kind!r} gives {type(found).__name__} for {source!r}; an ImageSet is right")
+    return Contents(found.class_names, found.train, found.validation, found.test)
 
 
 def _check_stream(source: str, image_size: int | None) -> None:

@@ -16,6 +16,7 @@ from supcrd.jobs import teacher as teachers
 from supcrd.jobs.measure import measure
 from supcrd.jobs.student import Report, Teacher
 from supcrd.models.weights import WEIGHTS
+from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import check_origins, check_same, fingerprint, load_run, locked, open_run
 from supcrd.training.objective.build import settings_of
@@ -80,13 +81,14 @@ def _run(
     done = None if force else _finished(recipe, out, images)
     if done is not None:
         return done
+    settings_of(stages.tables(recipe))  # an unknown term or key is found before any work
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
     student = stages.new_student(recipe, images)  # before any work: an impossible network is found here
-    settings_of(stages.tables(recipe))  # and an unknown term or key, before a teacher is trained
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report)
     objective = stages.make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None} | {name: each.weights for name, each in taught.items()}
+    origins |= _plugins(recipe)
     with locked(out / recipe.name, wait=wait if wait_here is None else wait_here):
         done = None if force else _finished(recipe, out, images)
         if done is not None:
@@ -112,6 +114,7 @@ def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | No
     check_same(finished.recipe, recipe, finished.folder)
     evaluation = finished.evaluation()
     origins: dict[str, str | None] = {"data": images.fingerprint} if images is not None else {}
+    origins |= _plugins(recipe)
     taught = out / evaluation["teacher"] if evaluation.get("teacher") else None
     if taught is not None and (taught / WEIGHTS).is_file():
         to_train = recipes.teacher_recipe(recipe)
@@ -120,6 +123,11 @@ def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | No
         origins["teacher"] = fingerprint(taught / WEIGHTS)
     check_origins(finished.folder, origins)
     return Result(finished.folder, taught, evaluation, "already finished")
+
+
+def _plugins(recipe: Recipe) -> dict[str, str | None]:
+    """What a run's plug-ins are, by the name of each."""
+    return {f"plug-in {Path(name).name}": digest for name, digest in plugins.load(recipe.plugins, Path())}
 
 
 def load_data(recipe: Recipe) -> ImageSet:

@@ -1,8 +1,12 @@
 """The names of architectures, apart from the networks: a recipe is checked without torch."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
+from typing import Any
 
 from supcrd.base.wording import show
+from supcrd.errors import PluginError
+from supcrd.registry import Registry
 
 ARCHS: tuple[str, ...] = (
     "convnet",
@@ -10,20 +14,50 @@ ARCHS: tuple[str, ...] = (
     *(f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)),
     *(f"resnet{depth}x4" for depth in (8, 14, 20, 32)),
 )
-"""Every architecture's name but timm's, which are `timm:NAME`."""
+"""Every built-in architecture's name; timm's are `timm:NAME`, a plug-in's what it says."""
+
+Make = Callable[..., Any]
+NETWORKS: Registry[Make] = Registry("arch", "supcrd.archs")
+"""Architectures of plug-ins: name -> `make(*, in_channels, image_size)`, a module with `feature_dim`."""
+
+
+def arch(name: str) -> Callable[[Make], Make]:
+    """Register a function that makes an encoder, so that `model.arch = "NAME"` means it.
+
+    The function takes `in_channels` and `image_size` (pixels) by name and gives a `torch.nn.Module` that maps images
+    (B, in_channels, H, W) to features (B, F), with F as its attribute `feature_dim`; maps by an attribute `taps` where
+    it has any (see `supcrd.models.taps`).
+
+    Raises:
+        PluginError: the name is taken.
+
+    Example:
+        >>> @arch("example-of-an-arch")
+        ... def make(*, in_channels, image_size):
+        ...     raise NotImplementedError
+        >>> check_name("example-of-an-arch")
+    """
+
+    def register(make: Make) -> Make:
+        if name in ARCHS or name.startswith("timm:"):
+            raise PluginError(f"arch {name!r} is supcrd's own; give it another name")
+        return NETWORKS.add(name, make)
+
+    return register
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is none of `ARCHS`.
+    """Refuse a name that is neither one of `ARCHS` nor a plug-in's.
 
     Raises:
         ValueError: unknown; names the nearest valid one.
+        PluginError: the entry point of that name fails.
 
     Example:
         >>> check_name("resnet8x5")
         Traceback (most recent call last):
         ValueError: arch 'resnet8x5' is unknown; the nearest is 'resnet8x4'
     """
-    if name not in ARCHS:
-        nearest = get_close_matches(name, ARCHS, n=1, cutoff=0.0)[0]
+    if name not in ARCHS and NETWORKS.find(name) is None:
+        nearest = get_close_matches(name, [*ARCHS, *NETWORKS], n=1, cutoff=0.0)[0]
         raise ValueError(f"arch {show(name)} is unknown; the nearest is {nearest!r}")

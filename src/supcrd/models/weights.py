@@ -17,6 +17,7 @@ from supcrd.base.files import replacing, write_json
 from supcrd.errors import CheckpointError
 from supcrd.models import Model
 from supcrd.models.card import Card
+from supcrd.models.names import ARCHS, NETWORKS
 from supcrd.models.published import projector_widths, read_layout
 
 __all__ = ["Card", "load_model", "load_state", "save_model", "save_state"]
@@ -164,6 +165,7 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
         raise CheckpointError(f"its card says {card.num_classes} classes, its classifier does not")
     if widths != list(card.projector):
         raise CheckpointError(f"its card says projector {list(card.projector)}, its weights say {widths}")
+    _check_plugin(card)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # a projection head that the weights lack is always the same
         model = Model(
@@ -178,6 +180,17 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
     _compare(card.arch, expected, state)
     model.load_state_dict({key: tensor for key, tensor in state.items() if key in expected}, strict=False)
     return model.eval()
+
+
+def _check_plugin(card: Card) -> None:
+    """Say which plug-in a network needs: the weights of a stranger must not name code that then runs."""
+    if card.arch.startswith("timm:") or card.arch in ARCHS or NETWORKS.find(card.arch) is not None:
+        return
+    named = [Path(name).name for name in (card.recipe or {}).get("plugins", ())]
+    which = f" ({', '.join(named)} when it was trained)" if named else ""
+    raise CheckpointError(
+        f"its arch {card.arch!r} is none of supcrd's; the plug-in that brings it{which} has to be given: --plugin FILE"
+    )
 
 
 def _compare(arch: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:

@@ -14,13 +14,14 @@ from pydantic import ValidationError
 from supcrd.base.wording import nearest, show
 from supcrd.errors import RecipeError
 from supcrd.models.names import check_name
+from supcrd.recipe import plugins
 from supcrd.recipe.explain import explain
 from supcrd.recipe.keys import flatten, with_defaults
 from supcrd.recipe.overrides import merge, overridden
 from supcrd.recipe.settings import Recipe, TeacherSettings
 
 # Where a run happens and what shows it, not what it computes: these keys neither name a run nor make it another one.
-PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers", "teacher.check")
+PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers", "teacher.check", "plugins")
 # Tables whose keys are known by their last part in the name of a run folder.
 SHORT_TABLES = ("data", "model", "method", "augment", "train")
 # Values that name no run where a file does not say them: defaults of keys that came after 0.1 to tables which a recipe
@@ -73,7 +74,7 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         'digits-lw-supcrd_beta=5'
     """
     before = read(recipe)
-    table = overridden(before, overrides)
+    table = _with_plugins(overridden(before, overrides), recipe)
     result = _validate(table, f"recipe {recipe}")
     if not any(override.partition("=")[0].strip() == "name" for override in overrides):
         result = result.model_copy(update={"name": run_name(before, result)})
@@ -139,6 +140,7 @@ def _teacher(student: Recipe, settings: TeacherSettings, recipe: str) -> tuple[s
         raise RecipeError("teacher.override.data: a teacher learns on its student's data; set data.KEY instead")
     before = read(recipe)
     table = merge(merge(before, settings.override), {"data": to_table(student)["data"]})
+    table = _with_plugins(table, recipe)
     result = _validate(table, f"{where}{' with teacher.override' if settings.override else ''}")
     place = result.train.model_copy(update={"device": student.train.device})
     result = result.model_copy(update={"data": student.data, "train": place})
@@ -176,10 +178,11 @@ def to_toml(recipe: Recipe) -> str:
 def parse(text: str, where: str, *, check_archs: bool = True) -> Recipe:
     """Validate the TOML text of a whole recipe (as `to_toml` writes it).
 
-    Without `check_archs` its networks are taken as known, which does without torch.
+    Without `check_archs` its networks are taken as known, which does without torch, and its plug-ins are not run.
     """
     recipe = _validate(_toml(text, where), f"recipe {where}")
     if check_archs:
+        plugins.load(recipe.plugins, Path())
         _check_networks([(f"recipe {where}", recipe)])
     return recipe
 
@@ -246,6 +249,17 @@ def _read(recipe: str | Path) -> tuple[dict[str, Any], str]:
         hint = f"; did you mean {inside}?" if inside.is_file() else ""  # of a run folder
         raise RecipeError(f"recipe {text} cannot be read: {reason}{hint}") from None
     return _toml(content, text), re.sub(r"[^A-Za-z0-9._=+-]+", "-", path.stem)
+
+
+def _with_plugins(table: dict[str, Any], recipe: str | Path) -> dict[str, Any]:
+    """The table, its plug-ins read and named by absolute paths: what they register may be named in it."""
+    names = table.get("plugins")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return table  # nothing there, or validation says what is wrong
+    text = str(recipe)
+    # beside the recipe's file; beside the command where it is built in
+    base = Path(text).expanduser().parent if text.endswith(".toml") or "/" in text else Path()
+    return table | {"plugins": [plugin.name for plugin in plugins.load(names, base)]}
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:

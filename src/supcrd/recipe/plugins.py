@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from supcrd.errors import PluginError
-from supcrd.registry import reason
+from supcrd.registry import REGISTERED, REPLACEABLE, reason
+
+PREFIX = "supcrd_plugin_"
+"""What the names of modules begin with that are files of plug-ins."""
 
 
 class Plugin(NamedTuple):
@@ -23,6 +26,9 @@ class Plugin(NamedTuple):
 
 def load(names: Sequence[str], base: Path) -> tuple[Plugin, ...]:
     """Read plug-ins, so that what they register can be named. Their code runs: give only what you trust.
+
+    Two of them must not register one name. Files of earlier calls give way, so that recipes of one process may have
+    plug-ins with the same names.
 
     Args:
         names: files (ending in .py; relative to `base`) or modules that Python can import.
@@ -42,6 +48,7 @@ def load(names: Sequence[str], base: Path) -> tuple[Plugin, ...]:
         ...     Path(plugin.name).name, len(plugin.fingerprint)
         ('mine.py', 32)
     """
+    REPLACEABLE.update(name for name in REGISTERED if name.startswith(PREFIX))
     return tuple(_file(name, base) if name.endswith(".py") else _module(name) for name in names)
 
 
@@ -53,23 +60,33 @@ def _file(name: str, base: Path) -> Plugin:
         raise PluginError(f"plug-in {name}: {path} cannot be read ({error.strerror})") from None
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     # one module a path: what it registers again after a change takes the old one's place
-    module = f"supcrd_plugin_{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
+    module = f"{PREFIX}{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
+    REPLACEABLE.discard(module)
     known = sys.modules.get(module)
-    if known is None or getattr(known, "__fingerprint__", "") != digest:
-        spec = importlib.util.spec_from_file_location(module, path)
-        assert spec is not None
-        assert spec.loader is not None
-        made = importlib.util.module_from_spec(spec)
-        made.__dict__["__fingerprint__"] = digest
-        sys.modules[module] = made  # first: pickling and dataclasses look it up
-        try:
-            spec.loader.exec_module(made)
-        except BaseException as error:
-            sys.modules.pop(module)
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise PluginError(f"plug-in {name} fails: {reason(error)}") from error
+    if known is not None and known.__dict__["__fingerprint__"] == digest:
+        for registry, registered, thing in REGISTERED.pop(module, ()):
+            registry.add(registered, thing)  # a file of another recipe may have taken its place
+    else:
+        REGISTERED.pop(module, None)
+        _run(name, path, module, digest)
     return Plugin(str(path), digest)
+
+
+def _run(name: str, path: Path, module: str, digest: str) -> None:
+    """Run a file as a module of a name of our own."""
+    spec = importlib.util.spec_from_file_location(module, path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    made.__dict__["__fingerprint__"] = digest
+    sys.modules[module] = made  # first: pickling and dataclasses look it up
+    try:
+        spec.loader.exec_module(made)
+    except BaseException as error:
+        sys.modules.pop(module)
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise PluginError(f"plug-in {name} fails: {reason(error)}") from error
 
 
 def _module(name: str) -> Plugin:

@@ -222,11 +222,12 @@ def check_same(old: Recipe, new: Recipe, folder: Path) -> None:
 
 
 def check_origins(folder: Path, origins: Mapping[str, str | None]) -> None:
-    """Raise RunError if the run in `folder` was begun on other data, or under other teacher's weights, than these."""
+    """Raise RunError if the run in `folder` was begun with other data, teachers' weights or plug-ins than these."""
     try:
         before = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["origins"]
-        changed = [name for name, now in origins.items() if None not in (before[name], now) and before[name] != now]
-    except (OSError, ValueError, KeyError, TypeError):
+        both = [(name, before.get(name), now) for name, now in origins.items()]
+        changed = [name for name, old, now in both if None not in (old, now) and old != now]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # a run of before these were kept, or a file that somebody edited: nothing can be told
     if changed:
         name = changed[0]

@@ -1,10 +1,14 @@
 """The names of architectures, and an encoder for each."""
 
+import torch
+
+from supcrd.errors import PluginError
 from supcrd.models.archs.cifar_resnet import LAYERS, CifarResNet
 from supcrd.models.archs.convnet import ConvNet
 from supcrd.models.archs.from_timm import Encoder, build_timm, check_timm_name
 from supcrd.models.archs.small_resnet import SmallResNet
-from supcrd.models.names import ARCHS, check_name
+from supcrd.models.names import ARCHS, NETWORKS, check_name
+from supcrd.registry import reason
 
 __all__ = ["ARCHS", "build_encoder", "check_arch"]
 
@@ -48,6 +52,8 @@ def build_encoder(arch: str, *, in_channels: int, image_size: int, pretrained: b
         return build_timm(name, in_channels=in_channels, image_size=image_size, pretrained=pretrained)
     if pretrained:
         raise ValueError(f"pretrained is true, but arch {arch!r} has no pretrained weights; only timm:NAME has")
+    if arch not in ARCHS:
+        return _of_plugin(arch, in_channels, image_size)
     net: ConvNet | CifarResNet | SmallResNet
     if arch == "convnet":
         net = ConvNet(in_channels, image_size)
@@ -56,3 +62,24 @@ def build_encoder(arch: str, *, in_channels: int, image_size: int, pretrained: b
     else:
         net = SmallResNet(arch, in_channels)
     return Encoder(net, net.feature_dim, arch, None)
+
+
+def _of_plugin(arch: str, in_channels: int, image_size: int) -> Encoder:
+    """A network that somebody else's code makes, tried on one image.
+
+    Raises:
+        PluginError: it fails, is no module, or its features are not what it says.
+    """
+    try:
+        net = NETWORKS.get(arch)(in_channels=in_channels, image_size=image_size)
+        training = net.training
+        net.eval()
+        with torch.no_grad():
+            shape = tuple(net(torch.zeros(1, in_channels, image_size, image_size)).shape)
+        net.train(training)
+        width = net.feature_dim
+    except Exception as error:
+        raise PluginError(f"arch {arch!r} fails at {in_channels} x {image_size} px: {reason(error)}") from error
+    if shape != (1, width):
+        raise PluginError(f"arch {arch!r}: one image gives features {shape}; (1, feature_dim) = (1, {width}) is right")
+    return Encoder(net, int(width), arch, None)

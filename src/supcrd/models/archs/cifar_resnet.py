@@ -18,6 +18,7 @@ class CifarResNet(nn.Module):
     """
 
     feature_dim = 512
+    taps = {"stem": "relu", **{f"stage{number}": f"layer{number}" for number in (1, 2, 3, 4)}}  # noqa: RUF012
 
     def __init__(self, arch: str, in_channels: int) -> None:
         super().__init__()

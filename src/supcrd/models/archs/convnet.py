@@ -15,6 +15,7 @@ class ConvNet(nn.Module):
     """
 
     feature_dim = 128
+    taps = {"stage1": "conv.2", "stage2": "conv.5", "stage3": "conv.8"}  # noqa: RUF012
 
     def __init__(self, in_channels: int, image_size: int) -> None:
         super().__init__()

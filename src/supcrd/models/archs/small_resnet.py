@@ -46,6 +46,7 @@ class SmallResNet(nn.Module):
 
     def __init__(self, arch: str, in_channels: int) -> None:
         super().__init__()
+        self.taps = {"stem": "relu", **{f"stage{number}": f"layer{number}" for number in (1, 2, 3)}}
         stem, widths = (32, (64, 128, 256)) if arch.endswith("x4") else (16, (16, 32, 64))
         blocks = (DEPTHS[arch] - 2) // 6
         self.feature_dim = widths[-1]

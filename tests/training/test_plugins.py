@@ -1,0 +1,270 @@
+"""A user's own term, network and data source: a file beside the recipe, nothing else to edit."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from supcrd.errors import PluginError
+from supcrd.jobs import run as pipeline
+from supcrd.recipe import load, plugins
+from typed import contents, invoke, refused, write_npz
+
+MINE = '''
+"""A plug-in as a user writes it."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+import supcrd
+
+
+@supcrd.term("mine")
+class Mine(supcrd.Term):
+    """Student's features, adapted, to the teacher's; counts the steps it has seen."""
+
+    class Settings(supcrd.TermSettings):
+        power: float = 2.0
+
+    reads = supcrd.Reads({"features", "maps/all"}, {"features"})
+
+    def __init__(self, settings, context):
+        super().__init__(settings, context)
+        self.power = settings.power
+        self.adapter = nn.Linear(context.student.features, context.teachers[settings.teacher].features)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, step):
+        self.steps += 1
+        apart = self.adapter(step.student.features) - step.teachers[self.settings.teacher].features
+        return apart.abs().pow(self.power).mean() + 1e-3 * step.student.maps["all"].square().mean()
+
+
+class Net(nn.Module):
+    feature_dim = 12
+    taps = {"all": "body.1"}
+
+    def __init__(self, channels):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(channels, 12, 3, padding=1), nn.ReLU())
+
+    def forward(self, images):
+        return self.body(images).mean(dim=(2, 3))
+
+
+@supcrd.arch("tiny-of-mine")
+def make(*, in_channels, image_size):
+    return Net(in_channels)
+
+
+@supcrd.source("mine")
+def read(rest, settings):
+    with np.load(rest) as arrays:
+        splits = [
+            supcrd.Split(torch.from_numpy(arrays[f"{name}_images"]), torch.from_numpy(arrays[f"{name}_labels"]))
+            for name in ("train", "test")
+        ]
+    return supcrd.ImageSet("mine", splits[0], None, splits[1], ("red", "green", "blue"), "")
+'''
+
+RECIPE = """
+plugins = ["my_terms.py"]
+[data]
+source = "mine:{data}"
+[model]
+arch = "tiny-of-mine"
+[train]
+epochs = 3
+batch_size = 8
+[objective.cross_entropy]
+[objective.kd]
+weight = 0.5
+[objective.mine]
+weight = 0.1
+power = 2.0
+rise_epochs = 1.0
+[teacher]
+recipe = "digits-teacher"
+check = false
+[teacher.override]
+name = "teacher"
+[teacher.override.model]
+arch = "convnet"
+[teacher.override.train]
+epochs = 2
+batch_size = 16
+[teacher.override.head]
+epochs = 1
+[probe]
+epochs = 1
+[head]
+epochs = 1
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    write_npz(tmp_path / "tiny.npz")
+    (tmp_path / "my_terms.py").write_text(MINE)
+    (tmp_path / "my.toml").write_text(RECIPE.format(data=tmp_path / "tiny.npz"))
+    return tmp_path
+
+
+def train(folder, *changes):
+    done = invoke("train", folder / "my.toml", "--out", folder / "runs", "--json", *changes)
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_term_a_network_and_a_source_of_ones_own(mine):
+    told = train(mine, "name=a")
+    assert told["evaluation"]["arch"] == "tiny-of-mine"
+    rows = [json.loads(line) for line in (mine / "runs" / "a" / "metrics.jsonl").read_text().splitlines()]
+    assert {"cross_entropy", "kd", "mine"} < set(rows[-1])
+    assert rows[-1]["loss"] == pytest.approx(sum(rows[-1][name] for name in ("cross_entropy", "kd", "mine")))
+    state = torch.load(mine / "runs" / "a" / "checkpoint.pt", weights_only=True)["task"]
+    assert state["objective.terms.mine.steps"] == sum(row["epoch"] > 0 for row in rows) * 4
+    assert told["evaluation"]["teacher_agreement"] is not None
+    assert invoke("compare", mine / "runs" / "a", mine / "runs" / "teacher").exit_code == 0
+    assert invoke("report", mine / "runs", "--out", mine / "page.html").exit_code == 0
+    environment = json.loads((mine / "runs" / "a" / "environment.json").read_text())
+    assert len(environment["origins"]["plug-in my_terms.py"]) == 32
+
+
+def test_a_run_of_a_plug_in_resumes_to_the_bit(mine):
+    """Killed in its second epoch, in a process of its own."""
+    train(mine, "name=whole")
+    code = (
+        "import os, signal, sys\nfrom supcrd.training.task import Distillation\nfrom supcrd.cli import main\n"
+        "forward, calls = Distillation.forward, []\n"
+        "def dying(self, batch):\n    calls.append(1)\n    if len(calls) == 6: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return forward(self, batch)\n"
+        "Distillation.forward = dying\nsys.argv[:1] = ['supcrd']\nmain()\n"
+    )
+    cut = [sys.executable, "-c", code, "train", str(mine / "my.toml"), "--out", str(mine / "runs"), "name=cut"]
+    assert subprocess.run(cut, capture_output=True).returncode == -9
+    assert train(mine, "name=cut")["status"] == "resumed"
+    whole, cut = (load_file(mine / "runs" / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+def test_weights_need_the_plug_in_and_run_no_code(mine, monkeypatch):
+    train(mine, "name=a", "train.epochs=1")
+    script = "import sys\nfrom supcrd.cli import main\nsys.argv[:1] = ['supcrd']\nmain()"
+
+    def fresh(*arguments):
+        return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+
+    data = ["--data", f"npz:{mine / 'tiny.npz'}", "--json"]
+    bare = fresh("evaluate", mine / "runs" / "a", *data)
+    assert bare.returncode == 2
+    assert bare.stderr.count("\n") == 1
+    assert "'tiny-of-mine' is none of supcrd's" in bare.stderr
+    assert "my_terms.py when it was trained" in bare.stderr
+    assert "--plugin FILE" in bare.stderr
+    named = mine / "names.txt"
+    named.write_text("0\n1\n2\n")
+    given = fresh("evaluate", mine / "runs" / "a", *data, "--plugin", mine / "my_terms.py", "--classes", named)
+    assert given.returncode == 0, given.stderr
+    told = json.loads((mine / "runs" / "a" / "evaluation.json").read_text())
+    assert json.loads(given.stdout)["accuracy"] == told["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("objective.mine.pwer=3.0", "unknown key objective.mine.pwer = 3.0; did you mean power?"),
+        ("objective.mien.weight=1.0", "unknown term 'mien'; did you mean mine?"),
+        ("objective.mine.detach=true", "it reads no head"),
+        ("objective.mine.teacher=small", "reads the teacher 'small'"),
+        ("model.arch=tiny-of-mien", "arch 'tiny-of-mien' is unknown; the nearest is 'tiny-of-mine'"),
+        (
+            "model.arch=timm:mobilenetv3_small_050",
+            "reads the map 'all', which the student lacks; it has stage1, stage2",
+        ),
+        ('plugins=["none.py"]', "plug-in none.py: "),
+        ("plugins=[]", "is unknown"),
+        ("method.name=kd", "[method] and [objective.NAME] exclude one another"),
+        ("data.source=mine:nowhere.npz", "source 'mine' fails on 'mine:nowhere.npz': FileNotFoundError"),
+        ("objective.mine.views=[0, 5]", "has view 5; there are 2"),
+    ],
+)
+def test_what_cannot_work_is_one_line_before_any_work(mine, change, said):
+    if change == "plugins=[]":  # and nothing of it is there from another test
+        from supcrd.models.names import NETWORKS
+
+        NETWORKS._things.pop("tiny-of-mine", None)
+    line = refused("train", mine / "my.toml", "--out", mine / "runs", change)
+    assert said in line
+    assert not (mine / "runs" / "my").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = = 1", r"fails: SyntaxError: invalid syntax \(.*my_terms.py, line 1\)"),
+        ("\n\nraise ValueError('no luck')", r"fails: ValueError: no luck \(.*my_terms.py, line 3\)"),
+        ("import nowhere_at_all", "fails: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("import supcrd\n@supcrd.arch('resnet18')\ndef make(**_): pass", "arch 'resnet18' is supcrd's own"),
+        ("import supcrd\n@supcrd.term('kd')\nclass A(supcrd.Term): pass", "term 'kd' of .*my_terms.py is taken by"),
+        ("import supcrd\n@supcrd.source('npz')\ndef read(a, b): pass", "source 'npz' is supcrd's own"),
+        ("import sys; sys.exit(3)", "fails: SystemExit: 3"),
+    ],
+)
+def test_a_plug_in_that_fails_says_where(tmp_path, text, said):
+    (tmp_path / "my_terms.py").write_text(text)
+    with pytest.raises(PluginError, match=said):
+        plugins.load(["my_terms.py"], tmp_path)
+
+
+def test_a_module_that_is_not_there(tmp_path):
+    with pytest.raises(PluginError, match="plug-in 'no_such_module': no such module"):
+        plugins.load(["no_such_module"], tmp_path)
+
+
+def test_a_plug_in_that_changed_is_refused_as_a_changed_recipe_is(mine):
+    train(mine, "name=a", "train.epochs=1")
+    (mine / "my_terms.py").write_text(MINE.replace("1e-3", "1e-2"))
+    line = refused("train", mine / "my.toml", "--out", mine / "runs", "name=a", "train.epochs=1")
+    assert "was begun with another plug-in my_terms.py" in line
+    before = contents(mine / "runs" / "a")
+    shutil.move(mine / "my_terms.py", mine / "elsewhere.py")
+    (mine / "my_terms.py").write_text(MINE)
+    assert train(mine, "name=a", "train.epochs=1")["status"] == "already finished"
+    assert contents(mine / "runs" / "a") == before
+
+
+def test_paths_are_relative_to_the_recipe(mine, monkeypatch):
+    monkeypatch.chdir("/")
+    recipe = load(mine / "my.toml")
+    assert recipe.plugins == (str((mine / "my_terms.py").resolve()),)
+    assert pipeline.settings_of(pipeline.stages.tables(recipe))["mine"][1].power == 2.0
+
+
+def test_the_same_through_an_entry_point(tmp_path, monkeypatch):
+    """An installed package: a folder on the path with its metadata, as pip leaves it."""
+    (tmp_path / "somebodys.py").write_text(
+        "import supcrd\n\n\n@supcrd.term('theirs')\nclass Theirs(supcrd.Term):\n"
+        "    reads = supcrd.Reads({'logits'})\n\n    def forward(self, step):\n"
+        "        return step.student.logits.square().mean()\n"
+    )
+    info = tmp_path / "somebodys-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebodys\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[supcrd.terms]\ntheirs = somebodys:Theirs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    write_npz(tmp_path / "tiny.npz")
+    changes = [f"data.source=npz:{tmp_path / 'tiny.npz'}", "model.arch=convnet", "train.epochs=1", "head.epochs=1",
+               "probe.epochs=1", "objective.theirs.weight=0.1", "objective.cross_entropy.weight=1.0"]  # fmt: skip
+    (tmp_path / "r.toml").write_text("")
+    done = invoke("train", tmp_path / "r.toml", *changes, "--out", tmp_path / "runs", "--json")
+    assert done.exit_code == 0, done.stderr
+    row = json.loads(Path(json.loads(done.stdout)["runs"]["student"], "metrics.jsonl").read_text())
+    assert "theirs" in row
