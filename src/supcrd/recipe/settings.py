@@ -247,6 +247,8 @@ class TeacherSettings(Settings):
     """a recipe to train first, on the same data; its run folder stands beside the student's"""
     override: dict[str, Any] = {}
     """tables of keys that replace those of `recipe`, e.g. override.train.epochs"""
+    resolved: dict[str, Any] = {}
+    """the whole recipe that `recipe` and `override` come to; written by supcrd: a run folder needs no other file"""
     run: str | None = None
     """a finished run folder"""
     checkpoint: str | None = None
