@@ -10,7 +10,7 @@ SOURCE = Path(supcrd.__file__).parent
 # Lowest first. A module may import from floors below its own; within a floor only where the list in FLOOR orders it so.
 FLOORS = [
     ["errors"],
-    ["files", "seeding", "statistics", "tensorboard", "workers"],
+    ["files", "health", "seeding", "statistics", "tensorboard", "workers"],
     ["losses", "metrics", "models", "augment"],
     ["settings"],
     ["explain"],

@@ -9,6 +9,7 @@ import torch
 
 from supcrd import data as datasets
 from supcrd import device as devices
+from supcrd import health
 from supcrd.augment import to_float
 from supcrd.checkpoints import Card
 from supcrd.checkpoints import load_model as read_model
@@ -81,7 +82,8 @@ def evaluate_file(
         report: told of the probe's progress.
 
     Returns:
-        The values of `supcrd.evaluation.evaluate`, with model, source and split. Neighbours and probe need training
+        The values of `supcrd.evaluation.evaluate`, with model, source, split, class_names and warnings: those of the
+        model's card, or where it has none those that these values give. Neighbours and probe need training
         images: their accuracies are None where the source has none, or where the split measured is train.
 
     Raises:
@@ -125,7 +127,9 @@ def evaluate_file(
         report=(lambda progress: report(str(path), "probe", progress)) if report else None,
     )
     about = {"model": str(path), "arch": card.arch, "source": images.source, "split": split}
-    return {**about, **numbers.values, "projection_trained": card.projection_trained}
+    values = {**about, **numbers.values, "projection_trained": card.projection_trained}
+    values["class_names"] = list(card.class_names or images.class_names)
+    return values | {"warnings": list(card.warnings) or health.judge(values)}
 
 
 def predict_files(

@@ -1,6 +1,7 @@
 """The measuring of one run: what `evaluation.json` and `outputs.npz` hold."""
 
 import contextlib
+import logging
 import os
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd import health
 from supcrd.checkpoints import save_model
 from supcrd.data import ImageSet, Split
 from supcrd.data.stream import fetch
@@ -20,8 +22,10 @@ from supcrd.evaluation import evaluate, glance, outputs, save_outputs
 from supcrd.files import replacing, write_json
 from supcrd.runs import Run, load_run
 from supcrd.seeding import permutation, seed_for
-from supcrd.stages import Report, Teacher, Trained
+from supcrd.stages import Report, Teacher, Trained, held_out
 from supcrd.tasks import Normalised
+
+logger = logging.getLogger("supcrd")
 
 PICTURES = 1000  # of the measured split, kept small for figures: 2.5 MB of CIFAR
 
@@ -39,6 +43,8 @@ def measure(
 
     What is measured is the last epoch's model. `accuracy_at_best` alone is of the weights of `best_epoch`, the first
     one of highest validation accuracy; both are None without a validation split, and where that is the split measured.
+    `warnings` are those of `health.judge`, which are logged too; class_accuracy, class_counts and
+    validation_class_counts (None without a validation split) are lists in the order of class_names.
     """
     recipe, history = this.recipe, trained.history
     name, split = next(
@@ -58,8 +64,13 @@ def measure(
         seed=seed_for("probe", recipe.seed),
         report=(lambda progress: report(recipe.name, "probe", progress)) if report else None,
     )
+    values = dict(numbers.values)
+    # one entry a class: they stand last in the file
+    by_class: dict[str, Any] = {"class_names": list(images.class_names)}
+    by_class |= {key: values.pop(key) for key in ("class_accuracy", "class_counts")}
+    by_class["validation_class_counts"] = held_out(images)
     best_epoch = trained.best.get("epoch") if name == "test" else None
-    at_best = numbers.values["accuracy"] if best_epoch is not None else None
+    at_best = values["accuracy"] if best_epoch is not None else None
     if best_epoch is not None and best_epoch != history[-1]["epoch"]:
         at_best = _accuracy_with(trained.best["weights"], student, split, place)
     evaluation = {
@@ -69,7 +80,7 @@ def measure(
         "seed": recipe.seed,
         "source": images.source,
         "split": name,
-        **numbers.values,
+        **values,
         "best_epoch": best_epoch,
         "accuracy_at_best": at_best,
         "projection_trained": trained.card.projection_trained,
@@ -82,13 +93,23 @@ def measure(
         # from the folder of run folders, so that this may be moved
         "teacher": os.path.relpath(teacher.folder, this.folder.parent) if teacher is not None else None,
     }
+    evaluation |= {"warnings": health.judge(evaluation | by_class, history), **by_class}
+    _log(evaluation)
     save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
     save_pictures(this.folder / "pictures.npz", split, images.fingerprint)
     # the card tells what the model is worth wherever it goes; evaluation.json, which ends the run, is written last
     about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
-    save_model(this.folder, student.model, replace(trained.card, evaluation=about))
+    card = replace(trained.card, evaluation=about, warnings=tuple(evaluation["warnings"]))
+    save_model(this.folder, student.model, card)
     write_json(this.folder / "evaluation.json", evaluation)
     return evaluation
+
+
+def _log(evaluation: dict[str, Any]) -> None:
+    said = health.lacking(evaluation["validation_class_counts"], evaluation["class_names"])  # when training began
+    for line in evaluation["warnings"]:
+        if line != said:
+            logger.warning("%s: %s", evaluation["name"], line)
 
 
 def save_pictures(path: Path, split: Split, fingerprint: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from supcrd import cache, tensorboard
+from supcrd import cache, health, tensorboard
 from supcrd import recipe as recipes
 from supcrd.bank import Bank
 from supcrd.checkpoints import Card, save_model
@@ -152,6 +152,9 @@ def train(
             task.remember(row["epoch"], row["validation_accuracy"])
         keep([*earlier, row])
 
+    absent = health.lacking(held_out(images), images.class_names)
+    if absent is not None:
+        logger.warning("%s: %s", recipe.name, absent)
     logger.info("%s: training on %s", recipe.name, place)
     try:
         history = fit(
@@ -187,6 +190,14 @@ def train(
     save_model(this.folder, student.model, card)
     (this.folder / "head.pt").unlink(missing_ok=True)  # its work is in the model now
     return Trained(card, history, task.best)
+
+
+def held_out(images: ImageSet) -> list[int] | None:
+    """Validation images of each class; None without a validation split."""
+    if images.validation is None:
+        return None
+    counts: list[int] = torch.bincount(images.validation.labels, minlength=images.num_classes).tolist()
+    return counts
 
 
 def new_bank(recipe: Recipe, split: Split, teacher: Teacher | None) -> Bank | None:
