@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from supcrd import health
 from supcrd.configurations import METRICS, SUMMARISED, Measured, check_same_data, configurations, gather
 from supcrd.errors import SupcrdError
 from supcrd.explain import nearest
@@ -45,6 +46,8 @@ class Row:
     """better, worse or cannot tell; baseline for the baseline, empty without one"""
     told: str
     """how far the numbers carry, in words"""
+    warnings: tuple[str, ...] = ()
+    """what is wrong with its runs, each kind once, in the words of the first run that has it"""
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,7 @@ def _row(label: str, group: Sequence[Measured], metric: str, baseline: str | Non
         corrected_p=None,
         verdict="" if baseline is None else "baseline" if label == baseline else "cannot tell",
         told=_told(about) if about is not None else f"not all of its runs have {metric}",
+        warnings=tuple(health.merged([health.told(run.evaluation) for run in group])),
     )
 
 
