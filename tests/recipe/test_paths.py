@@ -80,7 +80,7 @@ def test_a_run_folder_needs_no_other_file(folder):
     assert (teacher.name, teacher.method.name, teacher.data) == ("teacher", "cross_entropy", recipe.data)
     assert recipes.teacher_recipe(again) == load_run(first.teacher).recipe
     assert pipeline.run(again, folder / "runs").status == "already finished"
-    assert load(first.folder / "recipe.toml") == again
+    assert load(first.folder / "recipe.toml", ["name=student"]).model_dump() == again.model_dump()
     with pytest.raises(RecipeError, match=r"teacher\.toml cannot be read"):  # what is changed has to be read again
         load(first.folder / "recipe.toml", ["teacher.override.train.epochs=2"])
 

@@ -50,7 +50,7 @@ def _data(data: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
     if kind is not None and source != kind:
         changed["source"] = kind + _path(str(source).removeprefix(kind), base, f"{where}: data.source")
     for key in ("folder", "classes"):
-        if isinstance(data.get(key), str):
+        if isinstance(data.get(key), str) and (key, data[key]) != ("folder", "data"):  # the default: where one is
             changed[key] = _path(data[key], base, f"{where}: data.{key}")
     return changed
 
