@@ -10,7 +10,7 @@ import torch
 from supcrd import data as datasets
 from supcrd import device as devices
 from supcrd.augment import to_float
-from supcrd.checkpoints import Card
+from supcrd.checkpoints import Card, has_card
 from supcrd.checkpoints import load_model as read_model
 from supcrd.data import ImageSet
 from supcrd.data.folder import read_image
@@ -64,6 +64,7 @@ def evaluate_file(
     num_classes: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    image_size: int | None = None,
     data_folder: str = "data",
     device: str = "auto",
     report: Report | None = None,
@@ -74,8 +75,9 @@ def evaluate_file(
         path: run folder, .safetensors or published .pth.
         source: as `supcrd.data.load`; None for that of the run that made the model.
         split: test, validation or train.
-        arch, num_classes, mean, std: as `supcrd.checkpoints.load_model`. A .pth without mean and std is given the
-            statistics of the source's training images, which is said in the log.
+        arch, num_classes, mean, std, image_size: as `supcrd.checkpoints.load_model`. Weights whose normalisation is not
+            known are given the statistics of the source's training images, which is said in the log. Images of another
+            size than the model's are resized on the device where `image_size` is given or the weights are from outside.
         data_folder: where CIFAR archives lie.
         device: auto, cpu, cuda, cuda:N or mps.
         report: told of the probe's progress.
@@ -92,17 +94,17 @@ def evaluate_file(
     if (mean is None) != (std is None):
         raise CheckpointError("--mean and --std must be given together")
     place = devices.choose(device, "float32")
-    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
+    known: dict[str, Any] = {"arch": arch, "num_classes": num_classes, "mean": mean, "std": std}
+    model, card = read_model(path, image_size=image_size, **known)
     try:
         probe = ProbeSettings.model_validate((card.recipe or {}).get("probe", {}))
         images = _load(card, source, data_folder, split)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
-    if card.recipe is None and card.image_size != images.image_size:  # a .pth may leave the size open
-        model, card = read_model(
-            path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=images.image_size
-        )
-    _check_fit(card, images, path)
+    resizes = image_size is not None or not has_card(path)
+    if image_size is None and resizes and card.stem != "native" and card.image_size != images.image_size:
+        model, card = read_model(path, default_size=images.image_size, **known)  # the file may leave the size open
+    _check_fit(card, images, path, resizes=resizes)
     chosen = {"test": images.test, "validation": images.validation, "train": images.train}[split]
     if chosen is None or len(chosen) == 0:
         there = [name for name in SPLITS if getattr(images, name) is not None]
@@ -136,6 +138,7 @@ def predict_files(
     num_classes: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    image_size: int | None = None,
     top: int = 5,
 ) -> list[dict[str, Any]]:
     """The most probable classes of image files.
@@ -143,7 +146,7 @@ def predict_files(
     Args:
         path: run folder, .safetensors or published .pth (which needs mean and std).
         images: files; resized to the model's size, the centre cut out.
-        arch, num_classes, mean, std: as `supcrd.checkpoints.load_model`.
+        arch, num_classes, mean, std, image_size: as `supcrd.checkpoints.load_model`.
         top: classes an image, at most.
 
     Returns:
@@ -152,7 +155,7 @@ def predict_files(
     Raises:
         SupcrdError: the model cannot be had, or an image not be read.
     """
-    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
+    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=image_size)
     if card.mean is None or card.std is None:
         raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
     if card.in_channels not in (1, 3):
@@ -200,7 +203,7 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
     )
 
 
-def _check_fit(card: Card, images: ImageSet, path: Path) -> None:
+def _check_fit(card: Card, images: ImageSet, path: Path, *, resizes: bool) -> None:
     # a source without training images may lack classes, but has none that the model does not know
     fits = images.num_classes == card.num_classes or (images.train is None and images.num_classes < card.num_classes)
     if not fits:
@@ -210,9 +213,10 @@ def _check_fit(card: Card, images: ImageSet, path: Path) -> None:
             f"{images.source} has {images.channels}-channel images, the model {path} takes {card.in_channels}"
         )
     if images.image_size != card.image_size:
-        raise DataError(
-            f"{images.source} has {images.image_size} px images, the model {path} takes {card.image_size} px"
-        )
+        sizes = f"{images.source} has {images.image_size} px images, the model {path} takes {card.image_size} px"
+        if not resizes:
+            raise DataError(f"{sizes}; --image-size {card.image_size} resizes them")
+        logger.info("%s: they are resized", sizes)
     known = card.class_names
     if known and known != images.class_names and sorted(known) == sorted(images.class_names):
         raise DataError(f"{images.source} has the classes of {path} in another order")

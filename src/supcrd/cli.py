@@ -15,9 +15,12 @@ from supcrd.screen import Screen, show_comparison, show_evaluation, show_predict
 
 MeanOption = Annotated[str | None, typer.Option(help="Channel means the weights expect, 0..1 scale, comma-separated.")]
 StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations likewise.")]
-ArchOption = Annotated[str | None, typer.Option(help="Architecture of a .pth whose keys do not tell it.")]
+ArchOption = Annotated[
+    str | None, typer.Option(help="Architecture of weights from outside, if not told by their keys.")
+]
+SizeOption = Annotated[int | None, typer.Option(help="Pixels the weights expect; images are resized to them.")]
 ClassesOption = Annotated[int | None, typer.Option(help="Classes that the weights must have.")]
-ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or published .pth.")]
+ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or .pth.")]
 
 
 @app.command()
@@ -93,6 +96,7 @@ def evaluate(
     num_classes: ClassesOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
+    image_size: SizeOption = None,
     data_folder: Annotated[str, typer.Option(help="Where CIFAR archives lie.")] = "data",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
@@ -109,6 +113,7 @@ def evaluate(
             num_classes=num_classes,
             mean=numbers("--mean", mean),
             std=numbers("--std", std),
+            image_size=checked_size(image_size),
             data_folder=data_folder,
             device=device,
             report=screen.report,
@@ -128,18 +133,32 @@ def predict(
     num_classes: ClassesOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
+    image_size: SizeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the five most probable classes of each image."""
     from supcrd.assess import predict_files
 
     rows = predict_files(
-        model, images, arch=arch, num_classes=num_classes, mean=numbers("--mean", mean), std=numbers("--std", std)
+        model,
+        images,
+        arch=arch,
+        num_classes=num_classes,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        image_size=checked_size(image_size),
     )
     if as_json:
         print_json({"model": str(model), "predictions": rows})
     else:
         show_predictions(rows)
+
+
+def checked_size(pixels: int | None) -> int | None:
+    """What --image-size may be."""
+    if pixels is not None and not 8 <= pixels <= 4096:
+        raise SupcrdError(f"--image-size {pixels} is not right; 8 to 4096 pixels are")
+    return pixels
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:

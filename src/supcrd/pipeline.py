@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from supcrd import data, device, stages
 from supcrd import recipe as recipes
 from supcrd.checkpoints import WEIGHTS, Card, load_model, save_model
@@ -15,6 +13,7 @@ from supcrd.data import ImageSet
 from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
 from supcrd.measuring import measure
 from supcrd.models import Model
+from supcrd.outside import load_timm
 from supcrd.runs import check_origins, check_same, load_run, locked, open_run
 from supcrd.settings import Recipe, Taught
 from supcrd.stages import Report, Teacher
@@ -138,6 +137,13 @@ def prepare_teacher(recipe: Recipe, images: ImageSet, out: Path, *, report: Repo
     if card.mean is None or card.std is None:
         raise CheckpointError(f"{folder}: the teacher's card has no normalisation")
     _check_subject(model, card, images, folder)
+    if model.image_size != images.image_size:
+        logger.info(
+            "the teacher %s sees the student's views resized from %d to %d px",
+            folder,
+            images.image_size,
+            model.image_size,
+        )
     if recipe.method.contrastive and recipe.method.reads_teacher and not card.projection_trained:
         raise RecipeError(
             f"the teacher {folder} has no trained projection head, which {recipe.method.name} reads; "
@@ -152,32 +158,43 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
     assert settings is not None
     if settings.checkpoint is not None:
         path = Path(settings.checkpoint).expanduser()
-        model, card = load_model(path, arch=settings.arch, mean=settings.mean, std=settings.std)
+        model, card = load_model(
+            path,
+            arch=settings.arch,
+            mean=settings.mean,
+            std=settings.std,
+            image_size=settings.image_size,
+            default_size=images.image_size,
+        )
         stem, key = path.stem, fingerprint(path / WEIGHTS if path.is_dir() else path)[:10]
     else:
-        try:
-            model = Model(
-                images.num_classes,
-                f"timm:{settings.timm}",
-                in_channels=images.channels,
-                image_size=images.image_size,
-                pretrained=True,
-            )
-        except ValueError as error:
-            raise CheckpointError(f"teacher.timm: {error}") from None
         if settings.mean is not None and len(settings.mean) != images.channels:
             raise RecipeError(f"teacher.mean has {len(settings.mean)} channels, the images have {images.channels}")
-        card = stages.describe(model, mean=settings.mean, std=settings.std, projection_trained=False)
+        try:
+            model, card = load_timm(
+                str(settings.timm),
+                num_classes=images.num_classes,
+                in_channels=images.channels,
+                image_size=settings.image_size,
+                mean=settings.mean,
+                std=settings.std,
+            )
+        except CheckpointError as error:
+            raise CheckpointError(f"teacher.timm: {error}") from None
         stem, key = str(settings.timm).rsplit("/", 1)[-1], ""
     _check_subject(model, card, images, stem)
     mean, std = stages.statistics(recipe, images)
     card = replace(card, mean=card.mean or mean, std=card.std or std, class_names=images.class_names)
     about = settings.model_dump_json(include={"head", "arch", "timm"})
     told = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
-    tag = hashlib.blake2b(repr(told).encode(), digest_size=5).hexdigest()
-    folder = out / f"teacher-{stem}-{tag}"
+    folder = _teacher_folder(out, stem, told)
     if (folder / WEIGHTS).is_file():
-        return folder
+        held, wanted = load_model(folder)[0], (model.stem, model.image_size)
+        if (held.stem, held.image_size) == wanted:
+            return folder
+        folder = _teacher_folder(out, stem, (*told, *wanted))  # 0.1 took the same weights for another network
+        if (folder / WEIGHTS).is_file():
+            return folder
     with locked(folder):
         if not card.projection_trained and settings.head.epochs > 0:
             assert card.mean is not None
@@ -192,21 +209,16 @@ def _import_teacher(recipe: Recipe, images: ImageSet, out: Path, report: Report 
     return folder
 
 
+def _teacher_folder(out: Path, name: str, told: tuple[object, ...]) -> Path:
+    return out / f"teacher-{name}-{hashlib.blake2b(repr(told).encode(), digest_size=5).hexdigest()}"
+
+
 def _check_subject(model: Model, card: Card, images: ImageSet, name: object) -> None:
     if (model.num_classes, model.in_channels) != (images.num_classes, images.channels):
         raise CheckpointError(
             f"the teacher {name} knows {model.num_classes} classes of {model.in_channels}-channel images; "
             f"the data have {images.num_classes} of {images.channels}"
         )
-    if model.image_size != images.image_size:  # a convolutional net may well take both
-        try:
-            with torch.inference_mode():
-                model.eval()(torch.zeros(1, images.channels, images.image_size, images.image_size))
-        except (RuntimeError, ValueError, AssertionError):
-            raise CheckpointError(
-                f"the teacher {name} takes {model.image_size} px images, those of {images.source} are "
-                f"{images.image_size} px"
-            ) from None
     known = card.class_names
     if known and known != images.class_names and sorted(known) == sorted(images.class_names):
         raise CheckpointError(f"the teacher {name} has the classes of {images.source} in another order")

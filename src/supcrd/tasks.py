@@ -20,10 +20,28 @@ class Normalised(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) in [0, 1] -> the same, normalised."""
-        mean, std = images.new_tensor(self.mean), images.new_tensor(self.std)
+    def prepare(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """What the model is fed of images: all that sees them goes this way.
+
+        Args:
+            images: (B, channels, H, W) float in [0, 1], H = W.
+            statistics: (2, channels), mean and std on the images' device, where the caller keeps them there.
+
+        Returns:
+            (B, channels, S, S), normalised; S is the model's image size, to which images of another are brought by
+            bilinear interpolation with antialiasing, on their device.
+        """
+        size = self.model.image_size
+        if images.shape[-2:] != (size, size):
+            images = functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        mean, std = images.new_tensor([self.mean, self.std]) if statistics is None else statistics
         return normalise(images, mean, std)
+
+
+def same_view(one: Normalised, other: Normalised) -> bool:
+    """Whether two models are fed the same tensor of the same images."""
+    views = [(subject.mean, subject.std, subject.model.image_size) for subject in (one, other)]
+    return views[0] == views[1]
 
 
 class Step(NamedTuple):
@@ -116,7 +134,7 @@ class Distillation(nn.Module):
             # where CUDA graphs are used, their outputs live for one step
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         (student,), (teacher,) = self._student, self._teacher
-        images = normalise(batch.inputs, *self.get_buffer("student_statistics"))
+        images = student.prepare(batch.inputs, self.get_buffer("student_statistics"))
         # where the method's own terms read the logits (an added kd), the classifier teaches the encoder
         apart = self.contrastive and not self.reads_logits
         output: Output = self.student(images, detach_classifier=apart)
@@ -124,9 +142,8 @@ class Distillation(nn.Module):
         if teacher is not None:
             features = batch.taught
             if features is None:
-                same = (teacher.mean, teacher.std) == (student.mean, student.std)
-                if not same:
-                    images = normalise(batch.inputs, *self.get_buffer("teacher_statistics"))
+                if not same_view(teacher, student):
+                    images = teacher.prepare(batch.inputs, self.get_buffer("teacher_statistics"))
                 with torch.inference_mode():
                     features = self._encoder[0](images)
                 features = features.clone()  # out of inference mode: the head that learns along reads it
@@ -171,7 +188,7 @@ class HeadFit(nn.Module):
         (subject,) = self._subject
         subject.model.encoder.eval()
         with torch.no_grad():
-            features = subject.model.encoder(normalise(batch.inputs, *self.get_buffer("statistics")))
+            features = subject.model.encoder(subject.prepare(batch.inputs, self.get_buffer("statistics")))
         points = functional.normalize(self.projector(features).float(), dim=1)
         with torch.autocast(points.device.type, enabled=False):
             cosine = points @ functional.normalize(self.prototypes.weight, dim=1).T
