@@ -136,3 +136,16 @@ def test_a_method_that_reads_a_teacher_needs_one(tmp_path):
     path.write_text('[data]\nsource="digits"\n[model]\narch="convnet"\n[method]\nname="kd"\n[train]\nepochs=1\n')
     with pytest.raises(RecipeError, match=r"method.name = 'kd' reads a teacher; set one of teacher.recipe"):
         load(path)
+
+
+def test_a_stem_is_a_key_of_the_recipe():
+    changed = recipes.load("digits-crd", ["model.arch=timm:mobilenetv3_small_050", "model.stem=native"])
+    assert changed.model.stem == "native"
+    assert changed.name.endswith("stem=native")
+    assert recipes.load("digits-crd").model.stem is None
+    for change, message in (
+        (["model.stem=native"], "model.stem = 'native': 'resnet8' has one stem, for small images"),
+        (["model.stem=wide"], "model.stem = 'wide'"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            recipes.load("digits-crd", change)

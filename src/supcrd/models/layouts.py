@@ -20,6 +20,12 @@ SMALL = 32
 HEADS = ("final_classifier", "classifier", "fc", "head.fc", "head", "linear")
 """What the last linear layer is called where a state dict is not laid out like `Model`'s."""
 
+FIRST = (
+    *("conv1", "conv1.0", "conv_stem", "patch_embed.proj", "stem.0", "stem.conv", "stem.conv1", "stem.conv1.conv"),
+    *("stem.0.conv", "stem.proj", "features.conv0", "features.0", "conv.0"),
+)
+"""What networks call the convolution that reads the images."""
+
 # (bottleneck blocks, blocks in each of the four stages) -> name
 RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {
     **{(name in ("resnet50", "resnet101"), blocks): name for name, blocks in LAYERS.items()},
@@ -183,12 +189,17 @@ def _blocks(state: dict[str, Tensor]) -> Sequence[int]:
 
 
 def _in_channels(state: dict[str, Tensor]) -> int:
-    first = next((tensor for key, tensor in state.items() if key.startswith("encoder.") and tensor.ndim == 4), None)
-    if first is None:
+    """Of the convolution that reads the images; not the first in the file, since safetensors sorts its keys."""
+    encoder = _encoder(state)
+    named = [encoder[f"{name}.weight"] for name in FIRST if f"{name}.weight" in encoder]
+    kernels = [tensor for tensor in (*named, *encoder.values()) if tensor.ndim == 4]
+    if not kernels:
         raise ValueError(
             f"its keys belong to no architecture that supcrd can recognise: no convolution{keys_of(state)}"
         )
-    return int(first.shape[1])
+    if not named and any(kernel.shape[1] == 3 for kernel in kernels):
+        return 3
+    return int(kernels[0].shape[1])
 
 
 def _image_size(state: dict[str, Tensor]) -> int | None:
