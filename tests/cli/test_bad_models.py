@@ -59,13 +59,20 @@ def test_a_checkpoint_that_is_not_there(reader, tmp_path):
 # Teachers that do not fit
 
 
-def test_a_teacher_of_another_image_size(base, tmp_path):
+def test_a_teacher_of_a_size_that_its_weights_contradict(base, tmp_path):
+    torch.save(Model(3, "convnet", image_size=32).state_dict(), tmp_path / "big.pth")
+    file = teacher_from(tmp_path, f'checkpoint = "{tmp_path}/big.pth"\nimage_size = 16')
+    line = refused("train", file, f"data.source=npz:{base}/tiny.npz", *NET, "--out", tmp_path / "runs")
+    assert "1 keys of another shape (encoder.fc.weight (128, 2048) in place of (128, 512))" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_teacher_of_another_image_size_has_the_views_resized(base, tmp_path):
     torch.save(Model(3, "convnet", image_size=32).state_dict(), tmp_path / "big.pth")
     file = teacher_from(tmp_path, f'checkpoint = "{tmp_path}/big.pth"')
-    line = refused("train", file, f"data.source=npz:{base}/tiny.npz", *NET, "--out", tmp_path / "runs")
-    assert "32" in line
-    assert "8" in line
-    assert not (tmp_path / "runs").exists()
+    done = invoke("train", file, f"data.source=npz:{base}/tiny.npz", *NET, "--out", tmp_path / "runs")
+    assert done.exit_code == 0
+    assert "sees the student's views resized from 8 to 32 px" in " ".join(done.stderr.split())
 
 
 def test_a_teacher_with_the_classes_in_another_order(tmp_path):

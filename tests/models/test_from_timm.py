@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from supcrd.errors import CheckpointError
 from supcrd.models import Model, check_arch
+from supcrd.models.outside import load_timm
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,49 @@ def test_hub_teacher_trained_on_small_images(hub: Path) -> None:
     # Known by a name that needs no hub to be rebuilt.
     assert model.config()["arch"] == "timm:resnet18"
     Model(**model.config()).load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize("size", [None, 64])
+def test_a_timm_teacher_keeps_its_stem_size_and_normalisation(tmp_path: Path, weights_from, size: int | None) -> None:
+    theirs = timm.create_model("mobilenetv3_small_050", num_classes=7).eval()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    weights_from(tmp_path / "weights.pth", 7)
+    model, card = load_timm("mobilenetv3_small_050", num_classes=7, in_channels=3, image_size=size)
+    config = timm.get_pretrained_cfg("mobilenetv3_small_050")
+    assert (card.mean, card.std, card.stem, card.projection_trained) == (config.mean, config.std, "native", False)
+    assert card.image_size == model.image_size == (size or config.input_size[-1])
+    images = torch.randn(2, 3, card.image_size, card.image_size)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(images).logits, theirs(images), rtol=0, atol=1e-4)
+    given = load_timm("mobilenetv3_small_050", num_classes=7, in_channels=3, mean=(0.1,) * 3, std=(0.2,) * 3)[1]
+    assert (given.mean, given.std) == ((0.1,) * 3, (0.2,) * 3)
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_a_hub_teacher_runs_as_its_weights_and_its_configuration_say(hub: Path, low: bool) -> None:
+    theirs = timm.create_model("resnet18", num_classes=7).eval()
+    if low:
+        theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    save_file(theirs.state_dict(), hub / "model.safetensors")
+    seen = {"input_size": [3, 32, 32] if low else [3, 96, 96], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    config = {"architecture": "resnet18", "num_classes": 7, "pretrained_cfg": seen}
+    (hub / "config.json").write_text(json.dumps(config))
+    model, card = load_timm("hf_hub:owner/teacher", num_classes=7, in_channels=3)
+    assert (card.arch, card.image_size, card.stem) == ("timm:resnet18", *((32, "low") if low else (96, "native")))
+    assert (card.mean, card.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    images = torch.randn(2, 3, card.image_size, card.image_size)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(images).logits, theirs(images))
+
+
+def test_a_timm_teacher_that_cannot_be_had(hub: Path) -> None:
+    for name, message in (
+        ("hf_hub:owner/other", "timm:hf_hub:owner/other cannot be had: owner/other is not there"),
+        ("resnet5O", "the nearest is 'timm:resnet50'"),
+    ):
+        with pytest.raises(CheckpointError, match=message) as caught:
+            load_timm(name, num_classes=7, in_channels=3)
+        assert "\n" not in str(caught.value)
 
 
 def test_hub_that_does_not_answer(hub: Path) -> None:

@@ -361,3 +361,16 @@ def test_which_runs_need_their_teacher():
     assert recipes.needs_teacher(load("digits-supcon", ["teacher.compare=true"]))
     assert recipes.needs_teacher(load("cifar100-supcon", ["teacher.run=runs/x"]))  # costs nothing to speak of
     assert not recipes.needs_teacher(load("cifar100-supcon", ["teacher.checkpoint=x.pth"]))
+
+
+def test_a_stem_is_a_key_of_the_recipe():
+    changed = recipes.load("digits-crd", ["model.arch=timm:mobilenetv3_small_050", "model.stem=native"])
+    assert changed.model.stem == "native"
+    assert changed.name.endswith("stem=native")
+    assert recipes.load("digits-crd").model.stem is None
+    for change, message in (
+        (["model.stem=native"], "model.stem = 'native': 'resnet8' has one stem, for small images"),
+        (["model.stem=wide"], "model.stem = 'wide'"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            recipes.load("digits-crd", change)

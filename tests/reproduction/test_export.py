@@ -252,7 +252,9 @@ def test_a_timm_network_is_written_as_the_published_timm_teacher(data, tmp_path)
     assert any("timm:resnet18 for 3 x 32 x 32 images is written under timm's own names" in note for note in told.notes)
 
 
-@pytest.mark.parametrize(("arch", "asked"), [("resnet8", False), ("timm:mobilenetv3_small_050", True)])
+@pytest.mark.parametrize(
+    ("arch", "asked"), [("resnet8", False), ("timm:mobilenetv3_small_050", False), ("timm:efficientnet_lite0", True)]
+)
 def test_networks_outside_the_published_layout_are_written_and_said_so(arch, asked, data, tmp_path):
     folder = finished(tmp_path, data, "run", arch)
     told = exported([folder], tmp_path / "out")
@@ -262,6 +264,45 @@ def test_networks_outside_the_published_layout_are_written_and_said_so(arch, ask
     assert (f"needs --arch {arch}" in note) == asked
     accuracy = json.loads((folder / "evaluation.json").read_text())["accuracy"]
     assert evaluated(path, data, *(["--arch", arch] if asked else []))["accuracy"] == accuracy
+
+
+@pytest.mark.parametrize(
+    ("arch", "stem", "said"),
+    [
+        ("timm:mobilenetv3_small_050", "low", True),
+        ("timm:mobilenetv3_small_050", "native", False),
+        ("timm:resnet10t", "low", True),
+        ("timm:resnet18", "low", False),
+        ("timm:regnetx_002", None, False),
+    ],
+)
+def test_the_name_says_where_timm_would_run_weights_with_another_stem(arch, stem, said, data, tmp_path):
+    model = Model(3, arch, stem=stem).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):  # a fresh one's zeros would let nothing through
+            nn.init.ones_(module.weight)
+            nn.init.ones_(module.bias)
+    told = exported([finished(tmp_path, data, "run", arch, model=model)], tmp_path / "out")
+    (path,) = told.weights
+    assert ("_low-stem" in path.name) == said
+    assert any("plain timm loads it, but" in note for note in told.notes) == said
+    state = torch.load(path, weights_only=True)
+    plain = {key: tensor for key, tensor in state.items() if not key.startswith("projection.")}
+    head = {"mobilenetv3_small_050": "classifier", "regnetx_002": "head.fc"}.get(arch.removeprefix("timm:"), "fc")
+    theirs = timm.create_model(arch.removeprefix("timm:"), num_classes=3).eval()
+    images = torch.randn(2, 3, 32, 32)
+    kept = {key.replace("fc.", f"{head}.") if key.startswith("fc.") else key: plain[key] for key in plain}
+    if arch == "timm:resnet18":
+        with pytest.raises(RuntimeError, match=r"size mismatch for conv1\.weight"):
+            theirs.load_state_dict(kept)
+    else:
+        assert str(theirs.load_state_dict(kept)) == "<All keys matched successfully>"
+        with torch.no_grad():
+            right = torch.allclose(theirs(images), model(images).logits, rtol=1e-4, atol=1e-6)
+        assert right != said
+    loaded, card = load_model(path, image_size=32)
+    assert card.stem == model.stem
+    assert torch.equal(loaded(images).logits, model(images).logits)
 
 
 # A whole layout, of runs that were trained

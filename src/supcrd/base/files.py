@@ -12,6 +12,7 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it takes `path`'s place, else it is removed.
 
+    It has the permissions of any new file (safetensors would make it the owner's alone).
     The file is flushed to the disk before the rename, so that after a crash the name never points at half a file.
 
     Example:
@@ -24,9 +25,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        if temporary.stat().st_mode != mode:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except OSError as error:  # name the file that was meant
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error

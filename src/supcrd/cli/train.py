@@ -11,7 +11,10 @@ from supcrd.errors import SupcrdError
 
 MeanOption = Annotated[str | None, typer.Option(help="Channel means the weights expect, 0..1 scale, comma-separated.")]
 StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations likewise.")]
-ArchOption = Annotated[str | None, typer.Option(help="Architecture of a .pth whose keys do not tell it.")]
+ArchOption = Annotated[
+    str | None, typer.Option(help="Architecture of weights from outside, if not told by their keys.")
+]
+SizeOption = Annotated[int | None, typer.Option(help="Pixels the weights expect; images are resized to them.")]
 ClassesOption = Annotated[int | None, typer.Option(help="Classes that the weights must have.")]
 NamesOption = Annotated[
     str | None, typer.Option("--classes", metavar="FILE", help="Names of the model's outputs in order, one a line.")
@@ -20,7 +23,7 @@ PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", metavar="FILE", help="Plug-in that the model or the data need; its code runs."),
 ]
-ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or published .pth.")]
+ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or .pth.")]
 
 
 @app.command()
@@ -106,6 +109,7 @@ def evaluate(
     std: StdOption = None,
     classes: NamesOption = None,
     plugin: PluginOption = None,
+    image_size: SizeOption = None,
     data_folder: Annotated[str, typer.Option(help="Where CIFAR archives lie.")] = "data",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
@@ -126,6 +130,7 @@ def evaluate(
             mean=numbers("--mean", mean),
             std=numbers("--std", std),
             classes=classes,
+            image_size=checked_size(image_size),
             data_folder=data_folder,
             device=device,
             report=screen.report,
@@ -147,6 +152,7 @@ def predict(
     std: StdOption = None,
     classes: NamesOption = None,
     plugin: PluginOption = None,
+    image_size: SizeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the five most probable classes of each image."""
@@ -163,11 +169,19 @@ def predict(
         mean=numbers("--mean", mean),
         std=numbers("--std", std),
         classes=classes,
+        image_size=checked_size(image_size),
     )
     if as_json:
         print_json({"model": str(model), "predictions": rows})
     else:
         show_predictions(rows)
+
+
+def checked_size(pixels: int | None) -> int | None:
+    """What --image-size may be."""
+    if pixels is not None and not 8 <= pixels <= 4096:
+        raise SupcrdError(f"--image-size {pixels} is not right; 8 to 4096 pixels are")
+    return pixels
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:

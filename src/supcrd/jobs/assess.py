@@ -20,7 +20,7 @@ from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate
 from supcrd.jobs.student import Report
 from supcrd.models import Model
-from supcrd.models.weights import Card
+from supcrd.models.weights import Card, has_card
 from supcrd.models.weights import load_model as read_model
 from supcrd.recipe.settings import DataSettings, ProbeSettings
 from supcrd.runs.folder import load_run
@@ -69,6 +69,7 @@ def evaluate_file(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: str | None = None,
+    image_size: int | None = None,
     data_folder: str = "data",
     device: str = "auto",
     report: Report | None = None,
@@ -79,8 +80,10 @@ def evaluate_file(
         path: run folder, .safetensors or published .pth.
         source: as `supcrd.data.load`; None for that of the run that made the model.
         split: test, validation or train.
-        arch, num_classes, mean, std: as `supcrd.models.weights.load_model`. A .pth without mean and std is given the
-            statistics of the source's training images, which is said in the log.
+        arch, num_classes, mean, std, image_size: as `supcrd.models.weights.load_model`. Weights whose normalisation is
+            not known are given the statistics of the source's training images, which is said in the log. Images of
+            another size than the model's are resized on the device where `image_size` is given or the weights are from
+            outside.
         classes: a text file of the names of the model's outputs in their order, one a line, in place of its card's.
         data_folder: where CIFAR archives lie.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -99,21 +102,21 @@ def evaluate_file(
     if (mean is None) != (std is None):
         raise CheckpointError("--mean and --std must be given together")
     place = devices.choose(device, "float32")
-    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
+    known: dict[str, Any] = {"arch": arch, "num_classes": num_classes, "mean": mean, "std": std}
+    model, card = read_model(path, image_size=image_size, **known)
     try:
         probe = ProbeSettings.model_validate((card.recipe or {}).get("probe", {}))
         images = _load(card, source, data_folder, split)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
-    if card.recipe is None and card.image_size != images.image_size:  # a .pth may leave the size open
-        model, card = read_model(
-            path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=images.image_size
-        )
-    known = card.class_names if classes is None else _names(classes, card, path)
-    order = match(known, card.num_classes, images, model=f"the model {path}", key="--classes FILE")
-    _check_fit(card, images, path)
+    resizes = image_size is not None or not has_card(path)
+    if image_size is None and resizes and card.stem != "native" and card.image_size != images.image_size:
+        model, card = read_model(path, default_size=images.image_size, **known)  # the file may leave the size open
+    names = card.class_names if classes is None else _names(classes, card, path)
+    order = match(names, card.num_classes, images, model=f"the model {path}", key="--classes FILE")
+    _check_fit(card, images, path, resizes=resizes)
     _check_unchanged(path, images, source)
-    images = numbered(images, order, known or tuple(map(str, range(card.num_classes))))
+    images = numbered(images, order, names or tuple(map(str, range(card.num_classes))))
     chosen = {"test": images.test, "validation": images.validation, "train": images.train}[split]
     if chosen is None or len(chosen) == 0:
         there = [name for name in SPLITS if getattr(images, name) is not None]
@@ -150,6 +153,7 @@ def predict_files(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: str | None = None,
+    image_size: int | None = None,
     top: int = 5,
 ) -> list[dict[str, Any]]:
     """The most probable classes of image files.
@@ -157,7 +161,7 @@ def predict_files(
     Args:
         path: run folder, .safetensors or published .pth (which needs mean and std).
         images: files; resized to the model's size, the centre cut out.
-        arch, num_classes, mean, std: as `supcrd.models.weights.load_model`.
+        arch, num_classes, mean, std, image_size: as `supcrd.models.weights.load_model`.
         classes: as for `evaluate_file`.
         top: classes an image, at most.
 
@@ -167,7 +171,7 @@ def predict_files(
     Raises:
         SupcrdError: the model cannot be had, or an image not be read.
     """
-    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std)
+    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=image_size)
     if card.mean is None or card.std is None:
         raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
     if card.in_channels not in (1, 3):
@@ -244,12 +248,13 @@ def _same_source(one: str, other: str | None) -> bool:
     return kinds[0] == kinds[1] and Path(paths[0]).expanduser().resolve() == Path(paths[1]).expanduser().resolve()
 
 
-def _check_fit(card: Card, images: ImageSet, path: Path) -> None:
+def _check_fit(card: Card, images: ImageSet, path: Path, *, resizes: bool) -> None:
     if images.channels != card.in_channels:
         raise DataError(
             f"{images.source} has {images.channels}-channel images, the model {path} takes {card.in_channels}"
         )
     if images.image_size != card.image_size:
-        raise DataError(
-            f"{images.source} has {images.image_size} px images, the model {path} takes {card.image_size} px"
-        )
+        sizes = f"{images.source} has {images.image_size} px images, the model {path} takes {card.image_size} px"
+        if not resizes:
+            raise DataError(f"{sizes}; --image-size {card.image_size} resizes them")
+        logger.info("%s: they are resized", sizes)

@@ -100,6 +100,7 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
             image_size=images.image_size,
             projector=recipe.model.projector,
             pretrained=recipe.model.pretrained,
+            stem=recipe.model.stem,
         )
     except ValueError as error:
         raise RecipeError(f"model.arch: {error}") from None

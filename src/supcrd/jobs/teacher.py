@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from supcrd import recipe as recipes
 from supcrd.base import device
 from supcrd.base.device import Place
@@ -22,6 +20,7 @@ from supcrd.jobs import student as stages
 from supcrd.jobs.measure import measure
 from supcrd.jobs.student import Report, Teacher, Trained, Tried
 from supcrd.models import Model
+from supcrd.models.outside import load_timm
 from supcrd.models.weights import WEIGHTS, Card, load_model, save_model
 from supcrd.recipe.settings import Imported, ModelSettings, Recipe, TeacherSettings, TrainSettings
 from supcrd.runs.folder import Run, environment, fingerprint, load_run, locked
@@ -72,6 +71,9 @@ def ready(
         raise CheckpointError(f"{folder}: the teacher's card has no normalisation")
     imported = trained is None and settings.run is None
     order = _fitted(model, card, images, folder, None if imported else settings)
+    if model.image_size != images.image_size:
+        logger.info("the teacher %s sees the student's views resized from %d to %d px", folder, images.image_size,
+                    model.image_size)  # fmt: skip
     subject = Normalised(model, card.mean, card.std)
     tried = _try(subject, images, place)
     _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
@@ -115,8 +117,7 @@ def _imported(
     told: tuple[Any, ...] = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
     if order != tuple(range(len(order))):
         told = (*told, order)
-    tag = hashlib.blake2b(repr(told).encode(), digest_size=5).hexdigest()
-    folder = out / f"teacher-{stem}-{tag}"
+    folder = _folder(out, stem, told, model)
     if (folder / "evaluation.json").is_file():
         return folder
     assert card.mean is not None
@@ -143,25 +144,46 @@ def _imported(
     return folder
 
 
+def _folder(out: Path, stem: str, told: tuple[Any, ...], model: Model) -> Path:
+    """The run folder of imported weights; another one where 0.1 took the same weights for another network."""
+
+    def of(*about: Any) -> Path:
+        return out / f"teacher-{stem}-{hashlib.blake2b(repr(about).encode(), digest_size=5).hexdigest()}"
+
+    folder, wanted = of(*told), (model.stem, model.image_size)
+    if (folder / WEIGHTS).is_file():
+        held = load_model(folder)[0]
+        if (held.stem, held.image_size) != wanted:
+            return of(*told, *wanted)
+    return folder
+
+
 def _from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Card, str, str]:
     """The network of `teacher.checkpoint` or `teacher.timm`, its card, a name, and a fingerprint of the file."""
     if settings.checkpoint is not None:
         path = Path(settings.checkpoint).expanduser()
-        model, card = load_model(path, arch=settings.arch, mean=settings.mean, std=settings.std)
-        return model, card, path.stem, fingerprint(path / WEIGHTS if path.is_dir() else path)[:10]
-    try:
-        model = Model(
-            images.num_classes,
-            f"timm:{settings.timm}",
-            in_channels=images.channels,
-            image_size=images.image_size,
-            pretrained=True,
+        model, card = load_model(
+            path,
+            arch=settings.arch,
+            mean=settings.mean,
+            std=settings.std,
+            image_size=settings.image_size,
+            default_size=images.image_size,
         )
-    except ValueError as error:
-        raise CheckpointError(f"teacher.timm: {error}") from None
+        return model, card, path.stem, fingerprint(path / WEIGHTS if path.is_dir() else path)[:10]
     if settings.mean is not None and len(settings.mean) != images.channels:
         raise RecipeError(f"teacher.mean has {len(settings.mean)} channels, the images have {images.channels}")
-    card = stages.describe(model, mean=settings.mean, std=settings.std, projection_trained=False)
+    try:
+        model, card = load_timm(
+            str(settings.timm),
+            num_classes=images.num_classes,
+            in_channels=images.channels,
+            image_size=settings.image_size,
+            mean=settings.mean,
+            std=settings.std,
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"teacher.timm: {error}") from None
     return model, card, str(settings.timm).rsplit("/", 1)[-1], ""
 
 
@@ -188,15 +210,6 @@ def _fitted(
             f"the teacher {name} takes {model.in_channels}-channel images; those of {images.source} have "
             f"{images.channels} channels"
         )
-    if model.image_size != images.image_size:  # a convolutional net may well take both
-        try:
-            with torch.inference_mode():
-                model.eval()(torch.zeros(1, images.channels, images.image_size, images.image_size))
-        except (RuntimeError, ValueError, AssertionError):
-            raise CheckpointError(
-                f"the teacher {name} takes {model.image_size} px images, those of {images.source} are "
-                f"{images.image_size} px"
-            ) from None
     known = card.class_names
     if settings is not None and settings.classes is not None:
         known = read_names(settings.classes, "teacher.classes")

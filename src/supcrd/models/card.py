@@ -43,7 +43,8 @@ class Card:
     warnings: tuple[str, ...] = ()
     """What is wrong with it as far as its run could tell, a line each."""
     stem: str | None = None
-    """"low": a stem for small images in place of the architecture's own; "native": its own; None: not known."""
+    """Of a timm network: "low", one for small images in place of the architecture's own, or "native", its own. None for
+    other networks, which have one; and in cards of 0.1: then low up to 32 px, as `supcrd.models.Model` has it."""
 
     def __post_init__(self) -> None:
         names, mean, std = self.class_names, self.mean, self.std

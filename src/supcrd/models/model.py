@@ -30,11 +30,13 @@ class Model(nn.Module):
         num_classes: C, >= 2.
         arch: one of `ARCHS`, or `timm:NAME` (see `check_arch`).
         in_channels: of the images, >= 1.
-        image_size: H = W in pixels, >= 8. `convnet` and timm's transformers take this size only; timm's
-            convolutional nets get a low-resolution stem where it is 32 or less.
+        image_size: H = W in pixels, >= 8. `convnet` and timm's transformers take this size only.
         projector: the widths of the projection head's layers, the last being P.
         pretrained: take timm's pretrained weights (downloaded where they are not cached); and their classifier's
             as well where it has exactly C outputs.
+        stem: of a timm network: "native", its own, as timm's weights have it, or "low", one for small images in its
+            place (see `supcrd.models.from_timm.build_timm`); by default low where image_size is 32 or less and one is
+            known. Other networks have one stem, for small images.
 
     Raises:
         ValueError: an argument that cannot work; names it, its value and what would.
@@ -56,6 +58,7 @@ class Model(nn.Module):
         image_size: int = 32,
         projector: Sequence[int] = (128, 64),
         pretrained: bool = False,
+        stem: str | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -67,8 +70,8 @@ class Model(nn.Module):
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.image_size = image_size
-        self.encoder, self.feature_dim, self.arch, classifier = build_encoder(
-            arch, in_channels=in_channels, image_size=image_size, pretrained=pretrained
+        self.encoder, self.feature_dim, self.arch, classifier, self.stem = build_encoder(
+            arch, in_channels=in_channels, image_size=image_size, pretrained=pretrained, stem=stem
         )
         self.projector = _head((self.feature_dim, *projector))
         self.projection_dim = projector[-1]
@@ -99,8 +102,8 @@ class Model(nn.Module):
         `pretrained` is left out: the weights of a rebuilt model come from its own file.
 
         Example:
-            >>> Model(10, "resnet8").config()
-            {'num_classes': 10, 'arch': 'resnet8', 'in_channels': 3, 'image_size': 32, 'projector': [128, 64]}
+            >>> Model(10, "resnet8", projector=(64,)).config()
+            {'num_classes': 10, 'arch': 'resnet8', 'in_channels': 3, 'image_size': 32, 'projector': [64], 'stem': None}
         """
         return {
             "num_classes": self.num_classes,
@@ -108,6 +111,7 @@ class Model(nn.Module):
             "in_channels": self.in_channels,
             "image_size": self.image_size,
             "projector": list(self._projector_widths),
+            "stem": self.stem,
         }
 
 

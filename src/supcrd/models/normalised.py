@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.nn import functional
 
 from supcrd.models.model import Model
 
@@ -19,7 +20,25 @@ class Normalised(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) in [0, 1] -> the same, normalised."""
-        mean, std = images.new_tensor(self.mean), images.new_tensor(self.std)
+    def prepare(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """What the model is fed of images: all that sees them goes this way.
+
+        Args:
+            images: (B, channels, H, W) float in [0, 1], H = W.
+            statistics: (2, channels), mean and std on the images' device, where the caller keeps them there.
+
+        Returns:
+            (B, channels, S, S), normalised; S is the model's image size, to which images of another are brought by
+            bilinear interpolation with antialiasing, on their device.
+        """
+        size = self.model.image_size
+        if images.shape[-2:] != (size, size):
+            images = functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        mean, std = images.new_tensor([self.mean, self.std]) if statistics is None else statistics
         return normalise(images, mean, std)
+
+
+def same_view(one: Normalised, other: Normalised) -> bool:
+    """Whether two models are fed the same tensor of the same images."""
+    views = [(subject.mean, subject.std, subject.model.image_size) for subject in (one, other)]
+    return views[0] == views[1]

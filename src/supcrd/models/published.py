@@ -8,11 +8,23 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from supcrd.models.archs import check_arch
 from supcrd.models.archs.cifar_resnet import LAYERS
+from supcrd.models.archs.from_timm import LOW_RESOLUTION, timm_defaults
 from supcrd.models.archs.small_resnet import DEPTHS
+from supcrd.models.recognise import fitting_stems, recognise, size_of
 
-HEADS = ("final_classifier", "classifier", "fc", "head.fc", "head")
+SMALL = 32
+"""Pixels that a network with a stem for small images is taken to have been trained on, where nothing tells."""
+
+HEADS = ("final_classifier", "classifier", "fc", "head.fc", "head", "linear")
 """What the last linear layer is called where a state dict is not laid out like `Model`'s."""
+
+FIRST = (
+    *("conv1", "conv1.0", "conv_stem", "patch_embed.proj", "stem.0", "stem.conv", "stem.conv1", "stem.conv1.conv"),
+    *("stem.0.conv", "stem.proj", "features.conv0", "features.0", "conv.0"),
+)
+"""What networks call the convolution that reads the images."""
 
 # (bottleneck blocks, blocks in each of the four stages) -> name
 RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {
@@ -29,6 +41,10 @@ class Layout(NamedTuple):
     state: dict[str, Tensor]
     projection_trained: bool
     """Whether the state dict has a projection head."""
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and std that timm gives this architecture's own weights; None where they are not known."""
+    size_known: bool = False
+    """Whether the image size was given or is in the shapes, and is not only what is usual."""
 
 
 def read_layout(
@@ -37,6 +53,8 @@ def read_layout(
     arch: str | None = None,
     num_classes: int | None = None,
     image_size: int | None = None,
+    default_size: int | None = None,
+    stem: str | None = None,
 ) -> Layout:
     """Recognise a published state dict.
 
@@ -45,11 +63,19 @@ def read_layout(
     place), with or without a projection head under `projection.` or `projector.`; unless it is one of the small
     CIFAR ResNets, it becomes `timm:resnetNN`. Both may have been saved from DataParallel or torch.compile.
 
+    Of timm's networks any is told from its keys and shapes, where no two that differ have the same (see
+    `supcrd.models.recognise`). They keep their own stem, unless their shapes show the one for small images, or unless
+    the state dict is in `Model`'s layout, where a stem that its shapes do not show is what `Model` gives an image of
+    this size.
+
     Args:
         state: the state dict; in either layout.
         arch: name it where the keys do not tell; inferred otherwise.
         num_classes: C, if it is to be checked.
-        image_size: H = W in pixels; by default what `convnet`'s linear layer needs, 224 for a 7x7 stem, else 32.
+        image_size: H = W in pixels; by default what `convnet`'s linear layer or a transformer's position embedding
+            needs, what timm says of a network with its own stem (224 of most), else `default_size`.
+        default_size: 32 if not given.
+        stem: "low" or "native", where it is known and the shapes do not tell it.
 
     Raises:
         ValueError: a layout that is not known or contradicts the arguments.
@@ -59,19 +85,48 @@ def read_layout(
     if plain:
         state = _renamed(state)
     if "classifier.weight" not in state:
-        raise ValueError("it has no classifier.weight; a model needs an encoder, a projector and a classifier")
+        raise ValueError(
+            f"it has no classifier.weight; a model needs an encoder, a projector and a classifier{keys_of(state)}"
+        )
     classes = _shape(state, "classifier.weight", 2)[0]
     if num_classes not in (None, classes):
         raise ValueError(f"num_classes is {num_classes}, but its classifier has {classes} classes")
+    default_size = default_size or SMALL
     projector = projector_widths(state)
-    config = {
+    channels = _in_channels(state)
+    config: dict[str, Any] = {
         "num_classes": classes,
-        "arch": arch or _infer_arch(state, plain),
-        "in_channels": _in_channels(state),
-        "image_size": image_size or _image_size(state),
+        "in_channels": channels,
         "projector": list(projector or (128, 64)),
     }
-    return Layout(config, state, bool(projector))
+    if arch is not None:
+        check_arch(arch)
+    arch, alike = (arch, (arch,)) if arch is not None else _infer_arch(state, plain, channels, image_size)
+    config["arch"] = arch
+    if not arch.startswith("timm:"):
+        config |= {"image_size": image_size or _image_size(state) or default_size, "stem": None}
+        return Layout(config, state, bool(projector))
+    encoder = _encoder(state)
+    stems = fitting_stems(arch, encoder, channels, image_size or (None if plain else default_size))
+    usual = "native" if plain or (image_size or default_size) > LOW_RESOLUTION else "low"
+    config["stem"] = next((known for known in (stem, usual, *stems) if known in stems), usual)
+    own = [timm_defaults(name) for name in alike] if plain and config["stem"] == "native" else []
+    size = image_size or size_of(encoder)
+    config["image_size"] = size or (own[0].image_size if own else default_size)
+    known = {(defaults.mean, defaults.std) for defaults in own}
+    usable = len(known) == 1 and channels == 3
+    return Layout(config, state, bool(projector), known.pop() if usable else None, size is not None)
+
+
+def keys_of(state: dict[str, Tensor]) -> str:
+    """ "; it has ..." of the keys of a state dict: how many, and the first few.
+
+    Example:
+        >>> keys_of({"a": Tensor(), "b": Tensor()})
+        '; it has 2 keys (a, b)'
+    """
+    keys = list(state)
+    return f"; it has {len(keys)} keys ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
 
 
 def projector_widths(state: dict[str, Tensor]) -> list[int]:
@@ -83,7 +138,7 @@ def projector_widths(state: dict[str, Tensor]) -> list[int]:
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     head = next((head for head in HEADS if f"{head}.weight" in state), None)
     if head is None:
-        raise ValueError(f"it has no classifier under any of the names {', '.join(HEADS)}")
+        raise ValueError(f"it has no classifier under any of the names {', '.join(HEADS)}{keys_of(state)}")
     renamed = {}
     for key, tensor in state.items():
         if key.startswith(f"{head}."):
@@ -96,22 +151,34 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _infer_arch(state: dict[str, Tensor], plain: bool) -> str:
+def _encoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix("encoder."): tensor for key, tensor in state.items() if key.startswith("encoder.")}
+
+
+def _infer_arch(
+    state: dict[str, Tensor], plain: bool, in_channels: int, image_size: int | None
+) -> tuple[str, tuple[str, ...]]:
+    """The architecture, and all of timm's that compute the same."""
     if "encoder.conv.0.weight" in state and "encoder.fc.weight" in state:
-        return "convnet"
+        return "convnet", ()
     blocks = _blocks(state)
     bottleneck = "encoder.layer1.0.conv3.weight" in state
     if len(blocks) == 3 and len(set(blocks)) == 1 and not bottleneck and "encoder.conv1.weight" in state:
         wide = _shape(state, "encoder.layer1.0.conv1.weight", 4)[0] == 64
         name = f"resnet{6 * blocks[0] + 2}" + "x4" * wide
         if name in DEPTHS:
-            return name
+            return name, ()
     name = RESNETS.get((bottleneck, tuple(blocks)), "")
-    if not name or "encoder.conv1.weight" not in state:
-        raise ValueError("its keys belong to no architecture that supcrd can recognise; give its arch")
-    cifar_stem = _shape(state, "encoder.conv1.weight", 4)[-1] == 3
-    ours = not plain and cifar_stem and (not bottleneck or "encoder.projection.weight" in state)
-    return name if ours else f"timm:{name}"
+    if name and "encoder.conv1.weight" in state:
+        cifar_stem = _shape(state, "encoder.conv1.weight", 4)[-1] == 3
+        if not plain and cifar_stem and (not bottleneck or "encoder.projection.weight" in state):
+            return name, ()
+        if fitting_stems(f"timm:{name}", _encoder(state), in_channels, image_size):  # and no wide or grouped one
+            return f"timm:{name}", (f"timm:{name}",)
+    try:
+        return recognise(_encoder(state), in_channels=in_channels, image_size=image_size)
+    except ValueError as error:
+        raise ValueError(f"{error}{keys_of(_encoder(state) if plain else state)}") from None
 
 
 def _blocks(state: dict[str, Tensor]) -> Sequence[int]:
@@ -122,17 +189,23 @@ def _blocks(state: dict[str, Tensor]) -> Sequence[int]:
 
 
 def _in_channels(state: dict[str, Tensor]) -> int:
-    first = next((tensor for key, tensor in state.items() if key.startswith("encoder.") and tensor.ndim == 4), None)
-    if first is None:
-        raise ValueError("its encoder has no convolution")
-    return int(first.shape[1])
+    """Of the convolution that reads the images; not the first in the file, since safetensors sorts its keys."""
+    encoder = _encoder(state)
+    named = [encoder[f"{name}.weight"] for name in FIRST if f"{name}.weight" in encoder]
+    kernels = [tensor for tensor in (*named, *encoder.values()) if tensor.ndim == 4]
+    if not kernels:
+        raise ValueError(
+            f"its keys belong to no architecture that supcrd can recognise: no convolution{keys_of(state)}"
+        )
+    if not named and any(kernel.shape[1] == 3 for kernel in kernels):
+        return 3
+    return int(kernels[0].shape[1])
 
 
-def _image_size(state: dict[str, Tensor]) -> int:
+def _image_size(state: dict[str, Tensor]) -> int | None:
     if "encoder.conv.0.weight" in state and "encoder.fc.weight" in state:
         return 8 * isqrt(_shape(state, "encoder.fc.weight", 2)[1] // 128)
-    conv1 = state.get("encoder.conv1.weight")
-    return 224 if conv1 is not None and conv1.shape[-1:] == (7,) else 32
+    return None
 
 
 def _shape(state: dict[str, Tensor], key: str, ndim: int) -> tuple[int, ...]:

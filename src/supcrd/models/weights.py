@@ -1,10 +1,6 @@
 """Weights in and out: supcrd's own files, published checkpoints, and the state of an unfinished training."""
 
 import json
-import pickle
-import pickletools
-import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +11,15 @@ from torch import Tensor
 
 from supcrd.base.files import replacing, write_json
 from supcrd.errors import CheckpointError
-from supcrd.models import Model
+from supcrd.models import Model, outside
 from supcrd.models.card import Card
 from supcrd.models.names import ARCHS, NETWORKS
-from supcrd.models.published import projector_widths, read_layout
+from supcrd.models.published import keys_of, projector_widths
+from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, state_dict, torch_load
 
-__all__ = ["Card", "load_model", "load_state", "save_model", "save_state"]
+__all__ = ["Card", "has_card", "load_model", "load_state", "save_model", "save_state"]
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
-METADATA_KEY = "supcrd"
-"""The key of the card in the metadata of a safetensors file."""
-
-NESTS = ("state_dict", "model_state_dict", "student_state_dict", "model", "student", "teacher", "net", "network")
-"""Under which keys a published checkpoint may keep its state dict."""
 
 
 def save_model(folder: Path, model: Model, card: Card) -> Path:
@@ -71,26 +63,60 @@ def load_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     image_size: int | None = None,
+    default_size: int | None = None,
 ) -> tuple[Model, Card]:
     """Load a model, in eval mode on the CPU. No code in a file is ever run.
 
+    Weights from outside run as they were trained: a timm network keeps its own stem, size and normalisation, which are
+    those of timm's weights for that architecture unless given. What was taken is said in one line of the log.
+
     Args:
-        path: a run folder, a safetensors file of supcrd's, or a published PyTorch checkpoint (any other suffix): a
-            state dict, alone or under a usual key, in one of the layouts of `read_layout`.
-        arch: for a published checkpoint whose keys do not tell; otherwise it is checked.
+        path: a run folder, a safetensors file, or a published PyTorch checkpoint (any other suffix). A safetensors file
+            without a card of supcrd's and a checkpoint are a state dict (in a checkpoint alone or under a usual key) in
+            one of the layouts of `read_layout`.
+        arch: for weights from outside whose keys do not tell; otherwise it is checked.
         num_classes: C, to be checked.
-        mean: per channel, for images scaled to 0..1; takes the place of the card's. Published files have none.
+        mean: per channel, for images scaled to 0..1; takes the place of the card's.
         std: like `mean`; > 0.
-        image_size: H = W in pixels, for a published checkpoint (see `read_layout`); otherwise it is checked.
+        image_size: H = W in pixels, for weights from outside (see `read_layout`); otherwise it is checked.
+        default_size: the image size of weights from outside, where neither shapes nor timm tell one; 32 if not given.
 
     Returns:
-        The model and its card. A published checkpoint without a projection head gets a fresh one, always the same;
-        its card says `projection_trained=False`.
+        The model and its card. Weights from outside without a projection head get a fresh one, always the same; their
+        card says `projection_trained=False`, and has no normalisation where neither timm nor the caller knows it.
 
     Raises:
-        CheckpointError: nothing there, damaged, holding code, of another architecture, or with weights that are not
-            finite.
+        CheckpointError: nothing there, damaged, holding code, of another architecture, of one that cannot be told, or
+            with weights that are not finite.
     """
+    path = _file(path)
+    try:
+        card, state = _read(path)
+        if card is None:
+            sizes = {"image_size": image_size, "default_size": default_size}
+            known = {"arch": arch, "num_classes": num_classes, **sizes}
+            card, state = outside.describe(path, state, mean=mean, std=std, **known)
+        else:
+            for name, wanted in (("arch", arch), ("num_classes", num_classes), ("image_size", image_size)):
+                if wanted not in (None, getattr(card, name)):
+                    raise CheckpointError(f"{name} is {wanted!r}, but the file's is {getattr(card, name)!r}")
+            card = outside.with_statistics(card, mean, std)
+        return _build(card, state), card
+    except (CheckpointError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def has_card(path: str | Path) -> bool:
+    """Whether a model file, or the one in a run folder, says by a card of supcrd's what it is.
+
+    Raises:
+        CheckpointError: nothing there, or damaged.
+    """
+    path = _file(path)
+    return path.suffix == ".safetensors" and METADATA_KEY in read_safetensors(path, weights=False)[0]
+
+
+def _file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         if not (path / WEIGHTS).is_file():
@@ -98,30 +124,21 @@ def load_model(
         path = path / WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist")
+    return path
+
+
+def _read(path: Path) -> tuple[Card | None, dict[str, Tensor]]:
+    """The card, where the file has one, and the weights."""
+    if path.suffix != ".safetensors":
+        return None, state_dict(torch_load(path))
+    metadata, state = read_safetensors(path)
+    if METADATA_KEY not in metadata:
+        return None, state_dict(state)
     try:
-        if path.suffix == ".safetensors":
-            card, state = _read_safetensors(path)
-            for name, wanted in (("arch", arch), ("num_classes", num_classes), ("image_size", image_size)):
-                if wanted not in (None, getattr(card, name)):
-                    raise CheckpointError(f"{name} is {wanted!r}, but the file's is {getattr(card, name)!r}")
-        else:
-            layout = read_layout(
-                _state_dict(_torch_load(path)), arch=arch, num_classes=num_classes, image_size=image_size
-            )
-            state = layout.state
-            card = Card.from_json(
-                {
-                    **Card(arch="", num_classes=2).to_json(),
-                    **layout.config,
-                    "projection_trained": layout.projection_trained,
-                }
-            )
-        card = replace(
-            card, mean=card.mean if mean is None else tuple(mean), std=card.std if std is None else tuple(std)
-        )
-        return _build(card, state), card
-    except (CheckpointError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        card = json.loads(metadata[METADATA_KEY])
+    except ValueError as error:
+        raise CheckpointError("the supcrd card in its metadata is no JSON") from error
+    return Card.from_json(card), state
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -145,7 +162,7 @@ def load_state(path: Path) -> dict[str, Any]:
         CheckpointError: missing, truncated, or no such file.
     """
     try:
-        state = _torch_load(path)
+        state = torch_load(path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if not isinstance(state, dict):
@@ -174,6 +191,7 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
             in_channels=card.in_channels,
             image_size=card.image_size,
             projector=card.projector,
+            stem=card.stem,
         )
     skipped = ("projector.",) if headless else ()
     expected = {key: tensor for key, tensor in model.state_dict().items() if not key.startswith(skipped)}
@@ -212,69 +230,5 @@ def _compare(arch: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -
         if keys
     ]
     if told:
-        raise CheckpointError(f"its weights do not fit arch {arch!r}: {'; '.join(told)}")
-
-
-def _read_safetensors(path: Path) -> tuple[Card, dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, OSError, UnicodeError) as error:
-        raise CheckpointError(f"damaged, truncated or no safetensors file ({error})") from error
-    if METADATA_KEY not in metadata:
-        raise CheckpointError("it has no supcrd card in its metadata, so its architecture is not known")
-    try:
-        card = json.loads(metadata[METADATA_KEY])
-    except ValueError as error:
-        raise CheckpointError("the supcrd card in its metadata is no JSON") from error
-    return Card.from_json(card), state
-
-
-def _torch_load(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise CheckpointError(f"cannot be read: {error.strerror}") from error
-    except Exception as error:  # torch raises whatever the bytes lead it to
-        code = _code_in(path, error)
-        if code:
-            raise CheckpointError(f"it holds code ({code}), refused; save the bare state_dict instead") from error
-        raise CheckpointError("empty, truncated or no PyTorch checkpoint") from error
-
-
-def _code_in(path: Path, error: Exception) -> str:
-    """What a file that torch refused would have called, as far as can be told without running it; "" if nothing."""
-    named = re.search(r"GLOBAL (\S+)|(TorchScript)|unrecognized function (.+)", str(error))
-    if named:
-        return next(name for name in named.groups() if name)
-    if not isinstance(error, pickle.UnpicklingError):
-        return ""
-    try:
-        with path.open("rb") as file:
-            for operation, _, _ in pickletools.genops(file):
-                if operation.name in ("GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "OBJ", "NEWOBJ"):
-                    return "a plain pickle"
-    except Exception:  # no pickle at all
-        return ""
-    return ""
-
-
-def _state_dict(value: Any) -> dict[str, Tensor]:
-    for _ in range(3):  # a pickle may nest without end
-        nested = [value[key] for key in NESTS if isinstance(value, dict) and isinstance(value.get(key), dict)]
-        value = nested[0] if nested else value
-    if not isinstance(value, dict) or not value:
-        raise CheckpointError(f"no state dict, but {'nothing' if value == {} else type(value).__name__}")
-    for key, tensor in value.items():
-        if not isinstance(key, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(f"its state dict has {type(tensor).__name__} in place of a tensor at {key!r}")
-        # Views of less memory than they show, sparse and quantised tensors are no weights anyone saved.
-        dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-        if not dense or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise CheckpointError(f"{key} is no dense tensor")
-    return dict(value)
+        has = keys_of(state) if problems["missing"] else ""
+        raise CheckpointError(f"its weights do not fit arch {arch!r}: {'; '.join(told)}{has}")

@@ -67,6 +67,9 @@ class ModelSettings(Settings):
     """widths of the projection head; the last must equal the teacher's for methods that compare the two"""
     pretrained: bool = False
     """start from timm's pretrained weights (timm:NAME only; downloaded by timm)"""
+    stem: Literal["low", "native"] | None = None
+    """of timm:NAME: low, a stem for small images, or native, the architecture's own, which plain timm needs to run the
+    weights; low for images of 32 px or less if not given"""
 
 
 class AugmentSettings(Settings):
@@ -252,15 +255,19 @@ class TeacherSettings(Settings):
     run: str | None = None
     """a finished run folder"""
     checkpoint: str | None = None
-    """weights: .safetensors of this package, or a published .pth"""
+    """weights: a .safetensors or .pth of this package, the reference, timm or torchvision"""
     timm: str | None = None
     """a timm model with pretrained weights for exactly these classes, e.g. hf_hub:OWNER/NAME"""
     arch: str | None = None
     """of `checkpoint`, where its keys do not tell"""
     classes: ClassNames | None = None
     """names of its outputs in order, or a text file of them, one a line; those of its own card if not given"""
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    """pixels that the weights of `checkpoint` or `timm` expect, to which the student's views are resized; what the file
+    says or timm knows of the network if not given"""
     mean: Channels | None = None
-    """normalisation that the weights of `checkpoint` or `timm` expect; the student's if not given"""
+    """normalisation that the weights of `checkpoint` or `timm` expect; if not given, timm's for a network with its own
+    stem, else the student's"""
     std: Deviations | None = None
     head: HeadSettings = HeadSettings()
     """for weights of `checkpoint` or `timm` without a trained projection head"""
@@ -378,6 +385,10 @@ class Recipe(Settings):
             )
         if self.train.batch_size * self.augment.views < 2:
             raise ValueError("train.batch_size = 1 and augment.views = 1: batch normalisation needs 2 rows or more")
+        if self.model.stem == "native" and not self.model.arch.startswith("timm:"):
+            raise ValueError(
+                f"model.stem = 'native': {self.model.arch!r} has one stem, for small images; only timm:NAME has two"
+            )
         if self.model.pretrained and not self.model.arch.startswith("timm:"):
             raise ValueError(
                 f"model.pretrained = true: only timm:NAME has pretrained weights, not {show(self.model.arch)}"

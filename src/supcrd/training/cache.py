@@ -115,6 +115,8 @@ def prepare(
         "seed": SEED,
         "precision": "bfloat16" if place.bfloat16 else "float32",
     }
+    if split.images.shape[1] != subject.model.image_size:  # they are resized, which caches of 0.1 do not know
+        about["image_size"] = subject.model.image_size
     key = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8).hexdigest()
     home = folder / "cache" / key
     files = tuple(home / f"epoch-{epoch:03d}.npy" for epoch in range(epochs))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from supcrd.data.loader import Batch
-from supcrd.models.normalised import Normalised, normalise
+from supcrd.models.normalised import Normalised
 from supcrd.models.taps import Taps
 from supcrd.training.objective.build import Objective
 from supcrd.training.objective.term import ALONE, Outputs, World
@@ -124,7 +124,7 @@ class Distillation(nn.Module):
             # where CUDA graphs are used, their outputs live for one step
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         needs = self.objective.needs
-        images = normalise(batch.inputs, *self.get_buffer("student_statistics"))
+        images = self._subject[0].prepare(batch.inputs, self.get_buffer("student_statistics"))
         features, maps = self._encoder[0](images)
         taught = {name: self._taught(name, batch, images) for name in self._teachers}
         attached = self._heads(features, needs.student, maps)
@@ -196,7 +196,7 @@ class HeadFit(nn.Module):
         (subject,) = self._subject
         subject.model.encoder.eval()
         with torch.no_grad():
-            features = subject.model.encoder(normalise(batch.inputs, *self.get_buffer("statistics")))
+            features = subject.model.encoder(subject.prepare(batch.inputs, self.get_buffer("statistics")))
         points = functional.normalize(self.projector(features).float(), dim=1)
         with torch.autocast(points.device.type, enabled=False):
             cosine = points @ functional.normalize(self.prototypes.weight, dim=1).T

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from supcrd.models.frozen import frozen_encoder
-from supcrd.models.normalised import Normalised, normalise
+from supcrd.models.normalised import Normalised, same_view
 from supcrd.models.taps import Taps, map_shapes
 from supcrd.training.objective.term import Shapes
 
@@ -50,9 +50,8 @@ class FrozenTeacher:
 
     def encode(self, images: Tensor, student: Normalised, normalised: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Features (V B, F) and maps of images in [0, 1]; `normalised` are these as the student wants them."""
-        subject = self.subject
-        if (subject.mean, subject.std) != (student.mean, student.std):
-            normalised = normalise(images, *self._statistics)
+        if not same_view(self.subject, student):
+            normalised = self.subject.prepare(images, self._statistics)
         with torch.inference_mode():
             features, maps = self._taps(normalised)
         # out of inference mode: heads that learn along read them

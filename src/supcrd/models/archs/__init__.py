@@ -5,7 +5,7 @@ import torch
 from supcrd.errors import PluginError
 from supcrd.models.archs.cifar_resnet import LAYERS, CifarResNet
 from supcrd.models.archs.convnet import ConvNet
-from supcrd.models.archs.from_timm import Encoder, build_timm, check_timm_name
+from supcrd.models.archs.from_timm import STEMS, Encoder, build_timm, check_timm_name, is_timm_name
 from supcrd.models.archs.small_resnet import SmallResNet
 from supcrd.models.names import ARCHS, NETWORKS, check_name
 from supcrd.registry import reason
@@ -24,7 +24,7 @@ def check_arch(name: str) -> None:
             or `timm:hf_hub:OWNER/NAME`, which is only looked up when the model is built.
 
     Raises:
-        ValueError: unknown; names the nearest valid one.
+        ValueError: unknown; names the nearest valid one, or the name with `timm:` where only that lacks.
 
     Example:
         >>> check_arch("resnet8x4")
@@ -34,22 +34,31 @@ def check_arch(name: str) -> None:
     """
     if name.startswith("timm:"):
         check_timm_name(name.removeprefix("timm:"))
+    elif name not in ARCHS and NETWORKS.find(name) is None and is_timm_name(name):
+        raise ValueError(f"arch {name!r} is timm's; 'timm:{name}' is right")
     else:
         check_name(name)
 
 
-def build_encoder(arch: str, *, in_channels: int, image_size: int, pretrained: bool) -> Encoder:
+def build_encoder(
+    arch: str, *, in_channels: int, image_size: int, pretrained: bool, stem: str | None = None
+) -> Encoder:
     """A fresh encoder, (B, in_channels, H, W) -> (B, F).
 
     Raises:
-        ValueError: an unknown arch, an image size that it cannot take, or pretrained weights where there are none.
+        ValueError: an unknown arch, an image size that it cannot take, pretrained weights where there are none, or a
+            stem that it does not have.
     """
     check_arch(arch)
+    if stem not in (None, *STEMS):
+        raise ValueError(f"stem is {stem!r}; low or native is right")
     if image_size < MIN_IMAGE_SIZE:
         raise ValueError(f"image_size {image_size} is too small for arch {arch!r}; {MIN_IMAGE_SIZE} is the least")
     if arch.startswith("timm:"):
         name = arch.removeprefix("timm:")
-        return build_timm(name, in_channels=in_channels, image_size=image_size, pretrained=pretrained)
+        return build_timm(name, in_channels=in_channels, image_size=image_size, pretrained=pretrained, stem=stem)
+    if stem == "native":
+        raise ValueError(f"stem 'native': arch {arch!r} has one stem, for small images; only timm:NAME has two")
     if pretrained:
         raise ValueError(f"pretrained is true, but arch {arch!r} has no pretrained weights; only timm:NAME has")
     if arch not in ARCHS:
@@ -61,7 +70,7 @@ def build_encoder(arch: str, *, in_channels: int, image_size: int, pretrained: b
         net = CifarResNet(arch, in_channels)
     else:
         net = SmallResNet(arch, in_channels)
-    return Encoder(net, net.feature_dim, arch, None)
+    return Encoder(net, net.feature_dim, arch, None, None)
 
 
 def _of_plugin(arch: str, in_channels: int, image_size: int) -> Encoder:
@@ -82,4 +91,4 @@ def _of_plugin(arch: str, in_channels: int, image_size: int) -> Encoder:
         raise PluginError(f"arch {arch!r} fails at {in_channels} x {image_size} px: {reason(error)}") from error
     if shape != (1, width):
         raise PluginError(f"arch {arch!r}: one image gives features {shape}; (1, feature_dim) = (1, {width}) is right")
-    return Encoder(net, int(width), arch, None)
+    return Encoder(net, int(width), arch, None, None)

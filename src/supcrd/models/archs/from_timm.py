@@ -1,5 +1,6 @@
 """timm's models as encoders, with a low-resolution stem where the images are small."""
 
+import dataclasses
 import logging
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -15,13 +16,45 @@ HUB = ("hf_hub:", "hf-hub:")
 logger = logging.getLogger("supcrd")
 
 
+STEMS = ("native", "low")
+"""An architecture's own stem, and one for small images in its place."""
+
+
 class Encoder(NamedTuple):
-    """An encoder, the width F of its output, its name, and the classifier of its pretrained weights if any."""
+    """An encoder, the width F of its output, its name, its pretrained weights' classifier if any, and its stem."""
 
     net: nn.Module
     feature_dim: int
     arch: str
     classifier: nn.Linear | None
+    stem: str | None
+
+
+class Defaults(NamedTuple):
+    """What timm says of the images that an architecture was trained on."""
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def timm_defaults(arch: str) -> Defaults:
+    """The input of a timm architecture's weights (timm's `pretrained_cfg`; the hub's, for a hub name).
+
+    Example:
+        >>> timm_defaults("timm:vit_tiny_patch16_224")
+        Defaults(image_size=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    """
+    import timm
+
+    name = arch.removeprefix("timm:")
+    config: dict[str, Any] = {}
+    if name.startswith(HUB):
+        config = timm.models.load_model_config_from_hf(name[len(HUB[0]) :])[0]
+    elif (known := timm.models.get_pretrained_cfg(name)) is not None:
+        config = dataclasses.asdict(known)
+    mean, std = config.get("mean", timm.data.IMAGENET_DEFAULT_MEAN), config.get("std", timm.data.IMAGENET_DEFAULT_STD)
+    return Defaults(int(config.get("input_size", (3, 224, 224))[-1]), tuple(mean), tuple(std))
 
 
 def check_timm_name(name: str) -> None:
@@ -45,22 +78,35 @@ def check_timm_name(name: str) -> None:
         raise ValueError(f"arch 'timm:{name}' is unknown to timm; the nearest is 'timm:{nearest}'")
 
 
-def build_timm(name: str, *, in_channels: int, image_size: int, pretrained: bool) -> Encoder:
-    """Build timm's model `name` without its classifier; for images of 32 px or less, with a low-resolution stem.
+def is_timm_name(name: str) -> bool:
+    """Whether timm has an architecture of this name, with or without a `.tag` for its weights."""
+    import timm
 
-    ResNets get a 3x3 stride-1 `conv1` (pretrained weights: the centre 3x3 of their kernel; a deep stem only loses
-    its stride) and no max-pool; nets with a `conv_stem` (EfficientNet, MobileNet) lose its stride; transformers get
-    patches of 4 px (pretrained weights: timm resamples them). Others are left as they are. What was done is logged.
+    return bool(timm.is_model(name))
+
+
+def build_timm(name: str, *, in_channels: int, image_size: int, pretrained: bool, stem: str | None = None) -> Encoder:
+    """Build timm's model `name` without its classifier, with its own stem or one for small images.
+
+    With the low-resolution stem ResNets get a 3x3 stride-1 `conv1` (pretrained weights: the centre 3x3 of their kernel;
+    a deep stem only loses its stride) and no max-pool; nets with a `conv_stem` (EfficientNet, MobileNet) lose its
+    stride; transformers get patches of 4 px (pretrained weights: timm resamples them). For others none is known. What
+    was done is logged.
+
+    Args:
+        stem: "native", "low", or None for low at 32 px or less, where one is known.
 
     Returns:
         The encoder. Its `arch` is the name given, except that a hub model of a plain architecture goes by that
-        architecture's name, so that its saved weights can be rebuilt without the hub.
+        architecture's name, so that its saved weights can be rebuilt without the hub. Its `stem` is what it has.
 
     Raises:
-        ValueError: timm cannot build it, cannot get its weights, or it cannot take images of this size.
+        ValueError: timm cannot build it, cannot get its weights, it cannot take images of this size, or it has no
+            such stem.
     """
+    wanted = stem or ("low" if image_size <= LOW_RESOLUTION else "native")
     try:
-        net, did = _create(name, in_channels, image_size, pretrained)
+        net, did = _create(name, in_channels, image_size, pretrained, wanted)
         net_class = type(net).__name__
         classifier = net.get_classifier() if pretrained else None
         net.reset_classifier(0)
@@ -69,19 +115,28 @@ def build_timm(name: str, *, in_channels: int, image_size: int, pretrained: bool
     except Exception as error:  # timm and the hub raise whatever they like: a user's one line comes from here
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"arch 'timm:{name}' does not work for {image_size} px images: {reason}") from error
-    if image_size <= LOW_RESOLUTION:
+    if stem == "low" and not did:
+        raise ValueError(f"stem 'low': none for small images is known for 'timm:{name}'; native is right")
+    if wanted == "low":
         logger.info(
             "timm:%s at %d px: %s", name, image_size, did or f"{net_class} left as it is, no low-resolution stem known"
         )
-    return Encoder(net, feature_dim, arch, classifier if isinstance(classifier, nn.Linear) else None)
+    head = classifier if isinstance(classifier, nn.Linear) else None
+    return Encoder(net, feature_dim, arch, head, "low" if did else "native")
 
 
-def _create(name: str, in_channels: int, image_size: int, pretrained: bool) -> tuple[Any, str]:
+def create(name: str, in_channels: int, image_size: int, *, stem: str) -> tuple[Any, str]:
+    """A fresh network without its classifier, and the stem that it has got: native where no low one is known."""
+    net, did = _create(name, in_channels, image_size, False, stem)
+    return net, "low" if did else "native"
+
+
+def _create(name: str, in_channels: int, image_size: int, pretrained: bool, stem: str) -> tuple[Any, str]:
     import timm
 
-    low_resolution = image_size <= LOW_RESOLUTION
+    low = stem == "low"
     sizes: list[dict[str, Any]] = [{"img_size": image_size}, {}]
-    if low_resolution:
+    if low:
         sizes.insert(0, {"img_size": image_size, "patch_size": 4})
     # A net without patches refuses `patch_size` by TypeError, one without a fixed size `img_size` too.
     classes: dict[str, Any] = {} if pretrained else {"num_classes": 0}
@@ -91,10 +146,10 @@ def _create(name: str, in_channels: int, image_size: int, pretrained: bool) -> t
         except (TypeError, RuntimeError, AssertionError) as error:
             failure = error
             continue
-        if not low_resolution:
+        if not low:
             return net, ""
         return net, "patches of 4 px" if "patch_size" in size else _low_resolution_stem(net, keep=pretrained)
-    if not (pretrained and low_resolution and name.startswith(HUB) and isinstance(failure, RuntimeError)):
+    if not (pretrained and low and name.startswith(HUB) and isinstance(failure, RuntimeError)):
         raise failure
     # Hub weights trained on small images fit the low-resolution stem, and not the architecture as timm has it.
     net = timm.create_model(name, in_chans=in_channels)

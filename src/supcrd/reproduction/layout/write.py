@@ -5,6 +5,7 @@ Everything is read and checked before the first file is written; every file is w
 
 import contextlib
 import logging
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,17 @@ from supcrd.errors import RunError, SupcrdError
 from supcrd.figures.draw import plot
 from supcrd.models.card import Card
 from supcrd.models.published import read_layout
+from supcrd.models.recognise import fitting_stems
+from supcrd.models.weightfiles import METADATA_KEY
 from supcrd.models.weights import load_model, save_state
 from supcrd.reproduction.layout.jobs import Job, percent, read_jobs
 from supcrd.reproduction.layout.names import short_arch, short_source
 
 WRAPPED = ("convnet", "resnet18", "resnet50")
 """What the published `ModelWrapper` can build."""
+
+LOW_STEM = "_low-stem"
+"""In the name of weights that plain timm would take without a word and run with another stem."""
 
 logger = logging.getLogger("supcrd")
 
@@ -48,7 +54,9 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
 
     `pth_models/NAME.pth`: a plain state dict, which `torch.load(weights_only=True)` reads; in the published
     `ModelWrapper`'s keys, but a timm network's in its own with `fc` and `projection`, as the published timm teacher. A
-    teacher with a trained head is written a second time as `NAME_with_projection.pth`, as published.
+    teacher with a trained head is written a second time as `NAME_with_projection.pth`, as published. Where plain timm
+    would take weights made with the stem for small images and run them with its own, since no key or shape differs,
+    the name ends in `_low-stem`; supcrd knows such a file's stem in any case.
 
     `json_results/training_logs/NAME.json`: epochs, contrastive_loss (without the online classifier's term) or
     train_loss, train_acc (of augmented images, while learning), all of one length, accuracies in percent. The
@@ -194,14 +202,30 @@ def _weights(job: Job) -> tuple[dict[str, dict[str, Tensor]], Card]:
     """File name -> state dict, and the model's card."""
     model, card = load_model(job.folder)
     whole = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    first = whole
+    first, file = whole, job.name.file
     if card.arch.startswith("timm:"):  # as the published timm teacher: `conv1` ... `fc`, and the head beside it
         whole = dict(_timm_keys(whole))
         first = {key: tensor for key, tensor in whole.items() if not key.startswith("projection.")}
-    if not job.teaches:
-        return {job.name.file: whole}, card
-    second = {f"{job.name.file}_with_projection": whole} if card.projection_trained else {}
-    return {job.name.file: first} | second, card
+        file += LOW_STEM if _needs_low_stem(card, model.encoder.state_dict()) else ""
+    states = {file: first if job.teaches else whole}
+    if job.teaches and card.projection_trained:
+        states[f"{file}_with_projection"] = whole
+    return {name: _with_stem(state, card) for name, state in states.items()}, card
+
+
+def _needs_low_stem(card: Card, encoder: dict[str, Tensor]) -> bool:
+    """Whether plain timm would run these weights with its own stem: every key and shape fits, the numbers are wrong."""
+    fitting = fitting_stems(card.arch, encoder, card.in_channels, card.image_size)
+    return card.stem != "native" and set(fitting) == {"low", "native"}
+
+
+def _with_stem(state: dict[str, Tensor], card: Card) -> dict[str, Tensor]:
+    """The state dict with its stem where torch keeps what is no tensor: supcrd reads it, `load_state_dict` does not."""
+    if card.stem is None:
+        return state
+    told = OrderedDict(state)
+    told._metadata = {METADATA_KEY: {"stem": card.stem}}  # type: ignore[attr-defined]
+    return told
 
 
 def _timm_keys(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -223,5 +247,7 @@ def _about(states: Mapping[str, Mapping[str, Tensor]], card: Card) -> list[str]:
     asked = f"; supcrd evaluate needs --arch {card.arch}"
     with contextlib.suppress(ValueError):
         asked = "" if read_layout(dict(state)).config["arch"] == card.arch else asked
+    if file.endswith(LOW_STEM):
+        asked += "; plain timm loads it, but needs its stem changed to be right (model.stem = native trains without)"
     size = f"{card.in_channels} x {card.image_size} x {card.image_size}"
     return [f"{file}.pth: {card.arch} for {size} images {told}{asked}"]
