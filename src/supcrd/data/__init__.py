@@ -1,11 +1,13 @@
 """Data sources: `load` turns the name of one into an `ImageSet`."""
 
 import difflib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from supcrd.data import decoded
+from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
 from supcrd.data.sources import cifar, digits, npz, shards
 from supcrd.data.sources import folder as folders
@@ -13,6 +15,8 @@ from supcrd.data.split import balanced, stratified, subset
 from supcrd.errors import DataError, PluginError, SupcrdError
 from supcrd.recipe.settings import DataSettings
 from supcrd.registry import Registry, reason
+
+logger = logging.getLogger("supcrd")
 
 __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
@@ -36,6 +40,8 @@ def load(
     require_train: bool = True,
     stream: bool = False,
     workers: int | None = None,
+    levels: tuple[float, float] | None = None,
+    damaged: str = "refuse",
 ) -> ImageSet:
     """Read a data set, whole into memory or to be decoded batch by batch.
 
@@ -54,6 +60,9 @@ def load(
         stream: for `folder:` and `shards:` that do not fit memory: images stay on disk until they are asked for.
             Needs image_size, since nobody has looked at all of them.
         workers: threads that decode image files; as many as the machine has cores, at most 16, if not given.
+        levels: (black, white) of the deep images (16- or 32-bit integers, floats) of `folder:` and `shards:`; told from
+            the train split if not given (`levels.find`).
+        damaged: `refuse` image files that cannot be read, or `skip` them.
 
     Returns:
         Images as contiguous uint8 (N, H, H, channels), or `stream.StreamedImages` that give the same; labels as int64
@@ -82,8 +91,13 @@ def load(
     if stream:
         _check_stream(source, image_size)
 
-    contents = _read(source, Path(folder).expanduser(), image_size, require_train, stream, workers)
-    names, train, held_out, test = contents
+    if levels is not None and source.partition(":")[0] not in FILES and READERS.find(source.partition(":")[0]) is None:
+        raise DataError(f"data.levels: {source} is no source of image files; folder: or shards: is right")
+    reading = Reading(image_size, stream, workers, levels, damaged)
+    contents = _read(source, Path(folder).expanduser(), reading, require_train)
+    for line in contents.notes:
+        logger.warning("%s: %s", source, line)
+    names, train, held_out, test = contents[:4]
     if train is not None:
         _check_classes(source, train, names)
         if held_out is None and validation > 0:
@@ -91,7 +105,9 @@ def load(
     if limit is not None and limit < len(names):
         raise DataError(f"limit = {limit} is below the {len(names)} classes of {source}; {len(names)} or more is right")
     train, held_out, test = (_thin(split, limit) for split in (train, held_out, test))
-    result = ImageSet(source, train, held_out, test, names, fingerprint((train, held_out, test), names))
+    result = ImageSet(
+        source, train, held_out, test, names, fingerprint((train, held_out, test), names), contents.levels
+    )
     if image_size not in (None, result.image_size):
         raise DataError(
             f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only folder: and "
@@ -100,9 +116,7 @@ def load(
     return result
 
 
-def _read(
-    source: str, folder: Path, image_size: int | None, require_train: bool, stream: bool, workers: int | None
-) -> Contents:
+def _read(source: str, folder: Path, reading: Reading, require_train: bool) -> Contents:
     kind, _, path = source.partition(":")
     if source == "digits":
         return digits.read()
@@ -118,16 +132,15 @@ def _read(
         where = Path(path).expanduser()
 
         def read() -> Contents:
-            return FILES[kind](
-                where, image_size=image_size, require_train=require_train, stream=stream, workers=workers
-            )
+            return FILES[kind](where, reading=reading, require_train=require_train)
 
-        if stream:
+        if reading.stream:
             return read()
-        return decoded.kept(read, kind=kind, paths=[where], image_size=image_size, require_train=require_train)
+        settings = (reading.image_size, reading.levels, reading.damaged)
+        return decoded.kept(read, kind=kind, paths=[where], settings=settings, require_train=require_train)
     own = READERS.find(kind)
     if own is not None:
-        return _of_plugin(own, kind, source, folder=folder, image_size=image_size, stream=stream, workers=workers)
+        return _of_plugin(own, kind, source, folder=folder, **reading._asdict())
     nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
     raise DataError(f"unknown data source {source!r}: {hint}valid are {', '.join(SOURCES)}")
@@ -178,7 +191,7 @@ def _of_plugin(read: Reader, kind: str, source: str, **settings: Any) -> Content
         raise PluginError(f"source {kind!r} fails on {source!r}: {reason(error)}") from error
     if not isinstance(found, ImageSet):
         raise PluginError(f"source {kind!r} gives {type(found).__name__} for {source!r}; an ImageSet is right")
-    return Contents(found.class_names, found.train, found.validation, found.test)
+    return Contents(found.class_names, found.train, found.validation, found.test, found.levels)
 
 
 def _check_stream(source: str, image_size: int | None) -> None:

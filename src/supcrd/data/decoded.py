@@ -17,7 +17,7 @@ from torch import Tensor
 
 from supcrd.data.images import Contents, Split
 
-VERSION = 1  # to be raised when a reader gives other arrays for the same files
+VERSION = 2  # to be raised when a reader gives other arrays for the same files
 SLOW = 0.3  # seconds; what decodes faster is not kept
 LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk
@@ -34,7 +34,7 @@ def kept(
     *,
     kind: str,
     paths: Sequence[Path],
-    image_size: int | None = None,
+    settings: Sequence[object] = (),
     require_train: bool = True,
 ) -> Contents:
     """What `decode()` gives, from the disk where an earlier call has left it there.
@@ -43,7 +43,7 @@ def kept(
     sweep share the memory, and a write to a tensor stays in its process. They lie in `decoded/` of $SUPCRD_CACHE, else
     of $XDG_CACHE_HOME/supcrd, else of ~/.cache/supcrd, which may be removed at any time.
 
-    They are found by the kind, the resolved paths, `image_size`, and every file's relative name, size and time of
+    They are found by the kind, the resolved paths, the settings, and every file's relative name, size and time of
     change: a changed source is decoded anew and its older arrays are removed, as are those that no start has used for
     30 days. Kept is what took more than 0.3 s to decode, has at most 20 GB and leaves 2 GB of the disk free. A cache
     that is damaged or cannot be written is no error: the source is decoded. Damage is seen by a file's length, type and
@@ -53,7 +53,7 @@ def kept(
         decode: reads the source whole into memory.
         kind: of the source, e.g. `npz`; a part of a file name.
         paths: the files and folders that it reads, those that are not there included.
-        image_size: as given to `decode`.
+        settings: those that `decode` follows.
         require_train: decode, which will then fail, where what is kept has no train split.
 
     Raises:
@@ -67,7 +67,7 @@ def kept(
     try:
         before = _stamp(paths)
         places = [str(path.resolve()) for path in paths]
-        source = f"{kind}-{_digest(kind, places, image_size)}"
+        source = f"{kind}-{_digest(kind, places, *settings)}"
         home = _home()
     except (OSError, RuntimeError):  # RuntimeError: there is no home folder
         return decode()
@@ -165,7 +165,8 @@ def _mapped(entry: Path) -> Contents:
         splits[split] = Split(torch.from_numpy(images), torch.from_numpy(labels))
     if not splits:
         raise ValueError("no splits")
-    return Contents(names, **splits)
+    levels = told["levels"] and (float(told["levels"][0]), float(told["levels"][1]))
+    return Contents(names, **splits, levels=levels, notes=tuple(map(str, told["notes"])))
 
 
 def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
@@ -180,7 +181,12 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
     if size > LARGEST or shutil.disk_usage(home).free < size + MARGIN:
         logger.info("the decoded images (%.1f GB) are not kept: too large for %s", size / 1e9, home)
         return
-    told = {"class_names": contents.class_names, "images": {name: split.images.shape for name, split in splits.items()}}
+    told = {
+        "class_names": contents.class_names,
+        "images": {name: split.images.shape for name, split in splits.items()},
+        "levels": contents.levels,
+        "notes": contents.notes,
+    }
     temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{source}-"))
     try:
         for name, array in arrays.items():

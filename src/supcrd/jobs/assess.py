@@ -14,7 +14,7 @@ from supcrd.base.seeding import seed_for
 from supcrd.data import ImageSet
 from supcrd.data.augment import to_float
 from supcrd.data.classes import match, numbered, read_names, renamed
-from supcrd.data.sources.folder import read_image
+from supcrd.data.sources.folder import read_images
 from supcrd.errors import CheckpointError, DataError, RunError
 from supcrd.evaluation.evaluate import evaluate
 from supcrd.jobs.student import Report
@@ -172,7 +172,7 @@ def predict_files(
     if classes is not None:
         names = _names(classes, card, path)
     # all files are read before any is shown: a bad one leaves no half list
-    pixels = [read_image(image, channels=card.in_channels, image_size=card.image_size) for image in images]
+    pixels = read_images(images, channels=card.in_channels, image_size=card.image_size, levels=card.levels)
     subject = Normalised(model, card.mean, card.std)
     rows = []
     with torch.inference_mode():
@@ -198,7 +198,7 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
         # of data that the run did not divide, all of train serves as neighbours, unless validation is what is asked for
         table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
         if source.startswith(("folder:", "shards:")):
-            table["image_size"] = card.image_size
+            table |= {"image_size": card.image_size, "levels": card.levels}
     settings = DataSettings(**table)
     loaded = datasets.load(
         settings.source,
@@ -210,6 +210,8 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
         require_train=False,
         stream=settings.stream,
         workers=settings.workers,
+        levels=settings.levels,
+        damaged=settings.damaged,
     )
     return renamed(loaded, settings.classes)
 

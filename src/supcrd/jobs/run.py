@@ -142,6 +142,8 @@ def load_data(recipe: Recipe) -> ImageSet:
         limit=d.limit,
         stream=d.stream,
         workers=d.workers,
+        levels=d.levels,
+        damaged=d.damaged,
     )
     return renamed(loaded, d.classes)
 

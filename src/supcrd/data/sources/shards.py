@@ -12,8 +12,8 @@ from typing import IO, NamedTuple
 import numpy as np
 import torch
 
+from supcrd.data.encoded import AS_IT_IS, Reading, contents
 from supcrd.data.images import Contents
-from supcrd.data.sources.folder import contents
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
 
@@ -26,10 +26,8 @@ CLASS_NAMES = "classes.txt"
 def read(
     path: Path,
     *,
-    image_size: int | None = None,
+    reading: Reading = AS_IT_IS,
     require_train: bool = True,
-    stream: bool = False,
-    workers: int | None = None,
 ) -> Contents:
     """Read PATH/train*.tar and, where they are there, PATH/val*.tar (or validation*.tar) and PATH/test*.tar.
 
@@ -44,7 +42,7 @@ def read(
 
     Args:
         path: the folder.
-        image_size, stream, workers: as for `folder.read`.
+        reading: as for `folder.read`.
         require_train: False allows a folder without train*.tar.
 
     Raises:
@@ -74,13 +72,7 @@ def read(
                 f"{sum(map(len, labels.values()))} images; name the classes in {CLASS_NAMES}, or mend the label"
             )
         names = [str(label) for label in range(highest + 1)]
-    return contents(
-        names,
-        {split: (held, labels[split]) for split, held in files.items()},
-        image_size=image_size,
-        stream=stream,
-        workers=workers,
-    )
+    return contents(names, {split: (held, labels[split]) for split, held in files.items()}, reading)
 
 
 class ShardFiles:
