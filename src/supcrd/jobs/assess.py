@@ -212,6 +212,7 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
         workers=settings.workers,
         levels=settings.levels,
         damaged=settings.damaged,
+        unlabelled=settings.unlabelled,
     )
     return renamed(loaded, settings.classes)
 

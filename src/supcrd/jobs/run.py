@@ -144,6 +144,7 @@ def load_data(recipe: Recipe) -> ImageSet:
         workers=d.workers,
         levels=d.levels,
         damaged=d.damaged,
+        unlabelled=d.unlabelled,
     )
     return renamed(loaded, d.classes)
 

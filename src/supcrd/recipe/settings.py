@@ -45,6 +45,8 @@ class DataSettings(Settings):
     docs/data.md"""
     damaged: Literal["refuse", "skip"] = "refuse"
     """what to do with image files that cannot be read: refuse the set, or leave them out"""
+    unlabelled: Literal["refuse", "skip"] = "refuse"
+    """what to do with images of an npz: source whose label is -1: refuse the set, or leave them out"""
     workers: Count | None = None
     """threads that decode image files; as many as the machine has cores, at most 16, if not given"""
     limit: Annotated[int, Field(ge=2)] | None = None

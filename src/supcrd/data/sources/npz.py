@@ -16,7 +16,7 @@ Array = NDArray[Any]
 SPLITS = ("train", "val", "test")
 
 
-def read(path: Path, *, require_train: bool = True) -> Contents:
+def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) -> Contents:
     """Read `{train,val,test}_images`, `{train,val,test}_labels` and, where it is there, `class_names`.
 
     Images are uint8, (N, H, H) or (N, H, H, 1) for grey, (N, H, H, 3) for RGB; labels are integers, (N,) or (N, 1).
@@ -25,6 +25,8 @@ def read(path: Path, *, require_train: bool = True) -> Contents:
 
     Args:
         path: the file; nothing pickled in it is read.
+        unlabelled: what to do with images of label -1, which usually means that they have none: "refuse" the file, or
+            "skip" them.
         require_train: False allows a file with only val or test arrays.
 
     Raises:
@@ -45,6 +47,7 @@ def read(path: Path, *, require_train: bool = True) -> Contents:
     if require_train and "train" not in images:
         raise DataError(f"{path}: train_images and train_labels are missing; it holds {_listed(arrays)}")
 
+    notes = _without_unlabelled(path, images, labels, unlabelled)
     first = next(iter(images))
     for split, array in images.items():
         if array.shape[1:] != images[first].shape[1:]:
@@ -54,7 +57,29 @@ def read(path: Path, *, require_train: bool = True) -> Contents:
         key: Split(torch.from_numpy(np.ascontiguousarray(images[key])), torch.from_numpy(indices[key].astype(np.int64)))
         for key in images
     }
-    return Contents(names, splits.get("train"), splits.get("val"), splits.get("test"))
+    return Contents(names, splits.get("train"), splits.get("val"), splits.get("test"), notes=notes)
+
+
+def _without_unlabelled(
+    path: Path, images: dict[str, Array], labels: dict[str, Array], unlabelled: str
+) -> tuple[str, ...]:
+    """Leave out images of label -1, and say how many; or refuse them."""
+    notes = []
+    for split in list(labels):
+        lacking = labels[split] == -1
+        count = int(lacking.sum())
+        if not count:
+            continue
+        if unlabelled != "skip":
+            raise DataError(
+                f"{path}: {split}_labels hold -1 ({count} of {len(lacking)}), which usually means unlabelled; labels "
+                "from 0 to the number of classes less one are right, and data.unlabelled=skip leaves such images out"
+            )
+        if count == len(lacking):
+            raise DataError(f"{path}: {split}_labels hold -1 alone, so that {split} has no labelled image")
+        images[split], labels[split] = images[split][~lacking], labels[split][~lacking]
+        notes.append(f"{count} of {len(lacking)} {split} images have the label -1 (unlabelled) and are left out")
+    return tuple(notes)
 
 
 def _arrays(path: Path) -> Mapping[str, Array]:
@@ -128,6 +153,9 @@ def _classes(
         names = tuple(
             value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in class_names
         )
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise DataError(f"{path}: class_names has {twice[0]!r} twice; a name of its own for each class is right")
         counted = f"class_names gives {len(names)} names, so 0 to {len(names) - 1} is right"
     for split, array in labels.items():
         outside = array[(array < 0) | (array >= len(names))]
