@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from supcrd.data.images import Contents, Split
+from supcrd.data.listing import walk
+from supcrd.errors import DataError
 
 VERSION = 2  # to be raised when a reader gives other arrays for the same files
 SLOW = 0.3  # seconds; what decodes faster is not kept
@@ -23,7 +25,6 @@ LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk
 UNUSED = 30 * 24 * 3600.0  # seconds; sets that no start has used for so long are removed
 ABANDONED = 24 * 3600.0  # seconds; so old, a half-written set is nobody's any more
-DEPTH = 3  # PATH/train/CLASS/FILE: deeper files are no part of any source
 SPLITS = ("train", "validation", "test")
 
 logger = logging.getLogger("supcrd")
@@ -69,7 +70,7 @@ def kept(
         places = [str(path.resolve()) for path in paths]
         source = f"{kind}-{_digest(kind, places, *settings)}"
         home = _home()
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+    except (OSError, RuntimeError, DataError):  # RuntimeError: there is no home folder
         return decode()
     if before is not None:
         found = _found(home / f"{source}-{before}")
@@ -84,7 +85,7 @@ def kept(
             # Files that changed meanwhile may be half old; where there were none, `decode` has downloaded them.
             if after is not None and before in (None, after):
                 _keep(contents, home, source, after)
-        except OSError as error:
+        except (OSError, DataError) as error:
             logger.info("the decoded images are not kept: %s", error)
     return contents
 
@@ -109,27 +110,20 @@ def _stamp(paths: Sequence[Path]) -> str | None:
     there = [(number, path) for number, path in enumerate(paths) if path.exists()]
     for number, path in there:
         told = path.stat()
-        listed = _files(str(path), ".", DEPTH) if path.is_dir() else [(".", told.st_size, told.st_mtime_ns)]
+        listed = _files(path) if path.is_dir() else [(".", told.st_size, told.st_mtime_ns)]
         for entry in listed:
             digest.update(repr((number, *entry)).encode())
     return digest.hexdigest() if there else None
 
 
-def _files(folder: str, name: str, depth: int) -> Iterator[tuple[str, int, int]]:
-    """(relative name, bytes, time of change) of each visible file below, in sorted order; folders with -1 bytes."""
-    with os.scandir(folder) as entries:
-        listed = sorted(entries, key=lambda entry: entry.name)
-    for entry in listed:
-        inside = f"{name}/{entry.name}"
-        if entry.name.startswith("."):
-            continue
+def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """(relative name, bytes, time of change) of each visible file below, in a fixed order; folders with -1 bytes."""
+    for name, entry in walk(folder):
         if entry.is_dir():
-            yield inside, -1, 0
-            if depth > 1:
-                yield from _files(entry.path, inside, depth - 1)
+            yield name, -1, 0
         elif entry.is_file():
             told = entry.stat()
-            yield inside, told.st_size, told.st_mtime_ns
+            yield name, told.st_size, told.st_mtime_ns
 
 
 def _found(entry: Path) -> Contents | None:

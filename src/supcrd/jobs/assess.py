@@ -14,7 +14,7 @@ from supcrd.base.seeding import seed_for
 from supcrd.data import ImageSet
 from supcrd.data.augment import to_float
 from supcrd.data.classes import match, numbered, read_names, renamed
-from supcrd.data.sources.folder import read_images
+from supcrd.data.sources.folder import image_files, read_images
 from supcrd.errors import CheckpointError, DataError, RunError
 from supcrd.evaluation.evaluate import evaluate
 from supcrd.jobs.student import Report
@@ -152,7 +152,7 @@ def predict_files(
 
     Args:
         path: run folder, .safetensors or published .pth (which needs mean and std).
-        images: files; resized to the model's size, the centre cut out.
+        images: files, and folders of them; resized to the model's size, the centre cut out.
         arch, num_classes, mean, std: as `supcrd.models.weights.load_model`.
         classes: as for `evaluate_file`.
         top: classes an image, at most.
@@ -171,6 +171,7 @@ def predict_files(
     names = card.class_names or tuple(str(index) for index in range(card.num_classes))
     if classes is not None:
         names = _names(classes, card, path)
+    images = image_files(images)
     # all files are read before any is shown: a bad one leaves no half list
     pixels = read_images(images, channels=card.in_channels, image_size=card.image_size, levels=card.levels)
     subject = Normalised(model, card.mean, card.std)

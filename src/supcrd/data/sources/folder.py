@@ -15,12 +15,11 @@ from supcrd.data.encoded import AS_IT_IS, Reading, contents
 from supcrd.data.imagefile import extent, form, pixels, suffixes
 from supcrd.data.images import Contents
 from supcrd.data.levels import Levels, find
+from supcrd.data.listing import NAMES, counted, split_of, walk
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
 
 logger = logging.getLogger("supcrd")
-
-SPLITS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
 
 
 def read(
@@ -31,9 +30,10 @@ def read(
 ) -> Contents:
     """Read PATH/train/CLASS/*.png and, where they are there, PATH/val (or PATH/validation) and PATH/test.
 
-    Classes are the sub-folders of train in sorted order (of the other splits, where train is missing), images the files
-    with a suffix that Pillow reads (`imagefile.suffixes`), in either case, in sorted order; hidden and other files are
-    ignored. If every file is single-channel the set is grey, else RGB; docs/data.md says how pixels are read.
+    Splits have their usual names (`listing.NAMES`), in any case. Classes are the sub-folders of train in sorted order (of
+    the other splits, where train is missing), images the files in and below them with a suffix that Pillow reads
+    (`imagefile.suffixes`), in torchvision's order; hidden files are ignored, others counted in a line. If every file is
+    single-channel the set is grey, else RGB; docs/data.md says how pixels are read.
 
     Args:
         path: the folder.
@@ -52,22 +52,36 @@ def read(
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder (looked for from {Path.cwd()})")
-    folders = {split: found for split, names in SPLITS.items() if (found := _one_of(path, names))}
+    folders, others = _folders(path)
     if not folders or (require_train and "train" not in folders):
         raise DataError(f"{path}: no train folder; images are expected as {path}/train/CLASS/*.png")
-    classes = {split: _classes(folder) for split, folder in folders.items()}
+    listed = {split: _classes(folder) for split, folder in folders.items()}
+    classes = {split: names for split, (names, _) in listed.items()}
+    beside = sum(count for _, count in listed.values())
     names = classes["train"] if "train" in classes else sorted(set().union(*classes.values()))
     label = {name: index for index, name in enumerate(names)}
     files: dict[str, tuple[FolderFiles, Tensor]] = {}
+    skipped = ["image beside the class folders"] * beside + [f"folder that is no split ({name})" for name in others]
+    empty: list[str] = []
     for split, folder in folders.items():
         unknown = [name for name in classes[split] if name not in label]
         if unknown:
             raise DataError(f"{folder / unknown[0]}: class {unknown[0]!r} is not in {folders['train']}")
         held, labels = FolderFiles(folder), array("q")
         for name in classes[split]:
-            labels.extend([label[name]] * held.add(name))
+            count, more = held.add(name)
+            labels.extend([label[name]] * count)
+            skipped += more
+            if count == 0:
+                what = "without an image (.png, .jpg, .tif and what else Pillow reads)"
+                if split == "train":
+                    raise DataError(f"{folder / name}: class folder {what}")
+                empty.append(str(folder / name))
         files[split] = held, torch.from_numpy(np.array(labels, dtype=np.int64))
-    return contents(names, files, reading)
+    notes = [f"left out: {counted(skipped)}"] if skipped else []
+    if empty:
+        notes.append(f"class folders without an image: {', '.join(empty[:3])}" + (", ..." if len(empty) > 3 else ""))
+    return contents(names, files, reading, notes)
 
 
 class FolderFiles:
@@ -79,13 +93,13 @@ class FolderFiles:
     def __len__(self) -> int:
         return len(self.names)
 
-    def add(self, name: str) -> int:
-        """Add the images of a class folder; how many there are."""
-        files = _image_files(self.folder / name)
+    def add(self, name: str) -> tuple[int, list[str]]:
+        """Add the images of a class folder; how many there are, and why other files are none."""
+        files, skipped = _pictures(self.folder / name)
         for file, size in files:
             self.names.append(os.fsencode(f"{name}/{file}"))
             self.sizes.append(size)
-        return len(files)
+        return len(files), skipped
 
     def open(self, row: int) -> Path:
         """The path of the file."""
@@ -141,19 +155,48 @@ def read_images(
     ]
 
 
-def _one_of(path: Path, names: Sequence[str]) -> Path | None:
-    found = [path / name for name in names if (path / name).is_dir()]
-    if len(found) > 1:
-        raise DataError(f"{path}: holds both {' and '.join(names)}; keep one of them")
-    return found[0] if found else None
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """The paths, with the picture files below each folder in its place, sorted.
+
+    Raises:
+        DataError: a folder without a picture.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        files, skipped = _pictures(path)
+        if not files:
+            raise DataError(f"{path}: a folder without an image (.png, .jpg, .tif and what else Pillow reads)")
+        if skipped:
+            logger.warning("%s: left out, no images that can be read: %s", path, counted(skipped))
+        found += sorted(path / name for name, _ in files)
+    return found
 
 
-def _classes(folder: Path) -> list[str]:
+def _folders(path: Path) -> tuple[dict[str, Path], list[str]]:
+    """Split -> its folder, and the folders that are of no split."""
+    with _listing(path) as entries:
+        there = sorted(entry.name for entry in entries if entry.is_dir())
+    folders: dict[str, Path] = {}
+    for split, names in NAMES.items():
+        found = sorted((name for name in there if split_of(name) == split), key=lambda n: names.index(n.lower()))
+        if len(found) > 1:
+            raise DataError(f"{path}: holds both {' and '.join(found)}; keep one of them")
+        if found:
+            folders[split] = path / found[0]
+    return folders, [name for name in there if split_of(name) is None]
+
+
+def _classes(folder: Path) -> tuple[list[str], int]:
+    """Names of the class folders, and how many pictures lie beside them."""
     with _listing(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir())
+        listed = list(entries)
+    names = sorted(entry.name for entry in listed if entry.is_dir())
     if not names:
         raise DataError(f"{folder}: holds no class folders; images are expected as {folder}/CLASS/*.png")
-    return names
+    return names, sum(entry.is_file() and _ending(entry.name) in suffixes() for entry in listed)
 
 
 @contextmanager
@@ -166,11 +209,20 @@ def _listing(folder: Path) -> Iterator[Iterator["os.DirEntry[str]"]]:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
-def _image_files(folder: Path) -> list[tuple[str, int]]:
-    """(name, size in bytes) of each, sorted by name."""
-    with _listing(folder) as entries:
-        images = (entry for entry in entries if os.path.splitext(entry.name)[1].lower() in suffixes())
-        files = sorted((entry.name, entry.stat().st_size) for entry in images if entry.is_file())
-    if not files:
-        raise DataError(f"{folder}: class folder without an image (.png, .jpg, .tif and what else Pillow reads)")
-    return files
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _pictures(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
+    """(name from the folder on, bytes) of each picture in torchvision's order, and why other files are none."""
+    files, skipped = [], []
+    for name, entry in walk(folder):
+        if entry.is_file():
+            if _ending(name) in suffixes():
+                files.append((name, entry.stat().st_size))
+            else:
+                skipped.append(f"{_ending(name) or 'without an ending'}")
+        elif not entry.is_dir():
+            skipped.append("broken link" if entry.is_symlink() else "special file")
+    files.sort(key=lambda file: os.path.split(file[0]))
+    return files, skipped

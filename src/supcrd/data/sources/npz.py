@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from supcrd.data.images import Contents, Split
+from supcrd.data.listing import split_of
 from supcrd.errors import DataError
 
 Array = NDArray[Any]
@@ -32,7 +33,7 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) 
     Raises:
         DataError: the file is missing or damaged, or an array is missing or not as above.
     """
-    arrays = _arrays(path)
+    arrays, other = _arrays(path)
     images: dict[str, Array] = {}
     labels: dict[str, Array] = {}
     for split in SPLITS:
@@ -48,6 +49,8 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) 
         raise DataError(f"{path}: train_images and train_labels are missing; it holds {_listed(arrays)}")
 
     notes = _without_unlabelled(path, images, labels, unlabelled)
+    if other:
+        notes = (f"arrays that are not read: {', '.join(other)}", *notes)
     first = next(iter(images))
     for split, array in images.items():
         if array.shape[1:] != images[first].shape[1:]:
@@ -82,9 +85,8 @@ def _without_unlabelled(
     return tuple(notes)
 
 
-def _arrays(path: Path) -> Mapping[str, Array]:
-    """The arrays we know, by name; others are not read."""
-    wanted = {f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")} | {"class_names"}
+def _arrays(path: Path) -> tuple[Mapping[str, Array], list[str]]:
+    """The arrays we know, by their name here, and the names of others, which are not read."""
     if not path.is_file():
         raise DataError(f"{path}: no such npz file")
     if not zipfile.is_zipfile(path):
@@ -94,16 +96,37 @@ def _arrays(path: Path) -> Mapping[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             found: dict[str, Array] = {}
+            said: dict[str, str] = {}
+            other = []
             for name in archive.files:
-                if name in wanted:
-                    found[name] = archive[name]
-            return found
+                known = _known(name)
+                if known is None:
+                    other.append(name)
+                    continue
+                if known in said:
+                    raise DataError(f"{path}: holds both {said[known]} and {name}; keep one of them")
+                said[known] = name
+                found[known] = archive[name]
+            return found, other
+    except DataError:
+        raise
     except Exception as error:
         if name and "allow_pickle" in str(error):
             raise DataError(f"{path}: {name} holds Python objects; a plain array of numbers is needed") from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = f"{path}: {name}" if name else str(path)
         raise DataError(f"{where}: damaged, not a readable npz file ({reason})") from error
+
+
+def _known(name: str) -> str | None:
+    """What an array is called here: `valid_images` is val_images."""
+    split, _, kind = name.lower().rpartition("_")
+    if name == "class_names":
+        return name
+    meant = split_of(split)
+    if meant is None or kind not in ("images", "labels"):
+        return None
+    return f"{'val' if meant == 'validation' else meant}_{kind}"
 
 
 def _pair(path: Path, split: str, images: Array, labels: Array) -> tuple[Array, Array]:
