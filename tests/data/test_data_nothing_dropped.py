@@ -65,3 +65,19 @@ def test_usual_names_of_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays, val_images=images)
     with pytest.raises(DataError, match="both valid_images and val_images"):
         load(f"npz:{tmp_path / 'a.npz'}")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_damaged_files_are_told_at_once_or_left_out(tree: Path, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(5):
+        (tree / "train" / "a" / f"bad{number}.png").write_bytes(b"no image")
+    cut = tree / "train" / "b" / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-40])
+    options = {"validation": 0, "image_size": 4, "stream": stream}
+    with pytest.raises(DataError, match=r"6 of 13 images .*bad0.*bad1.*bad2.*; and 3 more; data.damaged=skip"):
+        load(f"folder:{tree}", **options)
+    train = load(f"folder:{tree}", damaged="skip", **options).train
+    assert train.labels.tolist() == [0] * 5 + [1] * 2
+    assert train.images[:].shape == (7, 4, 4, 3)
+    assert "6 of 13 images cannot be read and are left out" in caplog.text

@@ -30,8 +30,8 @@ def read(
 ) -> Contents:
     """Read PATH/train/CLASS/*.png and, where they are there, PATH/val (or PATH/validation) and PATH/test.
 
-    Splits have their usual names (`listing.NAMES`), in any case. Classes are the sub-folders of train in sorted order (of
-    the other splits, where train is missing), images the files in and below them with a suffix that Pillow reads
+    Splits have their usual names (`listing.NAMES`), in any case. Classes are the sub-folders of train in sorted order
+    (of the other splits, where train is missing), images the files in and below them with a suffix that Pillow reads
     (`imagefile.suffixes`), in torchvision's order; hidden files are ignored, others counted in a line. If every file is
     single-channel the set is grey, else RGB; docs/data.md says how pixels are read.
 
