@@ -78,9 +78,19 @@ def test_every_call_gives_the_same_split_and_another_seed_another(blobs: Path) -
     assert torch.equal(first.test.images, other.test.images)
 
 
-def test_a_share_too_small_for_any_class_is_an_error(blobs: Path) -> None:
-    with pytest.raises(DataError, match=r"validation = 0\.01 takes no image .* 30"):
-        load(f"npz:{blobs}", validation=0.01)
+def test_a_small_share_takes_one_image_of_each_class(blobs: Path) -> None:
+    assert load(f"npz:{blobs}", validation=0.01).validation.labels.tolist() == [0, 1, 2]
+
+
+def test_classes_of_one_image_give_none_and_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = np.zeros((4, 4, 4, 3), np.uint8)
+    names = np.array(["cat", "dog", "eel"])
+    np.savez(tmp_path / "a.npz", train_images=images, train_labels=np.array([0, 0, 1, 2]), class_names=names)
+    assert load(f"npz:{tmp_path / 'a.npz'}").validation.labels.tolist() == [0]
+    assert [line.endswith(": dog, eel") for line in caplog.messages] == [True]
+    np.savez(tmp_path / "b.npz", train_images=images[:3], train_labels=np.arange(3), class_names=names)
+    with pytest.raises(DataError, match="needs a class of two or more train images"):
+        load(f"npz:{tmp_path / 'b.npz'}")
 
 
 def test_limit_thins_every_split_evenly(blobs: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_file_without_train_serves_evaluation_only(write: Write, split: str) -
 
 
 def test_labels_of_a_file_without_train_count_from_zero(write: Write) -> None:
-    fails(write({"test_images": IMAGES, "test_labels": LABELS - 1}), "-1", "from 0 to 1", require_train=False)
+    fails(write({"test_images": IMAGES, "test_labels": LABELS - 1}), "-1", "unlabelled", require_train=False)
 
 
 def without(name: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "beyond the names": ({**GOOD, "class_names": np.array(["a", "b"])}, ("train_labels hold 2", "2 names", "0 to 1")),
     "below the names": (
         {**GOOD, "train_labels": LABELS - 1, "class_names": np.array(["a", "b"])},
-        ("train_labels hold -1", "0 to 1"),
+        ("train_labels hold -1", "unlabelled", "data.unlabelled=skip"),
     ),
     "one class": ({**GOOD, "train_labels": LABELS * 0}, ("only one class", "two")),
     "class without image": ({**GOOD, "class_names": np.array(["a", "b", "c", "owl"])}, ("'owl'", "no train image")),
@@ -171,3 +171,18 @@ def test_a_file_with_flipped_bits(write: Write, tmp_path: Path) -> None:
     content[content.index(IMAGES.tobytes())] ^= 1
     path.write_bytes(content)
     fails(source, "train_images", "damaged")
+
+
+def test_unlabelled_images_are_left_out_and_counted(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.array([0, -1, 1, -1, 1, 0])
+    source = write({"train_images": IMAGES, "train_labels": labels})
+    fails(source, "train_labels hold -1 (2 of 6)", "data.unlabelled=skip")
+    data = load(source, validation=0, unlabelled="skip")
+    assert data.class_names == ("0", "1")
+    np.testing.assert_array_equal(data.train.images.numpy(), IMAGES[[0, 2, 4, 5]])
+    assert data.train.labels.tolist() == [0, 1, 1, 0]
+    assert "2 of 6 train images" in caplog.text
+
+
+def test_a_class_name_given_twice_is_refused(write: Write) -> None:
+    fails(write({**GOOD, "class_names": np.array(["cat", "dog", "cat"])}), "'cat' twice")

@@ -182,7 +182,7 @@ GOOD = [("1.png", encoded(1)), ("1.cls", b"1")]
         ([("2.png", encoded(2))], ("2.png has no label", "2.cls")),
         ([("2.png", encoded(2)), ("2.json", b'{"id": 3}')], ("2.png has no label",)),
         ([("2.cls", b"0")], ("sample '2' has label 2.cls but no image",)),
-        ([("2.cls", b"0"), ("2.seg.png", encoded(2))], ("sample '2' has label 2.cls but no image",)),
+        ([("2.cls", b"0"), ("2.seg.png", encoded(2))], ("2.seg.png has no label", "needs 2.seg.cls")),
         ([("2.cls", b"0"), ("2.png", b""), ("2.jpg", b"")], ("2.jpg is a second image of sample '2'", "2.png")),
         ([("1.png", encoded(2))], ("1.png is a second image of sample '1'",)),
         ([("1.cls", b"0")], ("1.cls is a second label of its sample",)),
@@ -332,3 +332,16 @@ def test_a_bad_shard_ends_the_command_in_one_line(shards: Path, tmp_path: Path) 
     line = refused("train", "digits-teacher", *options, "--out", tmp_path / "runs")
     assert f"{path}: 2.png has no label" in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_keys_with_dots_are_read_up_to_the_last_one(tmp_path: Path) -> None:
+    made = [(f"a/img.{n:03d}.{kind}", content) for n in range(3) for kind, content in
+            (("cls", b"%d" % (n % 2)), ("png", encoded(n)))]  # fmt: skip
+    write(tmp_path / "training-0.tar", [*made, *GOOD])
+    write(tmp_path / "valid-0.tar", GOOD)
+    data = load(f"shards:{tmp_path}")
+    assert data.train.labels.tolist() == [0, 1, 0, 1]
+    for index in range(3):
+        expected = np.asarray(Image.open(io.BytesIO(encoded(index))))
+        np.testing.assert_array_equal(data.train.images[index].numpy(), expected)
+    assert data.validation.labels.tolist() == [1]

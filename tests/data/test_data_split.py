@@ -11,7 +11,7 @@ def naive_taken(labels: list[int], fraction: float, seed: int) -> list[int]:
     taken = []
     for label in set(labels):
         members = sorted((keys[i], i) for i in range(len(labels)) if labels[i] == label)
-        count = min(round(fraction * len(members)), len(members) - 1)
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1) if fraction else 0
         taken += [i for _, i in members[:count]]
     return sorted(taken)
 
@@ -61,3 +61,10 @@ def naive_balanced(labels: list[int], limit: int) -> list[int]:
 def test_balanced_equals_taking_turns(limit: int) -> None:
     labels = np.random.default_rng(3).choice([0, 2, 5], 60, p=[0.7, 0.2, 0.1]).tolist()
     assert balanced(torch.tensor(labels), limit=limit).tolist() == naive_balanced(labels, limit)
+
+
+def test_every_class_of_two_or_more_gives_one() -> None:
+    labels = torch.tensor([0] * 2 + [1] * 4 + [2] * 30 + [3])
+    _, taken = stratified(labels, fraction=0.1, seed=0)  # round(0.2) = round(0.4) = 0
+    assert labels[taken].bincount(minlength=4).tolist() == [1, 1, 3, 0]
+    assert len(stratified(labels, fraction=0.0, seed=0)[1]) == 0

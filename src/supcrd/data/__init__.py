@@ -1,11 +1,13 @@
 """Data sources: `load` turns the name of one into an `ImageSet`."""
 
 import difflib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from supcrd.data import decoded
+from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
 from supcrd.data.sources import cifar, digits, npz, shards
 from supcrd.data.sources import folder as folders
@@ -14,8 +16,11 @@ from supcrd.errors import DataError, PluginError, SupcrdError
 from supcrd.recipe.settings import DataSettings
 from supcrd.registry import Registry, reason
 
+logger = logging.getLogger("supcrd")
+
 __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
+SHOWN = 5  # names of classes in a message
 SOURCES = ("digits", "cifar10", "cifar100", "npz:PATH", "folder:PATH", "shards:PATH")
 # Where `cifar.read` looks, as in torchvision, whose import takes longer than mapping what is kept of an earlier start.
 CIFAR = {
@@ -36,11 +41,15 @@ def load(
     require_train: bool = True,
     stream: bool = False,
     workers: int | None = None,
+    levels: tuple[float, float] | None = None,
+    damaged: str = "refuse",
+    unlabelled: str = "refuse",
 ) -> ImageSet:
     """Read a data set, whole into memory or to be decoded batch by batch.
 
     Where the source gives no validation split, one is taken out of train: of every class round(validation * n) of its n
-    images, at least one staying in train. It depends on nothing but the labels, `validation` and `split_seed`.
+    images, but at least one unless validation is 0, and at least one stays in train. It depends on nothing but the
+    labels, `validation` and `split_seed`.
 
     Args:
         source: `digits`, `cifar10`, `cifar100`, `npz:PATH`, `folder:PATH` or `shards:PATH`.
@@ -54,6 +63,10 @@ def load(
         stream: for `folder:` and `shards:` that do not fit memory: images stay on disk until they are asked for.
             Needs image_size, since nobody has looked at all of them.
         workers: threads that decode image files; as many as the machine has cores, at most 16, if not given.
+        levels: (black, white) of the deep images (16- or 32-bit integers, floats) of `folder:` and `shards:`; told from
+            the train split if not given (`levels.find`).
+        damaged: `refuse` image files that cannot be read, or `skip` them.
+        unlabelled: `refuse` images of `npz:` with the label -1, or `skip` them.
 
     Returns:
         Images as contiguous uint8 (N, H, H, channels), or `stream.StreamedImages` that give the same; labels as int64
@@ -82,16 +95,23 @@ def load(
     if stream:
         _check_stream(source, image_size)
 
-    contents = _read(source, Path(folder).expanduser(), image_size, require_train, stream, workers)
-    names, train, held_out, test = contents
+    if levels is not None and source.partition(":")[0] not in FILES and READERS.find(source.partition(":")[0]) is None:
+        raise DataError(f"data.levels: {source} is no source of image files; folder: or shards: is right")
+    reading = Reading(image_size, stream, workers, levels, damaged)
+    contents = _read(source, Path(folder).expanduser(), reading, unlabelled, require_train)
+    for line in contents.notes:
+        logger.warning("%s: %s", source, line)
+    names, train, held_out, test = contents[:4]
     if train is not None:
         _check_classes(source, train, names)
         if held_out is None and validation > 0:
-            train, held_out = _divide(source, train, validation, split_seed)
+            train, held_out = _divide(source, train, names, validation, split_seed)
     if limit is not None and limit < len(names):
         raise DataError(f"limit = {limit} is below the {len(names)} classes of {source}; {len(names)} or more is right")
     train, held_out, test = (_thin(split, limit) for split in (train, held_out, test))
-    result = ImageSet(source, train, held_out, test, names, fingerprint((train, held_out, test), names))
+    result = ImageSet(
+        source, train, held_out, test, names, fingerprint((train, held_out, test), names), contents.levels
+    )
     if image_size not in (None, result.image_size):
         raise DataError(
             f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only folder: and "
@@ -100,9 +120,7 @@ def load(
     return result
 
 
-def _read(
-    source: str, folder: Path, image_size: int | None, require_train: bool, stream: bool, workers: int | None
-) -> Contents:
+def _read(source: str, folder: Path, reading: Reading, unlabelled: str, require_train: bool) -> Contents:
     kind, _, path = source.partition(":")
     if source == "digits":
         return digits.read()
@@ -112,22 +130,25 @@ def _read(
     if kind == "npz" and path:
         file = Path(path).expanduser()
         return decoded.kept(
-            lambda: npz.read(file, require_train=require_train), kind=kind, paths=[file], require_train=require_train
+            lambda: npz.read(file, unlabelled=unlabelled, require_train=require_train),
+            kind=kind,
+            paths=[file],
+            settings=(unlabelled,),
+            require_train=require_train,
         )
     if kind in FILES and path:
         where = Path(path).expanduser()
 
         def read() -> Contents:
-            return FILES[kind](
-                where, image_size=image_size, require_train=require_train, stream=stream, workers=workers
-            )
+            return FILES[kind](where, reading=reading, require_train=require_train)
 
-        if stream:
+        if reading.stream:
             return read()
-        return decoded.kept(read, kind=kind, paths=[where], image_size=image_size, require_train=require_train)
+        settings = (reading.image_size, reading.levels, reading.damaged)
+        return decoded.kept(read, kind=kind, paths=[where], settings=settings, require_train=require_train)
     own = READERS.find(kind)
     if own is not None:
-        return _of_plugin(own, kind, source, folder=folder, image_size=image_size, stream=stream, workers=workers)
+        return _of_plugin(own, kind, source, folder=folder, unlabelled=unlabelled, **reading._asdict())
     nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
     raise DataError(f"unknown data source {source!r}: {hint}valid are {', '.join(SOURCES)}")
@@ -178,7 +199,7 @@ def _of_plugin(read: Reader, kind: str, source: str, **settings: Any) -> Content
         raise PluginError(f"source {kind!r} fails on {source!r}: {reason(error)}") from error
     if not isinstance(found, ImageSet):
         raise PluginError(f"source {kind!r} gives {type(found).__name__} for {source!r}; an ImageSet is right")
-    return Contents(found.class_names, found.train, found.validation, found.test)
+    return Contents(found.class_names, found.train, found.validation, found.test, found.levels)
 
 
 def _check_stream(source: str, image_size: int | None) -> None:
@@ -198,14 +219,18 @@ def _check_classes(source: str, train: Split, names: tuple[str, ...]) -> None:
             raise DataError(f"{source}: class {name!r} has no train image; give it at least one, or drop it")
 
 
-def _divide(source: str, train: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+def _divide(source: str, train: Split, names: tuple[str, ...], fraction: float, seed: int) -> tuple[Split, Split]:
     kept, taken = stratified(train.labels, fraction=fraction, seed=seed)
     if len(taken) == 0:
-        most = int(train.labels.bincount().max())
         raise DataError(
-            f"{source}: validation = {fraction} takes no image of any class (the largest has {most}); "
-            "give a larger share, or 0 for no validation split"
+            f"{source}: validation = {fraction} needs a class of two or more train images, but each has one; give "
+            "more images, or a validation split, or validation = 0 for none"
         )
+    counts = train.labels.bincount(minlength=len(names)).tolist()
+    single = [name for name, count in zip(names, counts, strict=True) if count == 1]
+    if single:
+        shown = ", ".join(single[:SHOWN]) + (f" and {len(single) - SHOWN} more" if len(single) > SHOWN else "")
+        logger.warning("%s: a single train image, and so none for validation, has each of: %s", source, shown)
     return subset(train, kept), subset(train, taken)
 
 

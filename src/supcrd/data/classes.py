@@ -116,7 +116,8 @@ def numbered(images: ImageSet, order: Sequence[int], names: Sequence[str]) -> Im
         return None if split is None else Split(split.images, places[split.labels])
 
     train, validation, test = told(images.train), told(images.validation), told(images.test)
-    return ImageSet(images.source, train, validation, test, tuple(names), fingerprint((train, validation, test), names))
+    digest = fingerprint((train, validation, test), names)
+    return ImageSet(images.source, train, validation, test, tuple(names), digest, images.levels)
 
 
 def pick_outputs(model: Model, order: Sequence[int]) -> Model:

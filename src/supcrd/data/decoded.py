@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from supcrd.data.images import Contents, Split
+from supcrd.data.listing import walk
+from supcrd.errors import DataError
 
-VERSION = 1  # to be raised when a reader gives other arrays for the same files
+VERSION = 2  # to be raised when a reader gives other arrays for the same files
 SLOW = 0.3  # seconds; what decodes faster is not kept
 LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk
 UNUSED = 30 * 24 * 3600.0  # seconds; sets that no start has used for so long are removed
 ABANDONED = 24 * 3600.0  # seconds; so old, a half-written set is nobody's any more
-DEPTH = 3  # PATH/train/CLASS/FILE: deeper files are no part of any source
 SPLITS = ("train", "validation", "test")
 
 logger = logging.getLogger("supcrd")
@@ -34,7 +35,7 @@ def kept(
     *,
     kind: str,
     paths: Sequence[Path],
-    image_size: int | None = None,
+    settings: Sequence[object] = (),
     require_train: bool = True,
 ) -> Contents:
     """What `decode()` gives, from the disk where an earlier call has left it there.
@@ -43,7 +44,7 @@ def kept(
     sweep share the memory, and a write to a tensor stays in its process. They lie in `decoded/` of $SUPCRD_CACHE, else
     of $XDG_CACHE_HOME/supcrd, else of ~/.cache/supcrd, which may be removed at any time.
 
-    They are found by the kind, the resolved paths, `image_size`, and every file's relative name, size and time of
+    They are found by the kind, the resolved paths, the settings, and every file's relative name, size and time of
     change: a changed source is decoded anew and its older arrays are removed, as are those that no start has used for
     30 days. Kept is what took more than 0.3 s to decode, has at most 20 GB and leaves 2 GB of the disk free. A cache
     that is damaged or cannot be written is no error: the source is decoded. Damage is seen by a file's length, type and
@@ -53,7 +54,7 @@ def kept(
         decode: reads the source whole into memory.
         kind: of the source, e.g. `npz`; a part of a file name.
         paths: the files and folders that it reads, those that are not there included.
-        image_size: as given to `decode`.
+        settings: those that `decode` follows.
         require_train: decode, which will then fail, where what is kept has no train split.
 
     Raises:
@@ -67,9 +68,9 @@ def kept(
     try:
         before = _stamp(paths)
         places = [str(path.resolve()) for path in paths]
-        source = f"{kind}-{_digest(kind, places, image_size)}"
+        source = f"{kind}-{_digest(kind, places, *settings)}"
         home = _home()
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+    except (OSError, RuntimeError, DataError):  # RuntimeError: there is no home folder
         return decode()
     if before is not None:
         found = _found(home / f"{source}-{before}")
@@ -84,7 +85,7 @@ def kept(
             # Files that changed meanwhile may be half old; where there were none, `decode` has downloaded them.
             if after is not None and before in (None, after):
                 _keep(contents, home, source, after)
-        except OSError as error:
+        except (OSError, DataError) as error:
             logger.info("the decoded images are not kept: %s", error)
     return contents
 
@@ -109,27 +110,20 @@ def _stamp(paths: Sequence[Path]) -> str | None:
     there = [(number, path) for number, path in enumerate(paths) if path.exists()]
     for number, path in there:
         told = path.stat()
-        listed = _files(str(path), ".", DEPTH) if path.is_dir() else [(".", told.st_size, told.st_mtime_ns)]
+        listed = _files(path) if path.is_dir() else [(".", told.st_size, told.st_mtime_ns)]
         for entry in listed:
             digest.update(repr((number, *entry)).encode())
     return digest.hexdigest() if there else None
 
 
-def _files(folder: str, name: str, depth: int) -> Iterator[tuple[str, int, int]]:
-    """(relative name, bytes, time of change) of each visible file below, in sorted order; folders with -1 bytes."""
-    with os.scandir(folder) as entries:
-        listed = sorted(entries, key=lambda entry: entry.name)
-    for entry in listed:
-        inside = f"{name}/{entry.name}"
-        if entry.name.startswith("."):
-            continue
+def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """(relative name, bytes, time of change) of each visible file below, in a fixed order; folders with -1 bytes."""
+    for name, entry in walk(folder):
         if entry.is_dir():
-            yield inside, -1, 0
-            if depth > 1:
-                yield from _files(entry.path, inside, depth - 1)
+            yield name, -1, 0
         elif entry.is_file():
             told = entry.stat()
-            yield inside, told.st_size, told.st_mtime_ns
+            yield name, told.st_size, told.st_mtime_ns
 
 
 def _found(entry: Path) -> Contents | None:
@@ -165,7 +159,8 @@ def _mapped(entry: Path) -> Contents:
         splits[split] = Split(torch.from_numpy(images), torch.from_numpy(labels))
     if not splits:
         raise ValueError("no splits")
-    return Contents(names, **splits)
+    levels = told["levels"] and (float(told["levels"][0]), float(told["levels"][1]))
+    return Contents(names, **splits, levels=levels, notes=tuple(map(str, told["notes"])))
 
 
 def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
@@ -180,7 +175,12 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
     if size > LARGEST or shutil.disk_usage(home).free < size + MARGIN:
         logger.info("the decoded images (%.1f GB) are not kept: too large for %s", size / 1e9, home)
         return
-    told = {"class_names": contents.class_names, "images": {name: split.images.shape for name, split in splits.items()}}
+    told = {
+        "class_names": contents.class_names,
+        "images": {name: split.images.shape for name, split in splits.items()},
+        "levels": contents.levels,
+        "notes": contents.notes,
+    }
     temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{source}-"))
     try:
         for name, array in arrays.items():

@@ -1,47 +1,110 @@
-"""One encoded image -> uint8 pixels, by Pillow."""
+"""One encoded image -> uint8 pixels, by Pillow; docs/data.md has the rule for each of its modes."""
 
+import contextlib
+from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from supcrd.data.levels import Extent, Levels, bounds, find
 from supcrd.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 File = Path | IO[bytes]
+ORIENTATION = 0x0112  # tag of EXIF and TIFF
 
 
-def form(file: File, name: str) -> tuple[bool, tuple[int, int]]:
-    """(whether the image is single-channel, (width, height)), from the header alone.
+NO_PICTURES = {
+    "BUFR",
+    "EPS",
+    "FITS",
+    "GRIB",
+    "HDF5",
+    "IPTC",
+    "MPEG",
+    "PDF",
+    "WMF",
+}  # registered, but none, or no decoder
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """The endings of picture files that Pillow reads, in lower case and with their dot.
+
+    Example:
+        >>> {".png", ".tif", ".jfif", ".pgm"} <= suffixes(), ".pdf" in suffixes()
+        (True, False)
+    """
+    from PIL import Image
+
+    Image.init()
+    known = Image.registered_extensions()
+    return frozenset(end for end, kind in known.items() if kind in Image.OPEN and kind not in NO_PICTURES)
+
+
+class Form(NamedTuple):
+    """What an image's header tells."""
+
+    grey: bool  # single-channel
+    size: tuple[int, int]  # (width, height) as stored, before its orientation
+    deep: bool  # 16- or 32-bit integers, or floats
+
+
+def form(file: File, name: str) -> Form:
+    """What the header alone tells.
 
     Raises:
         DataError: no readable image; it says `name`.
     """
     with _open(file, name) as image:
-        return image.mode in ("1", "L") or _is_deep(image), image.size
+        return Form(image.mode in ("1", "L") or _is_deep(image), image.size, _is_deep(image))
 
 
-def pixels(file: File, name: str, *, channels: int, size: int) -> NDArray[np.uint8]:
-    """Decode one image, bring its shorter side to `size` and crop the centre.
+def upright_size(file: File, name: str) -> tuple[int, int]:
+    """(width, height) after the orientation; the image is decoded.
+
+    Raises:
+        DataError: no readable image.
+    """
+    with _decoded(file, name) as image:
+        return _upright(image).size
+
+
+def extent(file: File, name: str) -> Extent:
+    """Smallest and largest value of a deep image.
+
+    Raises:
+        DataError: no readable image; values that are not finite.
+    """
+    with _decoded(file, name) as image:
+        return _extent(image, name)
+
+
+def pixels(file: File, name: str, *, channels: int, size: int, levels: Levels | None = None) -> NDArray[np.uint8]:
+    """Decode one image, turn it upright, bring its shorter side to `size` and crop the centre.
 
     Args:
         file: what Pillow reads.
         name: of the image, for messages.
         channels: 1 for grey, 3 for RGB; the image is converted.
         size: pixels.
+        levels: black and white of deep images; if not given, those of the image by itself.
 
     Returns:
         (size, size, channels) uint8.
 
     Raises:
-        DataError: no readable image.
+        DataError: no readable image; values that are not finite, or for which no levels can be told.
     """
-    with _open(file, name) as image:
+    with _decoded(file, name) as image:
         try:
-            converted = _resized(_converted(image, channels), size)
+            converted = _resized(_converted(_upright(image), channels, levels, name), size)
+        except DataError:
+            raise
         except Exception as error:
             raise _unreadable(name, error) from error
         return np.array(converted, dtype=np.uint8).reshape(size, size, channels)
@@ -58,27 +121,87 @@ def _open(file: File, name: str) -> "Image.Image":
         raise _unreadable(name, error) from error
 
 
+def _decoded(file: File, name: str) -> "Image.Image":
+    image = _open(file, name)
+    try:
+        image.load()
+    except Exception as error:
+        image.close()
+        raise _unreadable(name, error) from error
+    return image
+
+
 def _unreadable(name: str, error: Exception) -> DataError:
+    from PIL import Image
+
     if isinstance(error, FileNotFoundError):
         return DataError(f"{name}: no such image file")
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return DataError(f"{name}: too large, Pillow reads at most {limit:,} pixels; scale it down")
     return DataError(f"{name}: not a readable image ({type(error).__name__}), damaged or truncated")
 
 
 def _is_deep(image: "Image.Image") -> bool:
-    """16-bit grey, which older versions of Pillow open as 32-bit `I`."""
-    return image.mode.startswith("I")
+    """16-bit grey (which some versions and formats of Pillow give as 32-bit `I`), 32-bit grey, float grey."""
+    return image.mode.startswith("I") or image.mode == "F"
 
 
-def _converted(image: "Image.Image", channels: int) -> "Image.Image":
+def _extent(image: "Image.Image", name: str) -> Extent:
+    kind = {"F": "float", "I": "int32"}.get(image.mode, "int16")
+    return Extent(name, kind, *bounds(np.asarray(image), name))
+
+
+def _upright(image: "Image.Image") -> "Image.Image":
+    """As the camera was held: what `PIL.ImageOps.exif_transpose` gives, but for EXIF that it fails on."""
+    from PIL.Image import Transpose
+
+    # Only the tag is read: tables damaged elsewhere are no reason to refuse an image. After loading, since Pillow
+    # turns some formats by itself then, and PNG may have the tag at its end.
+    turned = None
+    with contextlib.suppress(Exception):
+        turned = image.getexif().get(ORIENTATION)
+    methods = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    if turned not in methods:  # 1 is upright
+        return image
+    return image.transpose(methods[turned])
+
+
+def _converted(image: "Image.Image", channels: int, levels: Levels | None, name: str) -> "Image.Image":
     from PIL import Image
 
     if _is_deep(image):
-        # Pillow's own conversion to 8 bits clips instead of scaling: 65535 / 255 = 257.
-        levels: NDArray[Any] = np.asarray(image).astype(np.float64).clip(0, 65535)
-        image = Image.fromarray(np.rint(levels / 257).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns on the direct way, with the same pixels
+        if levels is None:
+            one = [_extent(image, name)]
+            levels = Levels(*find(one, one)[0])
+        # Pillow's own conversion to 8 bits clips instead of scaling
+        image = Image.fromarray(levels.scaled(np.asarray(image), name))
+    elif "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        image = _on_white(image)
     return image.convert("L" if channels == 1 else "RGB")
+
+
+def _on_white(image: "Image.Image") -> "Image.Image":
+    """Transparent pixels over white; an image without any as it is."""
+    from PIL import Image
+
+    if image.mode == "La":
+        image = image.convert("LA")
+    with_alpha = image.convert("RGBA")
+    lowest, _ = with_alpha.getchannel("A").getextrema()
+    if lowest == 255:
+        # Pillow warns on the direct way from a palette, with the same pixels
+        return with_alpha if image.mode == "P" else image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, with_alpha).convert("RGB")
 
 
 def _resized(image: "Image.Image", size: int) -> "Image.Image":

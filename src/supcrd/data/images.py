@@ -49,6 +49,8 @@ class Contents(NamedTuple):
     train: Split | None = None
     validation: Split | None = None
     test: Split | None = None
+    levels: tuple[float, float] | None = None  # as of `ImageSet`
+    notes: tuple[str, ...] = ()  # what its user should know of how it was read, a line each
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class ImageSet:
         class_names: C names, in the order of the labels.
         fingerprint: 32 hexadecimal digits; equal only for equal pixels, labels, class names and division into splits.
             Of streamed images the names and sizes of their files stand for the pixels.
+        levels: the values of deep images (16- or 32-bit integers, floats) that became 0 and 255; None where the source
+            has none.
 
     Example:
         >>> split = Split(torch.zeros(4, 8, 8, 1, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]))
@@ -75,6 +79,7 @@ class ImageSet:
     test: Split | None
     class_names: tuple[str, ...]
     fingerprint: str
+    levels: tuple[float, float] | None = None
 
     @property
     def num_classes(self) -> int:

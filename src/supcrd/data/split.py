@@ -10,8 +10,8 @@ from supcrd.data.images import Split
 def stratified(labels: Tensor, *, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Choose the same fraction of every class at random.
 
-    A class of n images gives round(fraction * n), but always keeps one. The choice depends on nothing but the
-    arguments.
+    A class of n images gives round(fraction * n), at least one unless fraction is 0, but always keeps one. The choice
+    depends on nothing but the arguments.
 
     Args:
         labels: (N,) int64, any values.
@@ -40,7 +40,8 @@ def stratified(labels: Tensor, *, fraction: float, seed: int) -> tuple[Tensor, T
     shuffled = values[order]
     for value in np.unique(values):
         members = order[shuffled == value]
-        taken[members[: min(round(fraction * len(members)), len(members) - 1)]] = True
+        wanted = max(round(fraction * len(members)), 1) if fraction > 0 else 0
+        taken[members[: min(wanted, len(members) - 1)]] = True
     return torch.from_numpy(np.flatnonzero(~taken)), torch.from_numpy(np.flatnonzero(taken))
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from supcrd.base.seeding import permutation
 from supcrd.data.imagefile import File, pixels
+from supcrd.data.levels import Levels
 
 AHEAD = 3  # batches that are decoded while one is trained on; with it they bound the memory
 TASK = 8  # images a task of the pool: handing one over costs little beside decoding them
@@ -53,6 +54,7 @@ class StreamedImages:
         pool: decodes; shared by the splits of a set.
         channels: 1 for grey, 3 for RGB; images are converted.
         size: H, pixels; an image's shorter side is resized to it and its centre cropped.
+        levels: black and white of deep images; if not given, those of each image by itself.
         rows: (N,) int64, the rows of `files` that are meant, in order; all if not given.
 
     Raises:
@@ -81,9 +83,10 @@ class StreamedImages:
         *,
         channels: int,
         size: int,
+        levels: Levels | None = None,
         rows: NDArray[np.int64] | None = None,
     ) -> None:
-        self.files, self.pool = files, pool
+        self.files, self.pool, self.levels = files, pool, levels
         self.rows = np.arange(len(files)) if rows is None else rows
         self.shape = torch.Size((len(self.rows), size, size, channels))
         self.ndim = len(self.shape)
@@ -101,7 +104,8 @@ class StreamedImages:
     def subset(self, index: Tensor) -> "StreamedImages":
         """The chosen images, index (M,) int64; nothing is read."""
         _, size, _, channels = self.shape
-        return StreamedImages(self.files, self.pool, channels=channels, size=size, rows=self.rows[index.numpy()])
+        rows = self.rows[index.numpy()]
+        return StreamedImages(self.files, self.pool, channels=channels, size=size, levels=self.levels, rows=rows)
 
     def to(self, device: torch.device) -> "StreamedImages":
         """Itself: there is nothing to move before it is decoded; `fetch` brings batches to a device."""
@@ -140,7 +144,8 @@ class StreamedImages:
         def decode(start: int) -> None:
             for place in range(start, min(start + TASK, len(rows))):
                 row = rows[place]
-                into[place] = pixels(self.files.open(row), self.files.name(row), channels=channels, size=size)
+                file, name = self.files.open(row), self.files.name(row)
+                into[place] = pixels(file, name, channels=channels, size=size, levels=self.levels)
 
         return images, [self.pool.submit(decode, start) for start in range(0, len(rows), TASK)]
 

@@ -14,7 +14,7 @@ from supcrd.base.seeding import seed_for
 from supcrd.data import ImageSet
 from supcrd.data.augment import to_float
 from supcrd.data.classes import match, numbered, read_names, renamed
-from supcrd.data.sources.folder import read_image
+from supcrd.data.sources.folder import image_files, read_images
 from supcrd.errors import CheckpointError, DataError, RunError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate
@@ -160,7 +160,7 @@ def predict_files(
 
     Args:
         path: run folder, .safetensors or published .pth (which needs mean and std).
-        images: files; resized to the model's size, the centre cut out.
+        images: files, and folders of them; resized to the model's size, the centre cut out.
         arch, num_classes, mean, std, image_size: as `supcrd.models.weights.load_model`.
         classes: as for `evaluate_file`.
         top: classes an image, at most.
@@ -179,8 +179,9 @@ def predict_files(
     names = card.class_names or tuple(str(index) for index in range(card.num_classes))
     if classes is not None:
         names = _names(classes, card, path)
+    images = image_files(images)
     # all files are read before any is shown: a bad one leaves no half list
-    pixels = [read_image(image, channels=card.in_channels, image_size=card.image_size) for image in images]
+    pixels = read_images(images, channels=card.in_channels, image_size=card.image_size, levels=card.levels)
     subject = Normalised(model, card.mean, card.std)
     rows = []
     with torch.inference_mode():
@@ -206,7 +207,7 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
         # of data that the run did not divide, all of train serves as neighbours, unless validation is what is asked for
         table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
         if source.startswith(("folder:", "shards:")):
-            table["image_size"] = card.image_size
+            table |= {"image_size": card.image_size, "levels": card.levels}
     settings = DataSettings(**table)
     loaded = datasets.load(
         settings.source,
@@ -218,6 +219,9 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
         require_train=False,
         stream=settings.stream,
         workers=settings.workers,
+        levels=settings.levels,
+        damaged=settings.damaged,
+        unlabelled=settings.unlabelled,
     )
     return renamed(loaded, settings.classes)
 

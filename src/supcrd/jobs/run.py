@@ -142,6 +142,9 @@ def load_data(recipe: Recipe) -> ImageSet:
         limit=d.limit,
         stream=d.stream,
         workers=d.workers,
+        levels=d.levels,
+        damaged=d.damaged,
+        unlabelled=d.unlabelled,
     )
     return renamed(loaded, d.classes)
 

@@ -241,6 +241,7 @@ def train(
         std=student.std,
         projection_trained=trained,
         recipe=recipes.to_table(recipe),
+        levels=images.levels,
     )
     save_model(this.folder, student.model, card)
     (this.folder / "head.pt").unlink(missing_ok=True)  # its work is in the model now

@@ -6,7 +6,7 @@ from typing import Any
 
 from supcrd.errors import CheckpointError
 
-ADDED = {"evaluation", "warnings", "stem"}
+ADDED = {"evaluation", "warnings", "stem", "levels"}
 """Fields that cards of 0.1 do not have; they are read with the defaults."""
 
 
@@ -45,6 +45,8 @@ class Card:
     stem: str | None = None
     """Of a timm network: "low", one for small images in place of the architecture's own, or "native", its own. None for
     other networks, which have one; and in cards of 0.1: then low up to 32 px, as `supcrd.models.Model` has it."""
+    levels: tuple[float, ...] | None = None
+    """(black, white) of the deep images (16- or 32-bit integers, floats) that it learnt from; None: it saw none."""
 
     def __post_init__(self) -> None:
         names, mean, std = self.class_names, self.mean, self.std
@@ -63,6 +65,7 @@ class Card:
             "evaluation": self.evaluation is None or isinstance(self.evaluation, dict),
             "warnings": isinstance(self.warnings, tuple) and all(isinstance(line, str) for line in self.warnings),
             "stem": self.stem in (None, "low", "native"),
+            "levels": self.levels is None or _are_levels(self.levels),
         }
         for name, well in right.items():
             if not well:
@@ -95,6 +98,10 @@ class Card:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _are_levels(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]
 
 
 def _is_number(value: Any) -> bool:

@@ -11,6 +11,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Channels = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 Deviations = Annotated[tuple[Positive, ...], Field(strict=False, min_length=1, max_length=3)]
+Levels = Annotated[tuple[float, float], Field(strict=False)]
 ClassNames = Annotated[tuple[str, ...], Field(strict=False, min_length=2)] | str
 Widths = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
 
@@ -39,6 +40,13 @@ class DataSettings(Settings):
     bare numbers, or to put the classes of others in another order"""
     stream: bool = False
     """for folder: and shards: sources larger than memory: decode each batch when it is needed; needs image_size"""
+    levels: Levels | None = None
+    """[black, white] of images of 16- or 32-bit integers or floats; told from the train split if not given: see
+    docs/data.md"""
+    damaged: Literal["refuse", "skip"] = "refuse"
+    """what to do with image files that cannot be read: refuse the set, or leave them out"""
+    unlabelled: Literal["refuse", "skip"] = "refuse"
+    """what to do with images of an npz: source whose label is -1: refuse the set, or leave them out"""
     workers: Count | None = None
     """threads that decode image files; as many as the machine has cores, at most 16, if not given"""
     limit: Annotated[int, Field(ge=2)] | None = None
@@ -47,6 +55,12 @@ class DataSettings(Settings):
     """channel means on the 0..1 scale; measured on the train split if not given"""
     std: Deviations | None = None
     """channel standard deviations likewise"""
+
+    @model_validator(mode="after")
+    def _levels_in_order(self) -> "DataSettings":
+        if self.levels is not None and self.levels[0] >= self.levels[1]:
+            raise ValueError(f"data.levels = {list(self.levels)}: black must be below white, as in [0, 4095]")
+        return self
 
     @model_validator(mode="after")
     def _mean_and_std(self) -> "DataSettings":

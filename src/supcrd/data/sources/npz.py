@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from supcrd.data.images import Contents, Split
+from supcrd.data.listing import split_of
 from supcrd.errors import DataError
 
 Array = NDArray[Any]
 SPLITS = ("train", "val", "test")
 
 
-def read(path: Path, *, require_train: bool = True) -> Contents:
+def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) -> Contents:
     """Read `{train,val,test}_images`, `{train,val,test}_labels` and, where it is there, `class_names`.
 
     Images are uint8, (N, H, H) or (N, H, H, 1) for grey, (N, H, H, 3) for RGB; labels are integers, (N,) or (N, 1).
@@ -25,12 +26,14 @@ def read(path: Path, *, require_train: bool = True) -> Contents:
 
     Args:
         path: the file; nothing pickled in it is read.
+        unlabelled: what to do with images of label -1, which usually means that they have none: "refuse" the file, or
+            "skip" them.
         require_train: False allows a file with only val or test arrays.
 
     Raises:
         DataError: the file is missing or damaged, or an array is missing or not as above.
     """
-    arrays = _arrays(path)
+    arrays, other = _arrays(path)
     images: dict[str, Array] = {}
     labels: dict[str, Array] = {}
     for split in SPLITS:
@@ -45,6 +48,9 @@ def read(path: Path, *, require_train: bool = True) -> Contents:
     if require_train and "train" not in images:
         raise DataError(f"{path}: train_images and train_labels are missing; it holds {_listed(arrays)}")
 
+    notes = _without_unlabelled(path, images, labels, unlabelled)
+    if other:
+        notes = (f"arrays that are not read: {', '.join(other)}", *notes)
     first = next(iter(images))
     for split, array in images.items():
         if array.shape[1:] != images[first].shape[1:]:
@@ -54,12 +60,33 @@ def read(path: Path, *, require_train: bool = True) -> Contents:
         key: Split(torch.from_numpy(np.ascontiguousarray(images[key])), torch.from_numpy(indices[key].astype(np.int64)))
         for key in images
     }
-    return Contents(names, splits.get("train"), splits.get("val"), splits.get("test"))
+    return Contents(names, splits.get("train"), splits.get("val"), splits.get("test"), notes=notes)
 
 
-def _arrays(path: Path) -> Mapping[str, Array]:
-    """The arrays we know, by name; others are not read."""
-    wanted = {f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")} | {"class_names"}
+def _without_unlabelled(
+    path: Path, images: dict[str, Array], labels: dict[str, Array], unlabelled: str
+) -> tuple[str, ...]:
+    """Leave out images of label -1, and say how many; or refuse them."""
+    notes = []
+    for split in list(labels):
+        lacking = labels[split] == -1
+        count = int(lacking.sum())
+        if not count:
+            continue
+        if unlabelled != "skip":
+            raise DataError(
+                f"{path}: {split}_labels hold -1 ({count} of {len(lacking)}), which usually means unlabelled; labels "
+                "from 0 to the number of classes less one are right, and data.unlabelled=skip leaves such images out"
+            )
+        if count == len(lacking):
+            raise DataError(f"{path}: {split}_labels hold -1 alone, so that {split} has no labelled image")
+        images[split], labels[split] = images[split][~lacking], labels[split][~lacking]
+        notes.append(f"{count} of {len(lacking)} {split} images have the label -1 (unlabelled) and are left out")
+    return tuple(notes)
+
+
+def _arrays(path: Path) -> tuple[Mapping[str, Array], list[str]]:
+    """The arrays we know, by their name here, and the names of others, which are not read."""
     if not path.is_file():
         raise DataError(f"{path}: no such npz file")
     if not zipfile.is_zipfile(path):
@@ -69,16 +96,37 @@ def _arrays(path: Path) -> Mapping[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             found: dict[str, Array] = {}
+            said: dict[str, str] = {}
+            other = []
             for name in archive.files:
-                if name in wanted:
-                    found[name] = archive[name]
-            return found
+                known = _known(name)
+                if known is None:
+                    other.append(name)
+                    continue
+                if known in said:
+                    raise DataError(f"{path}: holds both {said[known]} and {name}; keep one of them")
+                said[known] = name
+                found[known] = archive[name]
+            return found, other
+    except DataError:
+        raise
     except Exception as error:
         if name and "allow_pickle" in str(error):
             raise DataError(f"{path}: {name} holds Python objects; a plain array of numbers is needed") from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = f"{path}: {name}" if name else str(path)
         raise DataError(f"{where}: damaged, not a readable npz file ({reason})") from error
+
+
+def _known(name: str) -> str | None:
+    """What an array is called here: `valid_images` is val_images."""
+    split, _, kind = name.lower().rpartition("_")
+    if name == "class_names":
+        return name
+    meant = split_of(split)
+    if meant is None or kind not in ("images", "labels"):
+        return None
+    return f"{'val' if meant == 'validation' else meant}_{kind}"
 
 
 def _pair(path: Path, split: str, images: Array, labels: Array) -> tuple[Array, Array]:
@@ -128,6 +176,9 @@ def _classes(
         names = tuple(
             value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in class_names
         )
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise DataError(f"{path}: class_names has {twice[0]!r} twice; a name of its own for each class is right")
         counted = f"class_names gives {len(names)} names, so 0 to {len(names) - 1} is right"
     for split, array in labels.items():
         outside = array[(array < 0) | (array >= len(names))]

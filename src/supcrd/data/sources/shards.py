@@ -12,12 +12,12 @@ from typing import IO, NamedTuple
 import numpy as np
 import torch
 
+from supcrd.data.encoded import AS_IT_IS, Reading, contents
 from supcrd.data.images import Contents
-from supcrd.data.sources.folder import contents
+from supcrd.data.listing import NAMES
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
 
-SPLITS = {"train": "train", "validation": "val", "test": "test"}  # split -> what its tar files begin with
 IMAGES = ("jpg", "jpeg", "png", "webp")
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4")
 CLASS_NAMES = "classes.txt"
@@ -26,16 +26,15 @@ CLASS_NAMES = "classes.txt"
 def read(
     path: Path,
     *,
-    image_size: int | None = None,
+    reading: Reading = AS_IT_IS,
     require_train: bool = True,
-    stream: bool = False,
-    workers: int | None = None,
 ) -> Contents:
     """Read PATH/train*.tar and, where they are there, PATH/val*.tar (or validation*.tar) and PATH/test*.tar.
 
     A sample is the members of a shard whose names are the same up to the first dot of their last part: one image (.jpg,
     .jpeg, .png or .webp) and its label, .cls (an integer as ASCII) or .json (an object with an integer `label`).
-    Other members are ignored. Samples come in the order of the shards' names, then of their first members. The classes
+    Other members are ignored. Where names have more dots, see `_add_dotted`.
+    Samples come in the order of the shards' names, then of their first members. The classes
     are the lines of PATH/classes.txt; without it the labels count from 0 and are their own names. Grey or RGB, and
     sizes: as in `folder:`.
 
@@ -44,7 +43,7 @@ def read(
 
     Args:
         path: the folder.
-        image_size, stream, workers: as for `folder.read`.
+        reading: as for `folder.read`.
         require_train: False allows a folder without train*.tar.
 
     Raises:
@@ -59,7 +58,7 @@ def read(
     if not path.is_dir():
         what = "is a file; shards: takes the folder of the tar files" if path.is_file() else "no such folder"
         raise DataError(f"{path}: {what} (looked for from {Path.cwd()})")
-    shards = {split: found for split, prefix in SPLITS.items() if (found := _tar_files(path, prefix))}
+    shards = {split: found for split in NAMES if (found := _tar_files(path, split))}
     if not shards or (require_train and "train" not in shards):
         raise DataError(f"{path}: no train shard; tar files are expected as {path}/train-000000.tar")
     names = _class_names(path / CLASS_NAMES)
@@ -74,13 +73,7 @@ def read(
                 f"{sum(map(len, labels.values()))} images; name the classes in {CLASS_NAMES}, or mend the label"
             )
         names = [str(label) for label in range(highest + 1)]
-    return contents(
-        names,
-        {split: (held, labels[split]) for split, held in files.items()},
-        image_size=image_size,
-        stream=stream,
-        workers=workers,
-    )
+    return contents(names, {split: (held, labels[split]) for split, held in files.items()}, reading)
 
 
 class ShardFiles:
@@ -144,19 +137,28 @@ class Sample:
         self.label_name = ""
 
 
-def _tar_files(path: Path, prefix: str) -> list[Path]:
-    """The tar files that begin with a prefix, sorted by name."""
+def _tar_files(path: Path, split: str) -> list[Path]:
+    """The tar files of a split, sorted by name."""
     try:
-        found = sorted(entry for entry in path.iterdir() if entry.name.startswith(prefix) and entry.is_file())
+        found = sorted(entry for entry in path.iterdir() if _called(entry.name, split) and entry.is_file())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     compressed = [file for file in found if file.suffix in COMPRESSED and (".tar" in file.name or ".tgz" in file.name)]
     if compressed:
         raise DataError(f"{compressed[0]}: a compressed tar cannot be read from the middle; unpack it to .tar")
     tars = [file for file in found if file.suffix == ".tar"]
-    if prefix == "val" and len({file.name.startswith("validation") for file in tars}) > 1:
-        raise DataError(f"{path}: holds both val*.tar and validation*.tar; keep one of them")
+    called = sorted({_called(file.name, split) for file in tars})
+    if len(called) > 1:
+        raise DataError(f"{path}: holds both {called[0]}*.tar and {called[1]}*.tar; keep one of them")
     return tars
+
+
+def _called(name: str, split: str) -> str:
+    """The name of the split that a file's name begins with, the longest that is right; empty where it has none."""
+    word = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
+    # "dev" as a whole word: device-0.tar is none
+    known = [each for each in NAMES[split] if word == each or (each != "dev" and word.startswith(each))]
+    return max(known, key=len, default="")
 
 
 def _class_names(path: Path) -> list[str] | None:
@@ -183,6 +185,8 @@ def _class_names(path: Path) -> list[str] | None:
 def _samples(shard: Path) -> dict[str, Sample]:
     """Key -> sample, in the order of their first members."""
     samples: dict[str, Sample] = {}
+    dotted: list[tuple[str, str, str, Member]] = []
+    first: dict[str, int] = {}  # key -> offset of its first member
     try:
         with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
@@ -191,7 +195,11 @@ def _samples(shard: Path) -> dict[str, Sample]:
                 if parts is None or not member.isreg() or member.issparse():
                     continue
                 key, kind = parts[1], parts[2].lower()
-                if kind in IMAGES:
+                first.setdefault(key, member.offset)
+                if "." in kind and kind.rpartition(".")[2] in (*IMAGES, "cls", "json"):
+                    here = Member(member.name, member.offset_data, member.size)
+                    dotted.append((key, *member.name.rpartition(".")[::2], here))
+                elif kind in IMAGES:
                     sample = samples.setdefault(key, Sample())
                     if sample.image is not None:
                         raise DataError(
@@ -201,17 +209,56 @@ def _samples(shard: Path) -> dict[str, Sample]:
                 elif kind in ("cls", "json"):
                     file.seek(member.offset_data)
                     _add_label(shard, samples.setdefault(key, Sample()), member.name, kind, file.read(member.size))
-            file.seek(tar.offset)
+            end = tar.offset
+            _add_dotted(shard, file, samples, dotted, first)
+            file.seek(end)
             # tarfile takes any header that it cannot read for the end, which has to be a block of zeros
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise DataError(f"{shard}: damaged or cut short at byte {tar.offset}; write it again")
+                raise DataError(f"{shard}: damaged or cut short at byte {end}; write it again")
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DataError(f"{shard}: not an uncompressed tar file, or a damaged one ({_line(error)})") from error
     except OSError as error:
         raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
     if not any(sample.image for sample in samples.values()):
         raise DataError(f"{shard}: holds no image (.{', .'.join(IMAGES)})")
-    return samples
+    return {key: samples[key] for key in sorted(samples, key=lambda key: first[key])}
+
+
+def _add_dotted(
+    shard: Path,
+    file: IO[bytes],
+    samples: dict[str, Sample],
+    dotted: list[tuple[str, str, str, Member]],
+    first: dict[str, int],
+) -> None:
+    """Members such as img.001.jpg: by WebDataset's rule file 001.jpg of sample img, but often image img.001.
+
+    They are read as the latter where its label is there too; otherwise they are further files of a sample that has an
+    image and a label without them, and ignored.
+
+    Raises:
+        DataError: they are neither.
+    """
+    images = {key for _, key, kind, _ in dotted if kind.lower() in IMAGES}
+    labels = {key for _, key, kind, _ in dotted if kind.lower() not in IMAGES}
+    for sample, key, ending, member in dotted:
+        kind = ending.lower()
+        if key in images and key in labels:
+            first[key] = min(first.get(key, member.offset), member.offset)
+            held = samples.setdefault(key, Sample())
+            if kind not in IMAGES:
+                file.seek(member.offset)
+                _add_label(shard, held, member.name, kind, file.read(member.size))
+            elif held.image is not None:
+                raise DataError(f"{shard}: {member.name} is a second image of {key!r} (after {held.image.name})")
+            else:
+                held.image = member
+        elif kind in IMAGES and (sample not in samples or samples[sample].image is None):
+            raise DataError(
+                f"{shard}: {member.name} has no label: by WebDataset's rule it is file "
+                f"{member.name[len(sample) + 1 :]} of sample {sample!r}, and read up to its last dot it needs {key}.cls"
+                "; keys without a dot are right"
+            )
 
 
 def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes) -> None:
