@@ -29,10 +29,11 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from machine import machine
-from supcrd import pipeline, recipe
 from supcrd.checkpoints import load_model
 from supcrd.tasks import Distillation
+
+from machine import machine
+from supcrd import pipeline, recipe
 
 HERE = Path(__file__).resolve().parent / "golden-0.1"
 TEACHER = ["model.arch=resnet8", "model.projector=[16,8]", "train.epochs=6", "train.batch_size=16", "name=teacher"]
