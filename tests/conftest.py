@@ -24,6 +24,7 @@ SLOW = (
     "tests/jobs/",
     "tests/sweep/",
     "tests/test_golden.py",
+    "tests/test_public.py::test_a_type_checker_knows_the_card_of_a_loaded_model",
     "tests/test_notebook.py",
     "tests/cli/test_bad_runs.py",
     "tests/cli/test_cli.py",
