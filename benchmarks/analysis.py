@@ -91,7 +91,7 @@ def number(result: Any) -> tuple[float, float | None]:
     """A metric's value and, of an estimate, its standard error."""
     if isinstance(result, metrics.Estimate):
         return result.value, result.standard_error
-    return (result.separation if isinstance(result, tuple) else result), None
+    return getattr(result, "separation", result), None
 
 
 def timed(rows: int, options: argparse.Namespace) -> dict[str, dict[str, Any]]:

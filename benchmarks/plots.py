@@ -7,7 +7,6 @@ from a run folder to a PNG, the reading included; the time of importing matplotl
 
 import argparse
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -128,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -149,8 +149,8 @@ class Python2Pickler(pickle._Pickler):
     def save_string(self, value: bytes) -> None:
         """Opcodes SHORT_BINSTRING and BINSTRING."""
         head = struct.pack("<cB", b"U", len(value)) if len(value) < 256 else struct.pack("<ci", b"T", len(value))
-        self.write(head + value)
-        self.memoize(value)
+        self.write(head + value)  # type: ignore[attr-defined]
+        self.memoize(value)  # type: ignore[attr-defined]
 
     dispatch[bytes] = save_string
 

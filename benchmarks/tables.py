@@ -206,8 +206,9 @@ def meanings(model: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in reversed(model.__mro__):
         if part.__module__ == settings.__name__:
-            body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0].body
-            for field, text in pairwise(body):
+            (written,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+            assert isinstance(written, ast.ClassDef)
+            for field, text in pairwise(written.body):
                 if (
                     isinstance(field, ast.AnnAssign)
                     and isinstance(text, ast.Expr)

@@ -18,7 +18,34 @@ from browsing import ARGUMENTS, CHROMIUM, DRIVER, media, size
 from supcrd.models import Model
 from typed import images, invoke, student, write_npz
 
+# What `make quick` leaves out: whole jobs, processes of their own, signals, the browser.
+SLOW = (
+    "tests/browser/",
+    "tests/jobs/",
+    "tests/sweep/",
+    "tests/test_golden.py",
+    "tests/test_public.py::test_a_type_checker_knows_the_card_of_a_loaded_model",
+    "tests/test_notebook.py",
+    "tests/cli/test_bad_runs.py",
+    "tests/cli/test_cli.py",
+    "tests/data/test_data_stream.py::test_a_process_that_stops_early_ends",
+    "tests/figures/test_style.py::test_the_ending_chooses_the_format_and_the_same_bytes_come_again",
+    "tests/figures/test_words.py",
+    "tests/reproduction/test_export.py",
+    "tests/runs/test_tensorboard.py::test_killed_and_gone_on_leaves_no_step_twice_or_out",
+    "tests/training/test_compile.py",
+    "tests/training/test_plugins.py",
+    "tests/training/test_training.py::test_half_and_resumed_equals_whole_run",
+)
+
 collect_ignore = ["data/make_golden.py"]  # imports what 0.1.0 had, and where it had it
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the slow tests, which are listed in one place."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
 
 
 def pytest_unconfigure():

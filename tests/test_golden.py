@@ -23,7 +23,8 @@ from supcrd.models.card import Card
 from supcrd.models.weights import load_model
 from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.report import report
-from supcrd.report.make import build, collect
+from supcrd.report.collect import collect
+from supcrd.report.make import build
 from supcrd.runs.folder import load_run
 from typed import invoke
 

@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 
 from supcrd import recipe as recipes
 from supcrd.data import channel_statistics, load, stream
+from supcrd.data.imagefile import File
 from supcrd.data.loader import ViewBatches
 from supcrd.data.stream import AHEAD, StreamedImages, fetch
 from supcrd.errors import DataError
@@ -50,12 +51,12 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-def both(folder: Path, **options):  # type: ignore[no-untyped-def]
+def both(folder: Path, **options):
     """The same set in memory and streamed."""
     return tuple(load(f"folder:{folder}", image_size=8, stream=streamed, **options) for streamed in (False, True))
 
 
-def same(first, second) -> None:  # type: ignore[no-untyped-def]
+def same(first, second) -> None:
     assert len(first) == len(second) > 0
     for a, b in zip(first, second, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a[:3], b[:3], strict=True))
@@ -120,7 +121,7 @@ class Watched:
     def __len__(self) -> int:
         return len(self.files)
 
-    def open(self, row: int) -> stream.File:
+    def open(self, row: int) -> File:
         with self.lock:
             self.opened.append(row)
         time.sleep(self.wait)
@@ -138,7 +139,7 @@ def test_no_more_than_a_few_batches_are_decoded_and_alive(tree: Path, monkeypatc
     alive, most = set(), []
     begin = StreamedImages._begin
 
-    def counted(self, index, *, pinned):  # type: ignore[no-untyped-def]
+    def counted(self, index, *, pinned):
         made = begin(self, index, pinned=pinned)
         alive.add(id(made[0]))
         weakref.finalize(made[0], alive.discard, id(made[0]))
@@ -172,7 +173,7 @@ def test_who_stops_early_waits_for_nothing(tree: Path) -> None:
     batches = fetch(store, torch.arange(45).split(9), CPU)
     next(batches)
     started = time.monotonic()
-    batches.close()
+    batches.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started < 0.1  # 27 images wait at 0.02 s each
     seen = len(files.opened)
     time.sleep(0.5)
@@ -238,7 +239,7 @@ def test_a_sample_stands_for_a_large_set(tree: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_fingerprint_tells_names_sizes_labels_and_division_but_not_the_place(tree: Path, tmp_path: Path) -> None:
-    def told(**options):  # type: ignore[no-untyped-def]
+    def told(**options):
         return load(f"folder:{tree}", stream=True, **({"image_size": 8} | options)).fingerprint
 
     first = told()
@@ -312,7 +313,7 @@ def test_a_streamed_run_goes_on_in_the_middle_of_an_epoch(
     whole = pipeline.run(recipe, tmp_path / "whole").folder
 
     class Cut(ViewBatches):
-        def epoch(self, epoch, start=0):  # type: ignore[no-untyped-def]
+        def epoch(self, epoch, start=0):
             for step, batch in enumerate(super().epoch(epoch, start), start):
                 if (epoch, step) == (1, 3):
                     signal.raise_signal(signal.SIGINT)
@@ -337,7 +338,7 @@ def test_an_image_that_breaks_while_training_ends_the_run_and_leaves_its_checkpo
     broken = tree / "train" / "class0" / "000.png"
 
     class Breaking(ViewBatches):
-        def epoch(self, epoch, start=0):  # type: ignore[no-untyped-def]
+        def epoch(self, epoch, start=0):
             if epoch == 1:
                 broken.write_bytes(b"no image")
             yield from super().epoch(epoch, start)

@@ -102,7 +102,7 @@ def test_the_sheet_has_five_circles_with_histograms_and_the_numbers_of_evaluatio
     assert [len(axes.patches) for axes in others[5:]] == [alignment.ANGLES] * 5
     rows = others[1].collections[0].get_offsets()
     assert np.linalg.norm(rows, axis=1) == pytest.approx(1)
-    assert sum(bar.get_height() for bar in others[6].patches) * 10 == pytest.approx(1)
+    assert sum(bar.get_height() for bar in others[6].patches) * 10 == pytest.approx(1)  # type: ignore[attr-defined]
     evaluation = json.loads((run.folder / "evaluation.json").read_text())
     title = figure.get_suptitle()
     assert f"alignment {evaluation['alignment']:.4f}" in title
@@ -110,7 +110,7 @@ def test_the_sheet_has_five_circles_with_histograms_and_the_numbers_of_evaluatio
     assert "100 test images" in title
     mean = sum(loop(run.unit, labels)) / (5 * 20 * 19 / 2)
     assert top.lines[1].get_xdata()[0] == pytest.approx(mean, rel=1e-5)
-    assert sum(bar.get_height() for bar in top.patches) * 4 / alignment.SHOWN == pytest.approx(1)
+    assert sum(bar.get_height() for bar in top.patches) * 4 / alignment.SHOWN == pytest.approx(1)  # type: ignore[attr-defined]
     assert "all 950 same-class pairs" in figure.get_supxlabel()
 
 

@@ -59,7 +59,7 @@ def test_of_several_seeds_the_error_is_of_images_and_of_seeds():
         [random.normal(size=(80, 4)) + shift * np.eye(4)[labels] for _ in range(seeds)]
         for seeds, shift in ((3, 2), (2, 1))
     ]
-    found = class_change(*sides, labels)
+    found = class_change(sides[0], sides[1], labels)
     accuracy = [[recall_score(labels, each.argmax(axis=1), average=None) for each in side] for side in sides]
     between = 0.0
     for side in accuracy:
@@ -84,7 +84,7 @@ def test_two_standard_errors_are_rarely_passed_by_chance():
             moves = [0.3 * random.normal(size=100)[labels] for _ in range(3)]
             right = [hard + move + random.normal(size=10_000) > 0 for move in moves]
             sides.append([np.where((np.arange(100) == labels[:, None]) == each[:, None], 1.0, 0.0) for each in right])
-        found = class_change(*sides, labels)
+        found = class_change(sides[0], sides[1], labels)
         passed.append(np.mean(np.abs(found.difference) > 2 * found.error))
     assert 0.01 < np.mean(passed) < 0.06
 
@@ -115,7 +115,8 @@ def test_bars_and_numbers(tmp_path):
     run, _ = pair(tmp_path)
     own = class_accuracy(run.logits, run.labels).accuracy
     (axes,) = classes.draw([run]).axes
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx(sorted(100 * own, reverse=True))
+    widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
+    assert widths == pytest.approx(sorted(100 * own, reverse=True))
     assert [text.get_text() for text in axes.texts] == [f"{each:.0f}" for each in sorted(100 * own, reverse=True)]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         f"class {number}" for number in np.argsort(-own, kind="stable")

@@ -51,11 +51,11 @@ def test_bars_are_accuracies_and_the_title_says_the_error(tmp_path):
     told = reliability.reliability(run.logits, run.labels)
     some = told.images > 0
     axes, counts = reliability.draw([run]).axes
-    heights = [bar.get_height() for bar in axes.patches]
+    heights = [bar.get_height() for bar in axes.patches]  # type: ignore[attr-defined]
     np.testing.assert_allclose(heights[: some.sum()], told.accuracy[some])
     np.testing.assert_allclose(heights[some.sum() :], (told.confidence - told.accuracy)[some])
-    np.testing.assert_allclose([bar.get_x() for bar in axes.patches][: some.sum()], np.flatnonzero(some) / 15)
-    np.testing.assert_allclose([bar.get_height() for bar in counts.patches], 100 * told.images / 60)
+    np.testing.assert_allclose([bar.get_x() for bar in axes.patches][: some.sum()], np.flatnonzero(some) / 15)  # type: ignore[attr-defined]
+    np.testing.assert_allclose([bar.get_height() for bar in counts.patches], 100 * told.images / 60)  # type: ignore[attr-defined]
     expected = expected_calibration_error(torch.from_numpy(run.logits), torch.from_numpy(run.labels))
     assert axes.get_title(loc="left") == f"run\nECE {expected:.4f}"
     lines = [line.get_xdata()[0] for line in counts.lines]

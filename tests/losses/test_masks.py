@@ -115,8 +115,7 @@ def test_all_valid_is_no_mask(name: str, path: str, take) -> None:
 def test_at_the_size_of_a_memory_bank_in_float32(name: str) -> None:
     s, t, y, z, valid = data(anchors=256, bank=4096, classes=100, width=64, dtype=torch.float32)
     masked = run(LOSSES[name], s, t, y, z, valid)
-    there = [x.double() for x in (s, t[valid])]
-    exact = run(LOSSES[name], *there, y[valid], z.double(), None)
+    exact = run(LOSSES[name], s.double(), t[valid].double(), y[valid], z.double(), None)
     assert masked[2][~valid].eq(0).all()
     # s_ij, as large as 1 / temperature, is rounded
     error = 1e-3 if "shifted" in name else 1e-5

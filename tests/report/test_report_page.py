@@ -171,7 +171,7 @@ def test_a_figure_that_fails_leaves_the_others(runs, tmp_path, plain, monkeypatc
     def failing(points, *, theme):
         raise ZeroDivisionError("by <zero>")
 
-    monkeypatch.setitem(KINDS, "alignment", figures.KINDS["hypersphere"].__class__("", failing))
+    monkeypatch.setitem(KINDS, "alignment", KINDS["hypersphere"].__class__("", failing))
     text = made(tmp_path, full(runs, "one", 0, 0.8))
     assert any("alignment could not be drawn (ZeroDivisionError: by &lt;zero&gt;)" in note for note in notes(text))
     assert text.count('class="plot') == 1

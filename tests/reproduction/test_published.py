@@ -1,6 +1,7 @@
 """The published figures and the experiments, against the reference's tables and protocol as they stand there."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,8 @@ def recipe_of(recipe_set, name, k=0, overrides=()):
     return reproduce._recipe(recipe_set, name, k, overrides)
 
 
-METHODS = {  # what section 3 and the tables say that differs; the rest is alpha 1, beta 10, tau 0.07, adaptive
+# what section 3 and the tables say that differs; the rest is alpha 1, beta 10, tau 0.07, adaptive
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "undistilled": ("cross_entropy", {}),
     "baseline_supcon": ("supcon", {"temperature": 0.07}),
     "baseline_crd": ("crd", {"temperature": 0.07}),

@@ -23,7 +23,7 @@ from supcrd.errors import RecipeError, SupcrdError
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import teacher as teachers
 from supcrd.models import Model
-from supcrd.models.weights import load_model
+from supcrd.models.weights import load_model, save_model
 from supcrd.sweep import run as sweep
 from supcrd.sweep.plan import Job, Outcome
 from supcrd.sweep.run import load_sweep, plan, run_all
@@ -316,7 +316,7 @@ def test_published_weights_are_imported_once_by_any_executor(tmp_path, quick, mo
     (tmp_path / "copy").mkdir()
     shutil.copy(tmp_path / "published.pth", tmp_path / "copy")
     runs.append(recipes.load(path, [*changes, f"teacher.checkpoint={tmp_path}/copy/published.pth", "name=copy"]))
-    imported, real = [], teachers.save_model
+    imported, real = [], save_model
     monkeypatch.setattr(teachers, "save_model", lambda folder, *a: (imported.append(folder), real(folder, *a)))
     with Watchful(2) as pool:
         outcomes = run_all(runs, tmp_path / "runs", executor=pool)

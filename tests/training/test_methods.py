@@ -34,7 +34,7 @@ TAUGHT = {"crd": {"temperature": 0.2}, "lw_supcrd": LW, "hybrid": LW | {"lam": 0
 
 def objective_of(name, bank=None, *, kd_detached=False, probe=True, **values):
     """The preset's terms, with a bank of the test's own."""
-    wanted = presets.tables(METHOD_SETTINGS[name](name=name, **values))
+    wanted = presets.tables(METHOD_SETTINGS[name].model_validate({"name": name, **values}))
     if not probe:
         wanted.pop("probe", None)
     if kd_detached and "kd" in wanted:
@@ -57,7 +57,7 @@ def method_of(name, bank=None, **values):
         step = Step(batch, outputs, {"teacher": taught})
         return objective(step, step)
 
-    terms.state_dict = objective.state_dict
+    terms.state_dict = objective.state_dict  # type: ignore[attr-defined]
     return terms
 
 
@@ -204,7 +204,7 @@ def test_dkd_and_its_weights(standardise):
     entropy = functional.cross_entropy(STUDENT.logits, BATCH.labels).item()
     scores = (naive.standardise(student), naive.standardise(teacher)) if standardise else (student, teacher)
     parts = {"alpha": 0.5, "beta": 2.0, "temperature": 3.0}
-    dkd = mean(naive.dkd(*scores, BATCH.labels.tolist(), **parts))
+    dkd = mean(naive.dkd(scores[0], scores[1], BATCH.labels.tolist(), **parts))
     method = method_of("dkd", ce_weight=0.6, standardise=standardise, **parts)
     assert_terms(method(STUDENT, TEACHER, BATCH), {"cross_entropy": 0.6 * entropy, "dkd": dkd}, rel=1e-5)
 

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from supcrd.errors import PluginError
-from supcrd.jobs import run as pipeline
+from supcrd.jobs.student import tables
 from supcrd.recipe import load, plugins
+from supcrd.training.objective.build import settings_of
 from typed import contents, invoke, refused, write_npz
 
 MINE = '''
@@ -245,7 +246,7 @@ def test_paths_are_relative_to_the_recipe(mine, monkeypatch):
     monkeypatch.chdir("/")
     recipe = load(mine / "my.toml")
     assert recipe.plugins == (str((mine / "my_terms.py").resolve()),)
-    assert pipeline.settings_of(pipeline.stages.tables(recipe))["mine"][1].power == 2.0
+    assert settings_of(tables(recipe))["mine"][1].model_dump()["power"] == 2.0
 
 
 def test_the_same_through_an_entry_point(tmp_path, monkeypatch):

@@ -107,7 +107,7 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float], *, level:
     elif told.low is None or told.mean is None or told.std is None:
         reason = f"all {told.n} differences are equal"
     else:
-        from scipy.special import stdtr  # type: ignore[import-untyped]  # a third of a second
+        from scipy.special import stdtr  # a third of a second
 
         p = 2 * float(stdtr(told.n - 1, -abs(told.mean) / (told.std / math.sqrt(told.n))))
     return Paired(told.n, told.mean, told.std, told.low, told.high, p, reason)

@@ -7,6 +7,8 @@ mistake that the one line on standard error names, 130 interrupted (Ctrl-C), 143
 from supcrd.cli import train, runs, figures  # noqa: F401, I001  (their commands, in help's order)
 from supcrd.cli.console import app
 
+__all__ = ["app", "main"]
+
 
 def main() -> None:
     """Entry point of the `supcrd` command."""

@@ -8,6 +8,7 @@ from typing import Any
 from supcrd.base.wording import choices, show
 from supcrd.errors import SupcrdError
 from supcrd.figures import style
+from supcrd.figures.extra import check_drawing
 from supcrd.figures.kinds import (
     alignment,
     classes,
@@ -122,6 +123,7 @@ def plot(
         SupcrdError: no such kind, ending or option, too few runs or too many, or runs that cannot be drawn.
         OSError: the file cannot be written.
     """
+    check_drawing()
     kind = find_kind(name)
     ending = style.check_ending(out)  # before any work
     if not out.parent.is_dir():

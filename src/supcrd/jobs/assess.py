@@ -55,7 +55,7 @@ def load_model(path: str | Path) -> Model:
         ('cat', 'dog')
     """
     model, card = read_model(path)
-    model.card = card  # type: ignore[assignment]
+    model.card = card
     return model
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from supcrd.models.archs import build_encoder
+from supcrd.models.card import Card
 
 
 class Output(NamedTuple):
@@ -70,6 +71,8 @@ class Model(nn.Module):
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.image_size = image_size
+        self.card: Card | None = None
+        """What its weights need beside themselves, where it was loaded from a file."""
         self.encoder, self.feature_dim, self.arch, classifier, self.stem = build_encoder(
             arch, in_channels=in_channels, image_size=image_size, pretrained=pretrained, stem=stem
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from supcrd.analysis.compare import Comparison, compare, find_baseline
 from supcrd.base.files import write_text
 from supcrd.errors import SupcrdError
+from supcrd.figures.extra import check_drawing
 from supcrd.report.collect import DataSet, Material, collect
 from supcrd.report.figures import Notify, make, sections
 from supcrd.report.html import Html, element, join
@@ -54,6 +55,7 @@ def check_out(out: str | Path) -> Path:
     out = Path(out).expanduser()
     if out.suffix.lower() not in (".html", ".htm"):
         raise SupcrdError(f"{out}: a report is an .html file")
+    check_drawing()
     out.parent.mkdir(parents=True, exist_ok=True)
     return out
 

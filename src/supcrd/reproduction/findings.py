@@ -189,7 +189,7 @@ def _test(
     pair: Paired, spread: Spread | None, others: Spread | None
 ) -> tuple[float | None, float | None, float | None, str]:
     """p (two-sided), the 95% interval of the mean difference, and what they rest on."""
-    from scipy.special import stdtr, stdtrit  # type: ignore[import-untyped]
+    from scipy.special import stdtr, stdtrit
 
     if pair.n == 0 or pair.mean is None:
         return None, None, None, "no common seed yet"
@@ -236,7 +236,7 @@ def order(experiments: Mapping[str, Any], key: str, replicates: Sequence[Sequenc
     ours, published = _measured(experiments, replicates)
     if len(ours) < 4 or any(len({getattr(each, name) for each in ours}) == 1 for name in ("accuracy", key)):
         return None
-    from scipy.stats import spearmanr  # type: ignore[import-untyped]
+    from scipy.stats import spearmanr
 
     def rank(figures: Sequence[Figures]) -> float:
         return float(spearmanr(*zip(*((getattr(f, key), f.accuracy) for f in figures), strict=True)).statistic)

@@ -7,12 +7,10 @@ model.safetensors and model.json, outputs.npz, pictures.npz, and last evaluation
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,13 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from supcrd import recipe as recipes
+from supcrd.base import locks
 from supcrd.base.files import write_json, write_text
 from supcrd.errors import RunError
 from supcrd.recipe.settings import Recipe
-
-logger = logging.getLogger("supcrd")
-
-POLL = 0.5  # seconds between two looks at a lock
 
 FILES = (
     "evaluation.json",  # first: a folder that is being cleared is no finished run
@@ -129,12 +124,9 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep a run folder (made if need be) to this process, and clear what a killed one left half written.
 
-    The lock is on the folder itself and ends with the process, however that ends. Where the system has no such locks
-    (Windows, some network file systems) there is none.
-
     Args:
         folder: of the run.
-        wait: until another process that works there has ended, with a line in the log.
+        wait: as `supcrd.base.locks.locked`.
 
     Raises:
         RunError: another process works there and `wait` is false, or the folder cannot be made.
@@ -143,34 +135,11 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
-    handle = None
-    try:
-        with contextlib.suppress(ImportError, PermissionError):
-            import fcntl
-
-            handle = os.open(folder, os.O_RDONLY)
-            waiting = False
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not wait:
-                        busy = f"another process works in {folder}; wait for it, or give another name=..."
-                        raise RunError(busy) from None
-                    if not waiting:
-                        logger.warning("waiting for another process that works in %s", folder)
-                    waiting = True
-                    time.sleep(POLL)
-                except OSError:
-                    break  # a file system without locks
+    with locks.locked(folder, wait=wait):
         for name in FILES:
             for leftover in folder.glob(f".{name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
         yield
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def load_run(folder: str | Path) -> Run:

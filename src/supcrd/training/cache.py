@@ -5,7 +5,6 @@ can be computed beforehand. They lie in the teacher's run folder, one memory-map
 want the same views. The head that learns along reads the features; logits are one matrix product away from them.
 """
 
-import contextlib
 import hashlib
 import io
 import json
@@ -13,8 +12,7 @@ import logging
 import math
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from supcrd.base.device import Place
 from supcrd.base.files import write_json
+from supcrd.base.locks import locked
 from supcrd.data import Split
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RunError
@@ -123,7 +122,8 @@ def prepare(
     shape = (len(split), augment.views, subject.model.feature_dim)
     if not all(complete(file, shape) for file in files):
         try:
-            with alone(home):
+            home.mkdir(parents=True, exist_ok=True)
+            with locked(home, wait=True):
                 _remove_others(home, weights)
                 write_json(home / "cache.json", about)
                 _fill(files, shape, subject, split, augment, place, report, batch_size)
@@ -214,31 +214,6 @@ def told(size: int) -> str:
         ('3.4 GB', '92 MB')
     """
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Make the folder and wait until no other process works in it; where the system has no locks, go ahead."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (folder / "lock").open("w") as handle:
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waiting:
-                    logger.info("waiting for another process that writes %s", folder)
-                waiting = True
-                time.sleep(0.5)
-            except OSError:
-                break  # a file system without locks
-        yield
 
 
 def _remove_others(home: Path, weights: str) -> None:

@@ -228,7 +228,7 @@ def test_a_taken_name_is_refused():
 
 
 def test_an_entry_point_that_fails_is_named(monkeypatch):
-    from supcrd import registry
+    from importlib import metadata
 
     class Entry:
         value = "nowhere:Thing"
@@ -236,7 +236,7 @@ def test_an_entry_point_that_fails_is_named(monkeypatch):
         def load(self):
             raise ModuleNotFoundError("No module named 'nowhere'")
 
-    monkeypatch.setattr(registry.metadata, "entry_points", lambda **_: [Entry()])
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: [Entry()])
     things = Registry("term", "supcrd.terms")
     with pytest.raises(PluginError, match="term 'x': its entry point nowhere:Thing fails: ModuleNotFoundError"):
         things.get("x")

@@ -1,0 +1,18 @@
+"""What draws is an extra, `supcrd[figures]`: said in one line where it is not installed."""
+
+from importlib.util import find_spec
+
+from supcrd.errors import SupcrdError
+
+DRAWS = ("matplotlib", "plotly", "openTSNE")
+
+
+def check_drawing() -> None:
+    """Raise SupcrdError, naming what to install, unless all that draws is there."""
+    for name in DRAWS:
+        try:
+            there = find_spec(name) is not None
+        except ModuleNotFoundError:
+            there = False
+        if not there:
+            raise SupcrdError(f"figures and reports need {name}; pip install 'supcrd[figures]'")
