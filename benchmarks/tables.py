@@ -4,26 +4,21 @@ A table stands between `<!-- results NAME -->` and `<!-- end -->`, a recipe's re
 tests/test_docs.py checks that all are up to date.
 """
 
-import ast
-import inspect
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import summary
-from supcrd.recipe import settings
+from supcrd.recipe.meanings import Table, groups
 from supcrd.reproduction.results import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
-RECIPES = ROOT / "src" / "supcrd" / "recipes"
+RECIPES = ROOT / "src" / "supcrd" / "recipe" / "builtin"
 DOCUMENTS = ("README.md", "docs/log.md", "docs/performance.md", "docs/results.md")
-TABLES = ("data", "model", "augment", "train", "head", "probe", "teacher")
 
 
 def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
@@ -173,48 +168,22 @@ def filled(text: str) -> str:
 
 
 def keys() -> str:
-    """docs/recipes.md: every key of a recipe with its type, default and meaning, read from the settings themselves."""
+    """docs/recipes.md: every key of a recipe with its default, range and meaning, read from the settings themselves."""
     lines = ["# The keys of a recipe", ""]
-    lines += ["Made by `python benchmarks/tables.py` from `src/supcrd/recipe/settings.py`.", ""]
-    methods = [(f"method, name = {name!r}", model, "method") for name, model in settings.METHOD_SETTINGS.items()]
-    tables = [(name, getattr(settings, f"{name.title()}Settings"), name) for name in TABLES]
-    tables = [("(top level)", settings.Recipe, ""), *tables[:2], *methods, *tables[2:]]
-    for title, model, prefix in tables:
-        texts = meanings(model)
-        lines += [f"## {title}", "", " ".join((model.__doc__ or "").split()), ""]
-        lines += ["| key | default | meaning |", "|---|---|---|"]
-        for field, info in model.model_fields.items():
-            if field in (*TABLES, "method") and not prefix:
-                continue
-            default = "required" if info.is_required() else f"`{shorter(info.default)}`"
-            lines.append(f"| `{prefix}{'.' * bool(prefix)}{field}` | {default} | {texts.get(field, '')} |")
-        lines.append("")
+    lines += ["Made by `python benchmarks/tables.py` from the docstrings in `src/supcrd/recipe/`; in a terminal:"]
+    lines += ["`supcrd recipes --keys [PREFIX]`. Keys of `[objective.NAME]`: `docs/objectives.md`.", ""]
+    for group in groups():
+        lines += [f"## {group.title}", "", group.about, "", *key_lines(group), ""]
     return "\n".join(lines)
 
 
-def shorter(default: Any) -> str:
-    """A default as TOML has it."""
-    if default is None:
-        return "not set"
-    if isinstance(default, settings.Settings):
-        return "as [head]"
-    return json.dumps(default if not isinstance(default, tuple) else list(default))
-
-
-def meanings(model: type) -> dict[str, str]:
-    """The docstrings of a model's fields, those of its bases included."""
-    found: dict[str, str] = {}
-    for part in reversed(model.__mro__):
-        if part.__module__ == settings.__name__:
-            body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0].body
-            for field, text in pairwise(body):
-                if (
-                    isinstance(field, ast.AnnAssign)
-                    and isinstance(text, ast.Expr)
-                    and isinstance(text.value, ast.Constant)
-                ):
-                    found[field.target.id] = " ".join(text.value.value.split())
-    return found
+def key_lines(group: Table) -> list[str]:
+    """The keys of a table as a Markdown table."""
+    lines = ["| key | default | range | meaning |", "|---|---|---|---|"]
+    for key in group.keys:
+        default = key.default if key.default in ("required", "not set", "the file's name") else f"`{key.default}`"
+        lines.append(f"| `{key.name}` | {default} | {key.range} | {key.meaning} |")
+    return lines
 
 
 def recipe_lines() -> dict[Path, str]:

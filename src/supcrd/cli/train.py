@@ -5,8 +5,18 @@ from typing import Annotated
 
 import typer
 
+from supcrd.base.wording import nearest, show
 from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
-from supcrd.cli.screen import Screen, show_comparison, show_evaluation, show_predictions, show_recipes, stderr, stdout
+from supcrd.cli.screen import (
+    Screen,
+    show_comparison,
+    show_evaluation,
+    show_keys,
+    show_predictions,
+    show_recipes,
+    stderr,
+    stdout,
+)
 from supcrd.errors import SupcrdError
 
 MeanOption = Annotated[str | None, typer.Option(help="Channel means the weights expect, 0..1 scale, comma-separated.")]
@@ -20,6 +30,7 @@ PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", metavar="FILE", help="Plug-in that the model or the data need; its code runs."),
 ]
+KEYS = "; [teachers.NAME] has the keys of [teacher], and docs/objectives.md lists those of [objective.NAME]"
 ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or published .pth.")]
 
 
@@ -53,10 +64,28 @@ def demo(out: OutOption = Path("runs")) -> None:
 
 @app.command()
 @guarded
-def recipes(name: Annotated[str | None, typer.Argument(help="Print this one.")] = None) -> None:
-    """List the built-in recipes, or print one."""
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Recipe to print; with --keys, how the keys to list begin.")
+    ] = None,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="List the keys of a recipe with default, range and meaning.")
+    ] = False,
+) -> None:
+    """List the built-in recipes, print one, or explain the keys that a recipe can have."""
     from supcrd import recipe
 
+    if keys:
+        from supcrd.recipe.keys import all_keys
+        from supcrd.recipe.meanings import groups
+
+        chosen = groups(name or "")
+        if not chosen:
+            other = "." in str(name) and str(name).partition(".")[0] in ("objective", "teachers")
+            hint = KEYS if other else nearest(str(name), all_keys()) or "; `supcrd recipes --keys` lists all"
+            raise SupcrdError(f"no key begins with {show(name)}{hint}")
+        show_keys(chosen)
+        return
     if name is not None:
         stdout.print(recipe.builtin_text(name), end="", markup=False, highlight=False, soft_wrap=True)
         return
