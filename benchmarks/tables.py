@@ -4,6 +4,7 @@ A table stands between `<!-- results NAME -->` and `<!-- end -->`, a recipe's re
 tests/test_docs.py checks that all are up to date.
 """
 
+import inspect
 import json
 import re
 import sys
@@ -12,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import summary
-from supcrd.recipe.meanings import Table, groups
+from supcrd.recipe.meanings import Table, group_of, groups
+from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.reproduction.results import markdown
+from supcrd.training.objective.presets import tables as preset
+from supcrd.training.objective.term import TERMS, TermSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 RECIPES = ROOT / "src" / "supcrd" / "recipe" / "builtin"
-DOCUMENTS = ("README.md", "docs/log.md", "docs/performance.md", "docs/results.md")
+DOCUMENTS = ("README.md", "docs/objectives.md", "docs/log.md", "docs/performance.md", "docs/results.md")
 
 
 def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
@@ -33,6 +37,8 @@ def table(name: str) -> str:
     """The Markdown table of docs/results/NAME.json; `performance` is that of all benchmarks, `speed` a choice of it."""
     if name in ("performance", "speed"):
         return performance_table(short=name == "speed")
+    if name in MADE:
+        return MADE[name]()
     results = json.loads((RESULTS / f"{name}.json").read_text())
     if "experiments" in results:
         return markdown(results, level=2)
@@ -184,6 +190,42 @@ def key_lines(group: Table) -> list[str]:
         default = key.default if key.default in ("required", "not set", "the file's name") else f"`{key.default}`"
         lines.append(f"| `{key.name}` | {default} | {key.range} | {key.meaning} |")
     return lines
+
+
+def common_keys() -> str:
+    """The keys of every term."""
+    return "\n".join(key_lines(group_of(TermSettings, "", "")))
+
+
+def terms() -> str:
+    """The built-in terms with the keys of their own."""
+    lines = []
+    for name in TERMS:
+        kind = TERMS.get(name)
+        if not kind.__module__.startswith("supcrd.training."):
+            continue  # a plug-in's, of another test
+        group = group_of(kind.Settings, "", name)
+        own = tuple(key for key in group.keys if key.name not in TermSettings.model_fields)
+        about = inspect.cleandoc(kind.__doc__ or "").replace("\n", " ").replace("  ", "\n\n")
+        lines += [f"### {name}", "", about, "", *key_lines(group._replace(keys=own)), ""]
+    return "\n".join(lines).rstrip()
+
+
+def presets() -> str:
+    """What each method stands for, with its defaults."""
+    lines = ["| `method.name` | terms |", "|---|---|"]
+    for method, kind in METHOD_SETTINGS.items():
+        cells = []
+        for name, settings in preset(kind(name=method)).items():
+            notes = [f"`{settings['term']}`"] if "term" in settings else []
+            notes += ["detached"] if settings.get("detach") else []
+            notes += [f"weight {settings['weight']:.3g}"] if settings.get("weight", 1.0) != 1.0 else []
+            cells.append(f"`{name}`" + (f" ({', '.join(notes)})" if notes else ""))
+        lines.append(f"| `{method}` | {' + '.join(cells)} |")
+    return "\n".join(lines)
+
+
+MADE = {"objective": common_keys, "presets": presets, "terms": terms}
 
 
 def recipe_lines() -> dict[Path, str]:
