@@ -18,6 +18,7 @@ from supcrd.runs.folder import load_run
 
 KEPT = (
     "accuracy",
+    "balanced_accuracy",
     "accuracy_top5",
     "probe_accuracy",
     "knn_accuracy",
@@ -31,6 +32,9 @@ KEPT = (
     "teacher_kl",
     "train_seconds",
 )
+
+BY_CLASS = ("class_names", "class_accuracy", "class_counts", "validation_class_counts")
+"""Left out: an entry for each class, of each run."""
 
 
 def summary(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
@@ -72,7 +76,11 @@ def main() -> None:
             "environment": environments[0] | {"commit": ", ".join(commits), "data_fingerprint": None},
             "training": epochs,
             "summary": {name: summary(runs) for name, runs in groups.items()},
-            "runs": [run for runs in groups.values() for run in runs],
+            "runs": [
+                {key: value for key, value in run.items() if key not in BY_CLASS}
+                for runs in groups.values()
+                for run in runs
+            ],
         },
     )
 

@@ -169,7 +169,11 @@ def test_a_run_teaches(golden):
     table = Path("student.toml")
     table.write_text(recipe.builtin_text("digits-lw-supcrd").replace('recipe = "digits-teacher"', 'run = "?"'))
     done = pipeline.run(recipe.load(table, changes), "runs")
-    assert (done.status, done.teacher, done.evaluation["teacher"]) == ("trained", Path("runs/teacher"), "teacher")
+    assert (done.status, done.teacher, done.evaluation["teacher"]) == (
+        "trained",
+        Path("runs/teacher").absolute(),
+        "teacher",
+    )
     assert done.evaluation["teacher_agreement"] > 0
 
 

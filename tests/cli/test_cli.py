@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -282,4 +283,5 @@ def test_demo(tmp_path, monkeypatch):
     for path in tmp_path.glob("digits-*/evaluation.json"):  # those that do without a teacher are compared with it too
         compared = json.loads(path.read_text())["teacher_agreement"] is not None
         assert compared == ("digits-teacher" not in path.parent.name)
-    assert "digits-cross-entropy-demo  " in out  # not cut: the table goes into 80 columns
+    # not cut: the table goes into 80 columns, with the mark of a run that has warnings after two epochs
+    assert re.search(r"^digits-cross-entropy-demo( !)?  ", out, re.MULTILINE)

@@ -167,3 +167,20 @@ def test_a_teacher_that_another_process_trains_is_waited_for(base, tmp_path, cap
     assert "waiting for another process" in caplog.text
     assert time.monotonic() - began >= 0.9
     holder.wait()
+
+
+def test_weights_that_were_exchanged_are_noticed(base, out, caplog, tmp_path):
+    """A model put in the place of the one that the evaluation is of."""
+    teacher = load_run(out / "teacher")
+    assert not teacher.measured_others()
+    model, card = load_model(teacher.folder)
+    with torch.no_grad():
+        model.classifier.bias += 1
+    save_model(teacher.folder, model, card)
+    assert teacher.measured_others()
+    teaching = teacher_from(tmp_path, f'run = "{teacher.folder}"', "digits-kd")
+    with caplog.at_level(logging.WARNING, "supcrd"):
+        changes = [f"data.source=npz:{base}/tiny.npz", *NET, "name=s", "teacher.check=false"]
+        pipeline.run(recipe.load(teaching, changes), tmp_path)
+    assert "are not those that its evaluation is of" in caplog.text
+    assert "not those that its evaluation is of" in refused("export-layout", out, "--out", tmp_path / "published")

@@ -1,19 +1,22 @@
 """Accuracy, calibration and fidelity against loops over rows, scikit-learn and values derived by hand."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, recall_score, top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from supcrd.metrics import (
     agreement,
+    class_accuracy,
     expected_calibration_error,
     kl_from_teacher,
     knn_accuracy,
+    knn_accuracy_estimate,
     negative_log_likelihood,
     top_k_accuracy,
 )
@@ -247,3 +250,35 @@ def test_a_nan_is_never_right():
     nan = float("nan")
     logits = torch.tensor([[nan, nan, nan], [nan, 1.0, 0.0], [2.0, nan, 1.0], [3.0, 2.0, 1.0]])
     assert top_k_accuracy(logits, torch.tensor([0, 0, 2, 0])) == 0.25
+
+
+def test_class_accuracy_is_sklearns_recall():
+    logits, labels = torch.randn(300, 7), torch.randint(0, 6, (300,)) // 2 * 2  # classes 0, 2 and 4 only
+    found = class_accuracy(logits, labels)
+    predicted = logits.argmax(dim=1)
+    assert found.counts == np.bincount(labels, minlength=7).tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # predictions of classes that no label has
+        peer = balanced_accuracy_score(labels, predicted)
+    assert found.balanced == pytest.approx(peer, rel=1e-12)
+    recalls = recall_score(labels, predicted, labels=range(7), average=None, zero_division=np.nan)
+    assert [np.nan if share is None else share for share in found.accuracies] == pytest.approx(recalls, nan_ok=True)
+    known = [(share, n) for share, n in zip(found.accuracies, found.counts, strict=True) if share is not None]
+    assert len(known) == 3
+    assert sum(share * n for share, n in known) / 300 == pytest.approx(top_k_accuracy(logits, labels), rel=1e-12)
+
+
+def test_class_accuracy_without_rows():
+    assert class_accuracy(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64)) == ([None, None], [0, 0], None)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_knn_refuses_what_has_no_neighbours(bad):
+    rows, labels = torch.randn(50, 4), torch.arange(50) % 2
+    broken = rows.clone()
+    broken[37, 2] = bad
+    for queries, bank, said in ((broken, rows, "features: row 37 holds"), (rows, broken, "bank: row 37 holds")):
+        with pytest.raises(ValueError, match=said):
+            knn_accuracy(queries, labels, bank, labels, num_classes=2, block=10, bank_block=8)
+    with pytest.raises(ValueError, match="bank: row 37 holds NaN or infinity"):
+        knn_accuracy_estimate(rows, labels, broken, labels, num_classes=2, sample=5)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from supcrd import recipe as recipes
@@ -265,7 +267,7 @@ def test_several_numbers_separated_by_commas():
     r = load("digits-crd", ["data.mean=0.5", "data.std=0.25", "teacher.override.model.projector=32,64"])
     assert (r.data.mean, r.data.std) == ((0.5,), (0.25,))
     assert recipes.teacher_recipe(r).model.projector == (32, 64)
-    assert load("digits-crd", ["data.folder=1,2"]).data.folder == "1,2"  # any text is a path
+    assert load("digits-crd", ["data.folder=/1,2"]).data.folder == "/1,2"  # any text is a path
 
 
 def test_names_of_architectures_are_known_without_networks():
@@ -306,10 +308,10 @@ def test_a_recipe_is_completed_by_overrides(tmp_path):
     ):
         load(path, ["method.name=cross_entropy"])
     r = load(path, ["data.source=npz:a/b.npz", "method.name=cross_entropy", "seed=0"])
-    assert (r.data.source, r.data.limit, r.method.name) == ("npz:a/b.npz", 100, "cross_entropy")
+    assert (r.data.source, r.data.limit, r.method.name) == (f"npz:{Path('a/b.npz').absolute()}", 100, "cross_entropy")
     assert r.name == "r_source=b_label_smoothing=0_name=cross-entropy"  # what differs from the file, as ever
     r = load(path, ["data.source=digits", "teacher.run=runs/a"])
-    assert (r.method.name, r.teacher.run) == ("kd", "runs/a")
+    assert (r.method.name, r.teacher.run) == ("kd", str(Path("runs/a").absolute()))
     path.write_text(WITHOUT_SOURCE.replace("epochs=1", "epochs='many'"))
     done = ["data.source=digits", "method.name=supcon", "name=mine"]
     assert load(path, [*done, "train.epochs=3"]).train.epochs == 3

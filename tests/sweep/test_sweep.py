@@ -164,8 +164,8 @@ BASE = 'recipe = "digits-crd"\n'
         (BASE + "[[run]]\n[[run]]", "the run digits-crd is there twice"),
         (BASE + "grid.train.device = ['cpu', 'auto']", "the run digits-crd is there twice (where"),
         (
-            BASE + "grid.data.source = ['npz:a/x.npz', 'npz:b/x.npz']",
-            "share the folder digits-crd_source=x: data.source is 'npz:a/x.npz' in one, 'npz:b/x.npz' in the other",
+            BASE + "grid.data.source = ['npz:/a/x.npz', 'npz:/b/x.npz']",
+            "share the folder digits-crd_source=x: data.source is 'npz:/a/x.npz' in one, 'npz:/b/x.npz' in the other",
         ),
         (BASE + '[[run]]\nname = "digits-teacher"', "that of its teacher"),
         (BASE + f"seeds = {list(range(200))}\ngrid.train.lr = {[i + 1 for i in range(60)]}", "12,000 runs; 10,000 is"),

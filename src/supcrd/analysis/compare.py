@@ -17,6 +17,7 @@ from supcrd.analysis.configurations import METRICS, SUMMARISED, Measured, check_
 from supcrd.analysis.statistics import Paired, Summary, holm, paired, summary
 from supcrd.base.wording import choices, nearest, show
 from supcrd.errors import SupcrdError
+from supcrd.evaluation import health
 
 LEVEL = 0.05
 # A baseline may be under-trained where it has not learnt its own images (below the first) and does on unseen ones
@@ -45,6 +46,8 @@ class Row:
     """better, worse or cannot tell; baseline for the baseline, empty without one"""
     told: str
     """how far the numbers carry, in words"""
+    warnings: tuple[str, ...] = ()
+    """what is wrong with its runs, each kind once, in the words of the first run that has it"""
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,7 @@ def _row(label: str, group: Sequence[Measured], metric: str, baseline: str | Non
         corrected_p=None,
         verdict="" if baseline is None else "baseline" if label == baseline else "cannot tell",
         told=_told(about) if about is not None else f"not all of its runs have {metric}",
+        warnings=tuple(health.merged([health.told(run.evaluation) for run in group])),
     )
 
 

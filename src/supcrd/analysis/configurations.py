@@ -6,7 +6,7 @@ Only runs of the same images, divided in the same way, stand side by side.
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import Any
 
 from supcrd import recipe as recipes
 from supcrd.base.wording import show
-from supcrd.errors import RunError
+from supcrd.errors import RunError, SupcrdError
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import load_run
 
 METRICS = ("accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
 """What differences can be of."""
 SUMMARISED = (*METRICS, "alignment", "uniformity", "validation_accuracy", "train_accuracy")
+REASONS = 3  # of folders that cannot be read, in full
 LARGEST = 1e6  # of any of these: a number beyond it is damage
 
 
@@ -45,15 +46,18 @@ def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[l
     """Read finished runs, each once, and say what was left out.
 
     Args:
-        folders: run folders, which must be finished, or folders of run folders.
+        folders: run folders, which must be finished and readable, or folders of run folders: of these, what is not
+            finished, or cannot be read by this version, is left out.
         keep: a name, label or folder that is taken though it is a teacher of others.
 
     Raises:
-        RunError: no run folder; an unfinished or damaged run.
+        RunError: no run folder; an unfinished run that was given by name; none at all that can be read.
+        SupcrdError: a damaged run that was given by name, or as `keep`.
     """
     found: dict[Path, Measured] = {}
     asked: set[Path] = set()
     notes = []
+    unread = Unread(keep)
     for folder in (Path(folder).expanduser() for folder in folders):
         if (folder / "recipe.toml").is_file():
             if not (folder / "evaluation.json").is_file():
@@ -69,8 +73,9 @@ def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[l
             if unfinished:
                 notes.append(f"not finished, left out: {', '.join(unfinished)}")
         for path in inside:
-            if (path / "evaluation.json").is_file():
-                found.setdefault(path.resolve(), _measured(path))
+            if (path / "evaluation.json").is_file() and path.resolve() not in found:
+                with unread.noting(path, asked=path.resolve() in asked):
+                    found[path.resolve()] = _measured(path)
     teachers = {run.teacher for run in found.values()}
     if keep is not None:
         asked |= {path for path, run in found.items() if keep in (run.recipe.name, unseeded(run.recipe.name))}
@@ -80,8 +85,37 @@ def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[l
         names = ", ".join(found.pop(path).recipe.name for path in left_out)
         notes.append(f"teachers of others, left out: {names} (give their folders to have them)")
     if not found:
-        raise RunError(f"no finished run in {', '.join(map(str, folders)) or 'nothing'}")
-    return list(found.values()), notes
+        why = f": {next(iter(unread.reasons.values()))}" if unread.reasons else ""
+        raise RunError(f"no finished run in {', '.join(map(str, folders)) or 'nothing'}{why}")
+    return list(found.values()), [*notes, *unread.notes()]
+
+
+class Unread:
+    """Run folders, found in a folder of such, that this version cannot read: left out, and said so in one note."""
+
+    def __init__(self, keep: str | None = None) -> None:
+        self.keep = keep
+        self.reasons: dict[Path, str] = {}
+
+    @contextlib.contextmanager
+    def noting(self, folder: Path, *, asked: bool = False) -> Iterator[None]:
+        """Read a run folder within this; what is wrong with it is noted, or raised where somebody asked for it."""
+        try:
+            yield
+        except SupcrdError as error:
+            kept = self.keep is not None and (
+                self.keep == folder.name or Path(self.keep).expanduser().resolve() == folder.resolve()
+            )
+            if asked or kept:
+                raise
+            self.reasons[folder] = str(error)
+
+    def notes(self) -> list[str]:
+        """None, or one."""
+        if not self.reasons:
+            return []
+        told = [f"{folder.name} ({reason})" for folder, reason in list(self.reasons.items())[:REASONS]]
+        return [f"cannot be read, left out: {', '.join([*told, *(f.name for f in list(self.reasons)[REASONS:])])}"]
 
 
 def check_same_data(runs: Sequence[Measured]) -> None:
@@ -162,14 +196,22 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _identity(recipe: Recipe) -> str:
     """Equal for recipes that differ only in seed, name and place."""
-    table = recipes.to_table(recipe)
-    for key in ("name", "seed", *recipes.PLACE_KEYS):
+    table = _placeless(recipes.to_table(recipe))
+    return json.dumps({key: value for key, value in table.items() if key not in ("name", "seed")}, sort_keys=True)
+
+
+def _placeless(table: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's table without where it runs, the recipes of its teachers likewise."""
+    for key in recipes.PLACE_KEYS:
         *tables, last = key.split(".")
         inner = table
         for name in tables:
             inner = inner.get(name, {})
         inner.pop(last, None)
-    return json.dumps(table, sort_keys=True)
+    for settings in (table.get("teacher", {}), *table.get("teachers", {}).values()):
+        if settings.get("resolved"):
+            _placeless(settings["resolved"])
+    return table
 
 
 def unseeded(name: str) -> str:

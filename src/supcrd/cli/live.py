@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from supcrd import recipe as recipes
-from supcrd.cli.screen import stderr, stdout
+from supcrd.cli.screen import marked, show_warnings, stderr, stdout
+from supcrd.evaluation import health
 from supcrd.recipe.settings import METHOD_SETTINGS, Recipe
 from supcrd.sweep.plan import Cost, Job, Outcome, costs, estimate, is_finished, kind, progress
 
@@ -164,12 +165,14 @@ def show_outcomes(outcomes: Sequence[Outcome]) -> None:
     table.add_column("status", no_wrap=True)
     for name in ("acc. %", "val. %"):
         table.add_column(name, justify="right", no_wrap=True)
-    for outcome in outcomes:
+    warned = [(outcome.name, health.told(outcome.evaluation or {})) for outcome in outcomes]
+    for outcome, (name, warnings) in zip(outcomes, warned, strict=True):
         told = outcome.evaluation or {}
         shown = ["-" if value is None else f"{100 * value:.2f}"
                  for value in (told.get("accuracy"), told.get("validation_accuracy"))]  # fmt: skip
-        table.add_row(Text(outcome.name), outcome.status, *shown, style=STYLES.get(outcome.status, ""))
+        table.add_row(marked(name, warnings), outcome.status, *shown, style=STYLES.get(outcome.status, ""))
     stdout.print(table)
+    show_warnings(warned)
 
 
 def said(outcomes: Sequence[Outcome]) -> str:

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Column, Table
 from rich.text import Text
 
+from supcrd.evaluation import health
+
 if TYPE_CHECKING:
     from supcrd.analysis.compare import Comparison
     from supcrd.analysis.statistics import Summary
@@ -92,7 +94,7 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for e in evaluations:
         table.add_row(
-            str(e["name"]),
+            marked(str(e["name"]), health.told(e)),
             *(_percent(e[key]) for key in ("accuracy", "probe_accuracy", "knn_accuracy")),
             *("-" if e[key] is None else f"{e[key]:.3f}" for key in ("alignment", "uniformity")),
             f"{e['parameters']:,}",
@@ -107,6 +109,19 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
         style="dim",
         highlight=False,
     )
+    show_warnings([(str(e["name"]), health.told(e)) for e in evaluations])
+
+
+def marked(name: str, warnings: Sequence[str]) -> Text:
+    """A name in a table, with a mark where there are warnings, which `show_warnings` lists beneath it."""
+    return Text(f"{name} !" if warnings else name)
+
+
+def show_warnings(warned: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """The warnings of each name, a line each."""
+    for name, lines in warned:
+        for line in lines:
+            stdout.print(f"! {name}: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_compare(compared: "Comparison") -> None:
@@ -125,6 +140,7 @@ def show_compare(compared: "Comparison") -> None:
             "p: two-sided paired t-test over seeds; Holm: corrected for all tests; "
             f"better, worse: p (Holm) < {compared.level:g}"
         )
+    show_warnings([(row.label, row.warnings) for row in compared.rows])
     lines = [f"warning: {line}" for line in compared.warnings] + [f"note: {line}" for line in compared.notes]
     for row in compared.rows:
         if row.label == compared.selected:
@@ -158,7 +174,7 @@ def _means(compared: "Comparison", width: int) -> Group:
                 cells.append("-" if told is None or told.half_width is None else f"±{_percent(told.half_width)}")
         ends = (row.values["alignment"], row.values["uniformity"])
         cells += ["-" if told is None or told.mean is None else f"{told.mean:.2f}" for told in ends]
-        table.add_row(Text(row.label), str(row.n), *cells)
+        table.add_row(marked(row.label, row.warnings), str(row.n), *cells)
     return Group(Text(title, style="italic"), table)
 
 
@@ -176,7 +192,7 @@ def _differences(compared: "Comparison", width: int) -> Group:
         interval = "-" if low == "-" else f"{low} to {high}"
         n = str(told.n) if told else "-"
         verdict = f"cannot tell ({row.told})" if row.verdict == "cannot tell" else row.verdict
-        table.add_row(Text(row.label), n, mean, interval, *ps, verdict)
+        table.add_row(marked(row.label, row.warnings), n, mean, interval, *ps, verdict)
     return Group(Text(title, style="italic"), table)
 
 
@@ -199,17 +215,33 @@ def _mean(told: "Summary | None") -> str:
     return _percent(told.mean) if told.std is None else f"{_percent(told.mean)} ±{_percent(told.std)}"
 
 
+WORST = 3  # classes that are named
 FRACTIONS = ("ece", "teacher_agreement")  # and whatever is an accuracy
 
 
 def show_evaluation(values: Mapping[str, Any]) -> None:
-    """One evaluation, a line a number."""
+    """One evaluation, a line a number, the classes of lowest accuracy and the warnings."""
     table = Table(show_header=False, box=None)
     for key, value in values.items():
-        if value is not None:
+        if value is not None and not isinstance(value, list | dict):
             shown = f"{_percent(value)} %" if key in FRACTIONS or "accuracy" in key else _number(value)
             table.add_row(key.replace("_", " "), Text(shown, overflow="fold"))
+    worst = _worst(values)
+    if worst:
+        table.add_row("lowest classes", Text(worst, overflow="fold"))
     stdout.print(table)
+    for line in health.told(values):
+        stdout.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _worst(values: Mapping[str, Any]) -> str:
+    """The classes of lowest accuracy, where not all images are classified rightly."""
+    parts = [values.get(key) for key in ("class_accuracy", "class_names", "class_counts")]
+    if not all(isinstance(part, list) for part in parts):
+        return ""
+    known = [(share, name, n) for share, name, n in zip(*parts, strict=False) if share is not None and share < 1]
+    worst = sorted(known, key=lambda row: row[0])[:WORST]
+    return ", ".join(f"{name} {_percent(share)} % (n = {n:,})" for share, name, n in worst)
 
 
 def show_predictions(rows: Sequence[Mapping[str, Any]]) -> None:

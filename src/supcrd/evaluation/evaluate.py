@@ -14,6 +14,7 @@ from supcrd.data import Split
 from supcrd.data.augment import to_float
 from supcrd.data.loader import FeatureBatches
 from supcrd.data.stream import Images, fetch
+from supcrd.errors import RunError
 from supcrd.models import Output
 from supcrd.recipe.settings import ProbeSettings
 from supcrd.training.fit import Progress, fit
@@ -46,6 +47,9 @@ def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: in
 
     Returns:
         Output of (N, F), (N, P), (N, C) float32 on the CPU.
+
+    Raises:
+        RunError: an image whose outputs are not finite: no number can be had of such a model.
 
     Example:
         >>> from supcrd.base.device import choose
@@ -87,9 +91,17 @@ def features(subject: Normalised, images: Images, place: Place, *, batch_size: i
 def _run(subject: Normalised, images: Images, place: Place, batch_size: int) -> Iterator[Output]:
     model = place.put(subject.model).eval()
     blocks = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
-    for block in fetch(images, blocks, place.device):
+    for block, pixels in zip(blocks, fetch(images, blocks, place.device), strict=True):
         with torch.inference_mode():
-            yield model(subject.prepare(to_float(block)))
+            output = model(subject.prepare(to_float(pixels)))
+            finite = torch.stack([part.isfinite().all(dim=1) for part in output]).all(dim=0)
+            if not bool(finite.all()):
+                bad = block.start + int(finite.logical_not().nonzero()[0])
+                raise RunError(
+                    f"the model's outputs of image {bad} are not finite (NaN or infinity), so that nothing can be "
+                    "measured; its weights or its normalisation are damaged"
+                )
+            yield output
 
 
 def evaluate(
@@ -116,19 +128,25 @@ def evaluate(
         report: told of the probe's progress.
 
     Returns:
-        Numbers: fractions 0..1, nats and distances, None where one does not apply: n, accuracy, accuracy_top5,
-        probe_accuracy, knn_accuracy (features, k = 20), alignment, uniformity, intra_class_distance,
-        inter_class_distance, separation_ratio (normalised projections, all pairs), ece, nll, teacher_agreement,
-        teacher_kl, parameters (encoder and classifier, what is deployed), projector_parameters. And the outputs.
-        Of more than EXACT_PAIRS pairs knn_accuracy is an estimate, so is uniformity of more than EXACT_ROWS rows;
-        knn_accuracy_standard_error and uniformity_standard_error then say how good, and are None where exact.
-        The sampled rows do not depend on the seed, so that models are compared on the same ones.
+        Numbers: fractions 0..1, nats and distances, None where one does not apply: n, accuracy, balanced_accuracy (the
+        mean of the classes' own), accuracy_top5, probe_accuracy, knn_accuracy (features, k = 20), alignment,
+        uniformity, intra_class_distance, inter_class_distance, separation_ratio (normalised projections, all pairs),
+        ece, nll, teacher_agreement, teacher_kl, parameters (encoder and classifier, what is deployed),
+        projector_parameters; class_accuracy and class_counts (images of the split), lists in the order of the logits.
+        And the outputs. Of more than EXACT_PAIRS pairs knn_accuracy is an estimate, so is uniformity of more than
+        EXACT_ROWS rows; knn_accuracy_standard_error and uniformity_standard_error then say how good, and are None
+        where exact. The sampled rows do not depend on the seed, so that models are compared on the same ones.
+
+    Raises:
+        RunError: outputs that are not finite.
     """
     result = outputs(subject, split.images, place)
     labels = split.labels
+    by_class = metrics.class_accuracy(result.logits, labels)
     values: dict[str, Any] = {
         "n": len(labels),
         "accuracy": metrics.top_k_accuracy(result.logits, labels),
+        "balanced_accuracy": by_class.balanced,
         "accuracy_top5": metrics.top_k_accuracy(result.logits, labels, k=5),
         "probe_accuracy": None,
         "knn_accuracy": None,
@@ -164,6 +182,8 @@ def evaluate(
         "teacher_kl": None if teacher_logits is None else metrics.kl_from_teacher(result.logits, teacher_logits),
         "parameters": count(subject.model.encoder) + count(subject.model.classifier),
         "projector_parameters": count(subject.model.projector),
+        "class_accuracy": by_class.accuracies,
+        "class_counts": by_class.counts,
     }
     return Numbers(values, result)
 

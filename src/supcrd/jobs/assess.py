@@ -16,6 +16,7 @@ from supcrd.data.augment import to_float
 from supcrd.data.classes import match, numbered, read_names, renamed
 from supcrd.data.sources.folder import read_image
 from supcrd.errors import CheckpointError, DataError, RunError
+from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate
 from supcrd.jobs.student import Report
 from supcrd.models import Model
@@ -86,8 +87,9 @@ def evaluate_file(
         report: told of the probe's progress.
 
     Returns:
-        The values of `supcrd.evaluation.evaluate.evaluate`, with model, source and split. Neighbours and probe need
-        training images: their accuracies are None where the source has none, or where the split measured is train.
+        The values of `supcrd.evaluation.evaluate.evaluate`, with model, source, split, class_names and warnings: those
+        of the model's card, or where it has none those that these values give. Neighbours and probe need training
+        images: their accuracies are None where the source has none, or where the split measured is train.
 
     Raises:
         SupcrdError: the model or the data cannot be had, or do not fit each other.
@@ -134,7 +136,9 @@ def evaluate_file(
         report=(lambda progress: report(str(path), "probe", progress)) if report else None,
     )
     about = {"model": str(path), "arch": card.arch, "source": images.source, "split": split}
-    return {**about, **numbers.values, "projection_trained": card.projection_trained}
+    values = {**about, **numbers.values, "projection_trained": card.projection_trained}
+    values["class_names"] = list(card.class_names or images.class_names)
+    return values | {"warnings": list(card.warnings) or health.judge(values)}
 
 
 def predict_files(

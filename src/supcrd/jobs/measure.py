@@ -1,6 +1,7 @@
 """The measuring of one run: what `evaluation.json` and `outputs.npz` hold."""
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -19,11 +20,14 @@ from supcrd.base.seeding import permutation, seed_for
 from supcrd.data import ImageSet, Split
 from supcrd.data.stream import fetch
 from supcrd.errors import RunError
+from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate, glance, outputs, save_outputs
-from supcrd.jobs.student import Report, Teacher, Trained
+from supcrd.jobs.student import Report, Teacher, Trained, held_out
 from supcrd.models.weights import save_model
 from supcrd.runs.folder import Run, fingerprint, load_run
 from supcrd.training.task import Normalised
+
+logger = logging.getLogger("supcrd")
 
 PICTURES = 1000  # of the measured split, kept small for figures: 2.5 MB of CIFAR
 
@@ -41,6 +45,8 @@ def measure(
 
     What is measured is the last epoch's model. `accuracy_at_best` alone is of the weights of `best_epoch`, the first
     one of highest validation accuracy; both are None without a validation split, and where that is the split measured.
+    `warnings` are those of `health.judge`, which are logged too; class_accuracy, class_counts and
+    validation_class_counts (None without a validation split) are lists in the order of class_names.
     """
     recipe, history = this.recipe, trained.history
     name, split = next(
@@ -64,8 +70,13 @@ def measure(
         seed=seed_for("probe", recipe.seed),
         report=(lambda progress: report(recipe.name, "probe", progress)) if report else None,
     )
+    values = dict(numbers.values)
+    # one entry a class: they stand last in the file
+    by_class: dict[str, Any] = {"class_names": list(images.class_names)}
+    by_class |= {key: values.pop(key) for key in ("class_accuracy", "class_counts")}
+    by_class["validation_class_counts"] = held_out(images)
     best_epoch = trained.best.get("epoch") if name == "test" else None
-    at_best = numbers.values["accuracy"] if best_epoch is not None else None
+    at_best = values["accuracy"] if best_epoch is not None else None
     if best_epoch is not None and best_epoch != history[-1]["epoch"]:
         at_best = _accuracy_with(trained.best["weights"], student, split, place)
     evaluation = {
@@ -75,7 +86,7 @@ def measure(
         "seed": recipe.seed,
         "source": images.source,
         "split": name,
-        **numbers.values,
+        **values,
         "best_epoch": best_epoch,
         "accuracy_at_best": at_best,
         "projection_trained": trained.card.projection_trained,
@@ -97,11 +108,14 @@ def measure(
             each: _beside(known, numbers.outputs.logits, split, name, images, place, this.folder.parent)
             for each, known in others.items()
         }
+    evaluation |= {"warnings": health.judge(evaluation | by_class, history), **by_class}
+    _log(evaluation)
     save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
     save_pictures(this.folder / "pictures.npz", split, images.fingerprint)
     # the card tells what the model is worth wherever it goes; evaluation.json, which ends the run, is written last
     about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
-    weights = save_model(this.folder, student.model, replace(trained.card, evaluation=about))
+    card = replace(trained.card, evaluation=about, warnings=tuple(evaluation["warnings"]))
+    weights = save_model(this.folder, student.model, card)
     evaluation["weights"] = fingerprint(weights)  # whose outputs these are: a model may be put in another's place
     write_json(this.folder / "evaluation.json", evaluation)
     return evaluation
@@ -119,6 +133,13 @@ def _beside(
         "accuracy": teacher.tried.accuracy,
         "tried_on": teacher.tried.split,
     }
+
+
+def _log(evaluation: dict[str, Any]) -> None:
+    said = health.lacking(evaluation["validation_class_counts"], evaluation["class_names"])  # when training began
+    for line in evaluation["warnings"]:
+        if line != said:
+            logger.warning("%s: %s", evaluation["name"], line)
 
 
 def save_pictures(path: Path, split: Split, fingerprint: str) -> None:

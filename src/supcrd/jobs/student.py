@@ -14,6 +14,7 @@ from supcrd.base.seeding import seed_for
 from supcrd.data import ImageSet, channel_statistics
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RecipeError, RunError, SupcrdError
+from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import glance
 from supcrd.models import Model
 from supcrd.models.weights import Card, save_model
@@ -280,6 +281,9 @@ def _fit(
             task.remember(row["epoch"], row["validation_accuracy"])
         keep([*earlier, row])
 
+    absent = health.lacking(held_out(images), images.class_names)
+    if absent is not None:
+        logger.warning("%s: %s", recipe.name, absent)
     logger.info("%s: training on %s", recipe.name, place)
     try:
         history = fit(
@@ -303,6 +307,14 @@ def _fit(
         raise RunError(f"train.compile = {recipe.train.compile!r} failed here ({reason}); off is right") from error
     keep(history)  # a kill may have come between the two files: the checkpoint is right
     return history
+
+
+def held_out(images: ImageSet) -> list[int] | None:
+    """Validation images of each class; None without a validation split."""
+    if images.validation is None:
+        return None
+    counts: list[int] = torch.bincount(images.validation.labels, minlength=images.num_classes).tolist()
+    return counts
 
 
 def fit_head(

@@ -228,7 +228,11 @@ def _chance(split: Split) -> float:
 
 def _own_accuracy(folder: Path, card: Card, images: ImageSet) -> float | None:
     """What a teacher's own run says of it: on these very validation images where it has seen the same, else on test."""
-    own = load_run(folder).evaluation()
+    held = load_run(folder)
+    if held.measured_others():
+        logger.warning("the weights in %s are not those that its evaluation is of", folder)
+        return None
+    own = held.evaluation()
     same = own.get("data_fingerprint") == images.fingerprint and images.validation is not None
     told = own.get("validation_accuracy") if same else None
     told = told if told is not None else own.get("accuracy", (card.evaluation or {}).get("accuracy"))

@@ -1,4 +1,6 @@
-"""Accuracy of logits and of nearest neighbours."""
+"""Accuracy of logits, by class too, and of nearest neighbours."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,10 +29,55 @@ def top_k_accuracy(logits: Tensor, labels: Tensor, *, k: int = 1) -> float | Non
     """
     if k > logits.shape[1] or len(labels) == 0:
         return None
+    return (_before(logits, labels) < k).double().mean().item()
+
+
+def _before(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many logits of each row come before its label's: (N,) int64."""
     own = logits.gather(1, labels[:, None])
     earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
-    before = ~((logits < own) | ((logits == own) & ~earlier))  # in these words a NaN is never right
-    return (before.sum(dim=1) < k).double().mean().item()
+    # in these words a NaN is never right
+    return (~((logits < own) | ((logits == own) & ~earlier))).sum(dim=1)
+
+
+class ByClass(NamedTuple):
+    """Accuracy of each class, in the order of the logits."""
+
+    accuracies: list[float | None]
+    """0..1; None for a class without rows"""
+    counts: list[int]
+    """rows of each class"""
+    balanced: float | None
+    """mean of the accuracies over classes that have rows; None without rows"""
+
+
+def class_accuracy(logits: Tensor, labels: Tensor) -> ByClass:
+    """Accuracy of each class, and their mean, to which each class counts the same however many rows it has.
+
+    Args:
+        logits: (N, C) float.
+        labels: (N,) int64 in 0..C-1.
+
+    Returns:
+        ByClass of C classes. Of equal logits the column that comes first counts as the larger, as in `top_k_accuracy`;
+        their mean weighted by counts is its accuracy.
+
+    Source: balanced accuracy is macro-averaged recall, as `sklearn.metrics.balanced_accuracy_score`.
+
+    Example:
+        >>> class_accuracy(torch.eye(3)[[0, 0, 1, 1]], torch.tensor([0, 0, 0, 1]))
+        ByClass(accuracies=[0.6666666666666666, 1.0, None], counts=[3, 1, 0], balanced=0.8333333333333333)
+    """
+    classes = logits.shape[1]
+    counts = torch.bincount(labels, minlength=classes)
+    right = torch.bincount(labels[_before(logits, labels) < 1], minlength=classes)
+    accuracies = right.double() / counts
+    known = accuracies[counts > 0]
+    return ByClass(
+        [share if count else None for share, count in zip(accuracies.tolist(), counts.tolist(), strict=True)],
+        counts.tolist(),
+        known.mean().item() if len(known) else None,
+    )
 
 
 def knn_accuracy(
@@ -60,6 +107,9 @@ def knn_accuracy(
 
     Returns:
         0..1; None without rows or without a bank. Of equal votes the first class wins.
+
+    Raises:
+        ValueError: a row of features or bank holds NaN or infinity, and so has no neighbours.
 
     Cost: O(N M F) time; O(block bank_block + (block + bank_block) F + N) memory beside the input.
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4; k = 20 here, 200 there for ImageNet.
@@ -105,7 +155,7 @@ def knn_accuracy_estimate(
         Estimate: 0..1 and its standard error, at most about 0.5 / sqrt(m); Estimate(None, None) without rows or bank.
 
     Raises:
-        ValueError: sample < 2.
+        ValueError: sample < 2; a row of the bank, or one drawn of the features, holds NaN or infinity.
 
     Cost: O(m M F) time; memory as `knn_accuracy`, plus the sampled rows.
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4; Cochran 1977, Sampling Techniques, chapter 3, for the error.
@@ -135,6 +185,8 @@ def _right(
     bank_block: int,
 ) -> Tensor:
     """Of each row 1 where the vote of its neighbours names its label, else 0: (N,) float64."""
+    _check_finite("features", features, block)
+    _check_finite("bank", bank, bank_block)
     k, block = min(k, len(bank)), max(1, min(block, VOTES // num_classes))
     right = torch.empty(len(features), dtype=torch.float64, device=features.device)
     for start in range(0, len(features), block):
@@ -145,6 +197,14 @@ def _right(
         votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, bank_labels[nearest], weights)
         right[part] = (votes.argmax(dim=1) == labels[part]).double()
     return right
+
+
+def _check_finite(name: str, rows: Tensor, block: int) -> None:
+    for start in range(0, len(rows), block):
+        finite = rows[start : start + block].isfinite().all(dim=1)
+        if not bool(finite.all()):
+            bad = start + int(finite.logical_not().nonzero()[0])
+            raise ValueError(f"{name}: row {bad} holds NaN or infinity; finite numbers are right")
 
 
 def _neighbours(rows: Tensor, bank: Tensor, k: int, block: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from supcrd.base.wording import nearest, show
 from supcrd.errors import RecipeError
 from supcrd.models.names import check_name
-from supcrd.recipe import plugins
+from supcrd.recipe import paths, plugins
 from supcrd.recipe.explain import explain
 from supcrd.recipe.keys import flatten, with_defaults
 from supcrd.recipe.overrides import merge, overridden
@@ -74,14 +74,14 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         'digits-lw-supcrd_beta=5'
     """
     before = read(recipe)
-    table = _with_plugins(overridden(before, overrides), recipe)
+    table = _with_plugins(overridden(_unresolved(before, overrides), overrides), recipe)
     result = _validate(table, f"recipe {recipe}")
     if not any(override.partition("=")[0].strip() == "name" for override in overrides):
         result = result.model_copy(update={"name": run_name(before, result)})
     # all keys are checked before the first network: timm, which knows the names of its own, brings torch
     taught = [each for settings in result.all_teachers.values() for each in _teachers(result, settings)]
     _check_networks([(f"recipe {recipe}", result), *taught])
-    return result
+    return _resolved(result)
 
 
 def read(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -91,7 +91,38 @@ def read(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         RecipeError: a file that is missing or no TOML, an override that is not KEY=VALUE.
     """
     table, stem = _read(recipe)
-    return overridden({"name": stem} | table, overrides)
+    return overridden({"name": stem} | paths.absolute(table, _folder(recipe), f"recipe {recipe}"), overrides)
+
+
+def _unresolved(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Without the teachers' recipes that a run folder's recipe holds, where overrides change teachers."""
+    if not any(override.strip().startswith("teacher") for override in overrides):
+        return table
+
+    def open_again(settings: Any) -> Any:
+        return {k: v for k, v in settings.items() if k != "resolved"} if isinstance(settings, Mapping) else settings
+
+    changed = {"teacher": open_again(table["teacher"])} if "teacher" in table else {}
+    if isinstance(table.get("teachers"), Mapping):
+        changed["teachers"] = {name: open_again(settings) for name, settings in table["teachers"].items()}
+    return table | changed
+
+
+def _resolved(recipe: Recipe) -> Recipe:
+    """The recipe with those of its teachers inside, so that nothing has to be read again."""
+
+    def whole(settings: TeacherSettings) -> TeacherSettings:
+        if settings.recipe is None or settings.resolved:
+            return settings
+        teacher = _resolved(_teacher(recipe, settings, settings.recipe)[1])
+        return settings.model_copy(update={"resolved": to_table(teacher)})
+
+    changed: dict[str, Any] = {}
+    if recipe.teacher is not None:
+        changed["teacher"] = whole(recipe.teacher)
+    if recipe.teachers:
+        changed["teachers"] = {name: whole(settings) for name, settings in recipe.teachers.items()}
+    return recipe.model_copy(update=changed)
 
 
 def teacher_recipe(student: Recipe, settings: TeacherSettings | None = None) -> Recipe | None:
@@ -138,6 +169,10 @@ def _teacher(student: Recipe, settings: TeacherSettings, recipe: str) -> tuple[s
     where = f"teacher.recipe {recipe}"
     if "data" in settings.override:
         raise RecipeError("teacher.override.data: a teacher learns on its student's data; set data.KEY instead")
+    if settings.resolved:  # the recipe of a run folder: what it was is all that counts
+        inside = _validate(settings.resolved, where)
+        place = inside.train.model_copy(update={"device": student.train.device})
+        return where, inside.model_copy(update={"data": student.data, "train": place})
     before = read(recipe)
     table = merge(merge(before, settings.override), {"data": to_table(student)["data"]})
     table = _with_plugins(table, recipe)
@@ -198,8 +233,8 @@ def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    keys = [key for key in {**before, **after} if key not in PLACE_KEYS and key != "name"]
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+    keys = [key for key in {**before, **after} if key not in PLACE_KEYS and key != "name" and ".resolved." not in key]
+    return {key: (before.get(key), after.get(key)) for key in keys if not paths.same(before.get(key), after.get(key))}
 
 
 def run_name(original: Mapping[str, Any], changed: Recipe) -> str:
@@ -256,10 +291,13 @@ def _with_plugins(table: dict[str, Any], recipe: str | Path) -> dict[str, Any]:
     names = table.get("plugins")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return table  # nothing there, or validation says what is wrong
+    return table | {"plugins": [plugin.name for plugin in plugins.load(names, _folder(recipe))]}
+
+
+def _folder(recipe: str | Path) -> Path:
+    """What paths in a recipe are relative to: its file's folder; where the command is given, for a built-in one."""
     text = str(recipe)
-    # beside the recipe's file; beside the command where it is built in
-    base = Path(text).expanduser().parent if text.endswith(".toml") or "/" in text else Path()
-    return table | {"plugins": [plugin.name for plugin in plugins.load(names, base)]}
+    return Path(text).expanduser().parent if text.endswith(".toml") or "/" in text else Path()
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from supcrd.base.wording import show
 from supcrd.errors import RecipeError
+from supcrd.recipe import paths
 from supcrd.recipe.settings import METHOD_SETTINGS
 
 # Keys that take several numbers: 0.5,0.4,0.3 is understood on the command line, as `evaluate --mean` takes it.
@@ -47,7 +49,7 @@ def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
         table = table | {"method": {k: v for k, v in methods.items() if k in shared}}
     for part in reversed(key.split(".")):
         value = {part: value}
-    return merge(table, value)
+    return merge(table, paths.absolute(value, Path(), f"override {show(override)}"))
 
 
 def _numbers(value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supcrd.analysis.configurations import Measured, configurations, gather
+from supcrd.analysis.configurations import Measured, Unread, configurations, gather
 from supcrd.errors import RunError
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import load_run
@@ -53,20 +53,22 @@ def collect(folders: Sequence[str | Path]) -> Material:
     """Read run folders, with the teachers of these where they are there.
 
     Args:
-        folders: run folders, or folders of run folders.
+        folders: run folders, or folders of run folders: of these, what this version cannot read is left out.
 
     Raises:
-        RunError: a folder that is no run and holds none; a damaged run; one run twice.
+        RunError: a folder that is no run and holds none; one run twice; none that can be read.
+        SupcrdError: a damaged run that was given by name.
     """
-    finished: list[Path] = []
+    runs: list[Measured] = []
     unfinished: dict[Path, Unfinished] = {}
-    for folder in runs_in(folders):
-        if (folder / "evaluation.json").is_file():
-            finished.append(folder)
-        else:
-            unfinished.setdefault(folder.resolve(), Unfinished(folder, load_run(folder).recipe, history(folder)))
-    runs = gather(finished)[0] if finished else []
-    notes = []
+    unread = Unread()
+    for folder, named in runs_in(folders).items():
+        with unread.noting(folder, asked=named):
+            if (folder / "evaluation.json").is_file():
+                runs += gather([folder])[0]
+            else:
+                unfinished[folder] = Unfinished(folder, load_run(folder).recipe, history(folder))
+    notes = unread.notes()
     asked = {run.folder.resolve() for run in runs}
     for run in runs:  # grows, for a teacher may have one too
         teacher = run.teacher
@@ -78,26 +80,27 @@ def collect(folders: Sequence[str | Path]) -> Material:
         except RunError as error:
             notes.append(f"the teacher of {run.recipe.name} is left out: {error}")
     if not runs and not unfinished:
-        raise RunError("no run is given")
+        raise RunError(next(iter(unread.reasons.values()), "no run is given"))
     return Material(_sets(runs), tuple(unfinished.values()), tuple(notes))
 
 
-def runs_in(folders: Sequence[str | Path]) -> list[Path]:
-    """Run folders among the folders given, and in those that are none themselves.
+def runs_in(folders: Sequence[str | Path]) -> dict[Path, bool]:
+    """Run folders among the folders given, and in those that are none themselves; whether each was given by name.
 
     Raises:
         RunError: a folder that is no run and holds none.
     """
-    found = []
+    found: dict[Path, tuple[Path, bool]] = {}
     for folder in (Path(folder).expanduser() for folder in folders):
-        inside = (
-            [folder] if (folder / "recipe.toml").is_file() else sorted(p.parent for p in folder.glob("*/recipe.toml"))
-        )
+        named = (folder / "recipe.toml").is_file()
+        inside = [folder] if named else sorted(path.parent for path in folder.glob("*/recipe.toml"))
         if not inside:
             there = "is no run folder (it has no recipe.toml) and holds none" if folder.exists() else "is not there"
             raise RunError(f"{folder} {there}")
-        found += inside
-    return found
+        for path in inside:
+            first, before = found.get(path.resolve(), (path, False))
+            found[path.resolve()] = first, named or before
+    return dict(found.values())
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -78,7 +78,17 @@ def runs_table(data: DataSet, baseline: str | None) -> Html:
     return join(
         element("p", caption),
         element("div", table, class_="scroll", tabindex="0", role="region", aria_label="Table of runs"),
+        _warnings(told),
     )
+
+
+def _warnings(told: Sequence[Line]) -> Html | None:
+    """What is wrong with the runs that the table marks."""
+    lines = [element("li", element("b", line.label), f": {text}.") for line in told for text in line.warnings]
+    if not lines:
+        return None
+    heading = element("p", element("b", "Warnings"))
+    return element("div", heading, element("ul", *lines), class_="note warnings")
 
 
 def _head(title: str, *, text: bool = False, hint: str | None = None, first: str = "ascending") -> Html:
@@ -92,6 +102,8 @@ def _body(line: Line) -> Html:
         for name, is_so in (("teacher", line.teacher), ("baseline", line.baseline))
         if is_so
     ]
+    if line.warnings:
+        tags.append(element("span", "warning", class_="tag warned", title="\n".join(line.warnings)))
     label: Html | str = line.label
     if line.runs:
         label = element(

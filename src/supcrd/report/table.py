@@ -9,6 +9,7 @@ from supcrd import recipe as recipes
 from supcrd.analysis.configurations import Measured
 from supcrd.analysis.statistics import ROUNDING, Summary, summary
 from supcrd.base.wording import show
+from supcrd.evaluation import health
 from supcrd.recipe.keys import flatten
 from supcrd.report.collect import DataSet
 
@@ -24,8 +25,19 @@ class Column(NamedTuple):
     told: str  # what it is, in a sentence
 
 
+UNEVEN = 2.0  # balanced accuracy has a column from so many images of the largest class to one of the smallest on
+
 COLUMNS = (
     Column("accuracy", "Accuracy %", 100, 2, 1, "Share of the images classified rightly by the last epoch's model."),
+    Column(
+        "balanced_accuracy",
+        "Balanced %",
+        100,
+        2,
+        1,
+        "Mean of the accuracies of the classes, to which each counts the same: shown where the largest class has at "
+        f"least {UNEVEN:g} times the images of the smallest.",
+    ),
     Column(
         "accuracy_at_best",
         "At best epoch %",
@@ -94,12 +106,23 @@ class Line:
     teacher: bool
     baseline: bool
     cells: tuple[Cell, ...]
+    warnings: tuple[str, ...]  # each kind once
     runs: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
 def columns(data: DataSet) -> list[Column]:
-    """The columns of which any run has a number."""
-    return [column for column in COLUMNS if any(number(run, column.key) is not None for run in data.runs)]
+    """The columns of which any run has a number; balanced accuracy only where it can be expected to differ."""
+    shown = [column for column in COLUMNS if any(number(run, column.key) is not None for run in data.runs)]
+    return [column for column in shown if column.key != "balanced_accuracy" or _uneven(data)]
+
+
+def _uneven(data: DataSet) -> bool:
+    for run in data.runs:
+        counts = run.evaluation.get("class_counts")
+        there = [n for n in counts if isinstance(n, int) and n > 0] if isinstance(counts, list) else []
+        if there and max(there) >= UNEVEN * min(there):
+            return True
+    return False
 
 
 def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
@@ -127,6 +150,7 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
                 teacher=label in data.teachers,
                 baseline=label == baseline,
                 cells=cells,
+                warnings=tuple(health.merged([health.told(run.evaluation) for run in group])),
                 runs=()
                 if alone
                 else tuple(

@@ -75,6 +75,11 @@ class Run:
             raise RunError(f"{path} holds no JSON object; --force starts the run over")
         return values
 
+    def measured_others(self) -> bool:
+        """Whether the evaluation is of other weights than lie there: a model was put in the place of the run's own."""
+        known, path = self.evaluation().get("weights"), self.folder / "model.safetensors"
+        return known is not None and path.is_file() and known != fingerprint(path)
+
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Bring metrics.jsonl to these rows, one JSON object a line, all at once."""
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

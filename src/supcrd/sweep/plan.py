@@ -136,10 +136,10 @@ def kind(recipe: Recipe) -> tuple[object, ...]:
 
 
 def costs(out: Path) -> dict[tuple[object, ...], Cost]:
-    """What each kind of run took, as a mean over the finished runs of a folder of run folders."""
+    """What each kind of run took, as a mean over those finished runs of a folder that can be read."""
     found: dict[tuple[object, ...], list[Cost]] = {}
     for path in sorted(out.glob("*/evaluation.json")):
-        with contextlib.suppress(SupcrdError, KeyError, TypeError):
+        with contextlib.suppress(SupcrdError, KeyError, TypeError, ValueError):
             run = load_run(path.parent)
             told = run.evaluation()
             if run.recipe.train.epochs == 0:

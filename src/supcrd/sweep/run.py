@@ -247,7 +247,7 @@ def _result(future: Future[dict[str, Any]]) -> dict[str, Any]:
 
 def _outcome(job: Job, told: dict[str, Any]) -> Outcome:
     for message in told.get("warnings", ()):
-        logger.warning("%s: %s", job.name, message)
+        logger.warning("%s", message if message.startswith(f"{job.name}: ") else f"{job.name}: {message}")
     return Outcome(
         job.name, told["status"], told.get("reason"), told.get("seconds", 0.0), evaluation=told.get("evaluation")
     )

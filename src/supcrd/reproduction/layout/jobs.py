@@ -12,6 +12,7 @@ from supcrd.errors import RunError
 from supcrd.figures.points import read_points
 from supcrd.models.weights import WEIGHTS, load_model
 from supcrd.reproduction.layout.names import Name, published_name, teacher_name
+from supcrd.runs.folder import load_run
 
 CONTRASTIVE = ("supcon", "crd", "lw_supcrd")
 """Terms that are a contrastive loss; the others are the online classifier's, and kd."""
@@ -49,6 +50,10 @@ def read_jobs(folders: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
         else:
             notes.append(f"the teacher {folder} is not there: it is not exported")
     for run in runs:
+        if load_run(run.folder).measured_others():
+            raise RunError(
+                f"{run.folder}: its weights are not those that its evaluation is of; evaluate or train it again"
+            )
         name = published_name(run.recipe, teaches=run.folder.resolve() in teachers)
         if not name.published:
             notes.append(f"{run.folder} has no published name ({run.recipe.method.name}): it goes by its own")

@@ -1,0 +1,99 @@
+"""Where the files are that a recipe names: beside the file that names them, or where the command is given."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("supcrd")
+
+SOURCES = ("npz:", "folder:", "shards:")
+"""Data sources that are a path."""
+PLAIN = ("run", "checkpoint", "classes")
+"""Keys of a teacher that are one."""
+
+
+def absolute(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
+    """A recipe's table whose paths do not depend on where a command is given.
+
+    Relative paths are taken from `base`, the folder of the file that holds them. Version 0.1 took them from the current
+    folder: a file that is there and not beside the recipe is taken, with a warning.
+
+    Args:
+        table: as TOML gives it, of any shape; what is no path stays.
+        base: a folder.
+        where: the recipe, for messages.
+
+    Example:
+        >>> told = absolute({"data": {"source": "npz:a.npz"}, "teacher": {"recipe": "digits-teacher"}}, Path("/x"), "r")
+        >>> told["data"]["source"], told["teacher"]["recipe"]
+        ('npz:/x/a.npz', 'digits-teacher')
+    """
+    done = dict(table)
+    data = table.get("data")
+    if isinstance(data, Mapping):
+        done["data"] = _data(data, base, where)
+    if isinstance(table.get("teacher"), Mapping):
+        done["teacher"] = _teacher(table["teacher"], base, f"{where}: teacher")
+    if isinstance(table.get("teachers"), Mapping):
+        done["teachers"] = {
+            name: _teacher(settings, base, f"{where}: teachers.{name}") if isinstance(settings, Mapping) else settings
+            for name, settings in table["teachers"].items()
+        }
+    return done
+
+
+def _data(data: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
+    changed = dict(data)
+    source = data.get("source")
+    kind = next((kind for kind in SOURCES if isinstance(source, str) and source.startswith(kind)), None)
+    if kind is not None and source != kind:
+        changed["source"] = kind + _path(str(source).removeprefix(kind), base, f"{where}: data.source")
+    for key in ("folder", "classes"):
+        if isinstance(data.get(key), str) and (key, data[key]) != ("folder", "data"):  # the default: where one is
+            changed[key] = _path(data[key], base, f"{where}: data.{key}")
+    return changed
+
+
+def _teacher(settings: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
+    changed = dict(settings)
+    for key in PLAIN:
+        if isinstance(settings.get(key), str):
+            changed[key] = _path(settings[key], base, f"{where}.{key}")
+    recipe = settings.get("recipe")
+    if isinstance(recipe, str) and (recipe.endswith(".toml") or "/" in recipe):
+        changed["recipe"] = _path(recipe, base, f"{where}.recipe")
+    return changed
+
+
+def _path(text: str, base: Path, where: str) -> str:
+    path = Path(text)
+    if not text or text.startswith("~") or "\0" in text or path.is_absolute():
+        return text
+    ours, theirs = base.resolve() / path, path.absolute()
+    if not ours.exists() and theirs.exists() and ours.resolve() != theirs.resolve():
+        logger.warning(
+            "%s: %s is not there, %s is taken; paths in a recipe are relative to its file now",
+            where,
+            ours,
+            theirs,
+        )
+        return str(theirs)
+    return str(ours)
+
+
+def same(old: Any, new: Any) -> bool:
+    """Whether two values of a key are equal, a relative path of version 0.1 being the absolute one that it ends.
+
+    Example:
+        >>> same("npz:photos/a.npz", "npz:/home/me/photos/a.npz"), same("npz:b.npz", "npz:/home/me/a.npz"), same(1, 1)
+        (True, False, True)
+    """
+    if old == new or not (isinstance(old, str) and isinstance(new, str)):
+        return bool(old == new)
+    kind = next((kind for kind in SOURCES if old.startswith(kind) and new.startswith(kind)), "")
+    short, long = Path(old.removeprefix(kind)), Path(new.removeprefix(kind))
+    if short.is_absolute():
+        short, long = long, short
+    parts = [part for part in short.parts if part != ".."]
+    return long.is_absolute() and not short.is_absolute() and list(long.parts[-len(parts) :]) == parts
