@@ -123,7 +123,7 @@ class TeacherSettings(Settings):
     override: dict[str, Any] = Field(default={})
     """tables of keys that replace those of `recipe`, such as override.train.epochs"""
     resolved: dict[str, Any] = Field(default={})
-    """the whole recipe that `recipe` and `override` come to; written by supcrd, so that a run folder needs no other file"""
+    """the whole recipe that `recipe` and `override` come to; written by supcrd: a run folder needs no other file"""
     run: str | None = None
     """path of a finished run folder"""
     checkpoint: str | None = None
