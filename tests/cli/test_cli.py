@@ -244,7 +244,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(tmp_path, npz)
     process.send_signal(signal.SIGINT)
     out, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
-    assert "the same command goes on from there" in told
+    assert "the same command resumes it" in told
     assert "Traceback" not in told
     assert out == ""
     assert (tmp_path / "long" / "checkpoint.pt").exists()

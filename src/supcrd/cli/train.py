@@ -19,16 +19,17 @@ from supcrd.cli.screen import (
 )
 from supcrd.errors import SupcrdError
 
-MeanOption = Annotated[str | None, typer.Option(help="Channel means the weights expect, 0..1 scale, comma-separated.")]
-StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations likewise.")]
-ArchOption = Annotated[str | None, typer.Option(help="Architecture of a .pth whose keys do not tell it.")]
-ClassesOption = Annotated[int | None, typer.Option(help="Classes that the weights must have.")]
+MeanOption = Annotated[str | None, typer.Option(help="Channel means of the weights, 0..1 scale, comma-separated.")]
+StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations, as --mean.")]
+ArchOption = Annotated[str | None, typer.Option(help="Architecture of a .pth whose weights leave it open.")]
+ClassesOption = Annotated[int | None, typer.Option(help="Number of classes that the weights must have.")]
 NamesOption = Annotated[
-    str | None, typer.Option("--classes", metavar="FILE", help="Names of the model's outputs in order, one a line.")
+    str | None,
+    typer.Option("--classes", metavar="FILE", help="Text file: the outputs' names in order, one per line."),
 ]
 PluginOption = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="FILE", help="Plug-in that the model or the data need; its code runs."),
+    typer.Option("--plugin", metavar="FILE", help="Plug-in of the model or data (repeatable); its code runs."),
 ]
 KEYS = "; [teachers.NAME] has the keys of [teacher], and docs/objectives.md lists those of [objective.NAME]"
 ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or published .pth.")]
@@ -37,7 +38,7 @@ ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors fi
 @app.command()
 @guarded
 def demo(out: OutOption = Path("runs")) -> None:
-    """Train a teacher and five students on handwritten digits (no download, a minute or two) and compare them."""
+    """Train a teacher and five students on handwritten digits and compare them; no download, a minute or two."""
     from supcrd import recipe
     from supcrd.base.device import choose
     from supcrd.jobs import run as pipeline
@@ -97,20 +98,25 @@ def recipes(
 def train(
     recipe: Annotated[str, typer.Argument(help="Built-in recipe or path of a TOML file.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes, e.g. train.epochs=2 method.beta=5.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Changes, such as train.epochs=2 method.beta=5."),
     ] = None,
     out: OutOption = Path("runs"),
-    force: Annotated[bool, typer.Option(help="Start the run over, not its teacher's.")] = False,
+    force: Annotated[bool, typer.Option(help="Start this run over (its teacher's is left alone).")] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Where another process trains the teacher, end; else wait for it.")
+        bool,
+        typer.Option("--no-wait", help="End, not wait, if another process is training the teacher."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model by a recipe: its teacher first where need be. An unfinished run goes on, a finished one stays."""
+    """Train a model from a recipe, training its teacher first if needed.
+
+    Resumes an unfinished run; leaves a finished one alone.
+    """
     from supcrd.recipe import load
 
     loaded = load(recipe, overrides or [])
-    from supcrd.jobs import run as pipeline  # brings torch, which takes seconds: a mistake is told before
+    from supcrd.jobs import run as pipeline  # brings torch, which takes seconds: mistakes are reported before
 
     with Screen() as screen:
         result = pipeline.run(loaded, out, force=force, report=screen.report, wait=not no_wait)
@@ -127,7 +133,7 @@ def train(
 @guarded
 def evaluate(
     model: ModelArgument,
-    data: Annotated[str | None, typer.Option(help="Data source; by default that of the run.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data source; the run's own if not given.")] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     arch: ArchOption = None,
     num_classes: ClassesOption = None,
@@ -135,7 +141,7 @@ def evaluate(
     std: StdOption = None,
     classes: NamesOption = None,
     plugin: PluginOption = None,
-    data_folder: Annotated[str, typer.Option(help="Where CIFAR archives lie.")] = "data",
+    data_folder: Annotated[str, typer.Option(help="Folder of the CIFAR archives.")] = "data",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:

@@ -138,15 +138,15 @@ def _options(annotation: Any, constraints: Sequence[Any]) -> list[tuple[Any, lis
     """The types of a union, None left out, each with its constraints."""
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
-        told = [part for one in more for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
-        return _options(inner, [*constraints, *told])
+        bounds = [part for one in more for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
+        return _options(inner, [*constraints, *bounds])
     if get_origin(annotation) in (Union, UnionType):
         return [found for option in get_args(annotation) for found in _options(option, constraints)]
     return [] if annotation is NoneType else [(annotation, list(constraints))]
 
 
 def _range(annotation: Any, constraints: Sequence[Any]) -> str:
-    return ", or ".join(_range_of_one(option, told) for option, told in _options(annotation, constraints))
+    return ", or ".join(_range_of_one(option, bounds) for option, bounds in _options(annotation, constraints))
 
 
 def _range_of_one(annotation: Any, constraints: Sequence[Any]) -> str:
@@ -155,10 +155,10 @@ def _range_of_one(annotation: Any, constraints: Sequence[Any]) -> str:
         names = get_args(annotation)
         return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     if get_origin(annotation) is tuple:
-        ((inner, told),) = _options(get_args(annotation)[0], ())
+        ((inner, within),) = _options(get_args(annotation)[0], ())
         least, most = bounds.get("min_length", 0), bounds.get("max_length")
         number = f"{least} to {most} " if most is not None else f"{least} or more " if least > 1 else ""
-        return f"{number}{MANY.get(inner, 'values')}{_bounds(told)}"
+        return f"{number}{MANY.get(inner, 'values')}{_bounds(within)}"
     if get_origin(annotation) is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "a table"
     return f"{ONES.get(annotation, 'any value')}{_bounds(constraints)}"
@@ -166,11 +166,11 @@ def _range_of_one(annotation: Any, constraints: Sequence[Any]) -> str:
 
 def _bounds(constraints: Sequence[Any]) -> str:
     """What stands behind "a number"."""
-    told = {name: getattr(one, name) for one in constraints for name in BOUNDS if hasattr(one, name)}
-    if "ge" in told and "le" in told:
-        return f" of {told['ge']:g} to {told['le']:g}"
-    parts = [f"above {told['gt']:g}"] if "gt" in told else []
-    parts += [f"of {told['ge']:g} or more"] if "ge" in told else []
-    parts += [f"below {told['lt']:g}"] if "lt" in told else []
-    parts += [f"of {told['le']:g} or less"] if "le" in told else []
+    bounds = {name: getattr(one, name) for one in constraints for name in BOUNDS if hasattr(one, name)}
+    if "ge" in bounds and "le" in bounds:
+        return f" of {bounds['ge']:g} to {bounds['le']:g}"
+    parts = [f"above {bounds['gt']:g}"] if "gt" in bounds else []
+    parts += [f"of {bounds['ge']:g} or more"] if "ge" in bounds else []
+    parts += [f"below {bounds['lt']:g}"] if "lt" in bounds else []
+    parts += [f"of {bounds['le']:g} or less"] if "le" in bounds else []
     return f" {' and '.join(parts)}" if parts else ""
