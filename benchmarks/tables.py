@@ -4,26 +4,25 @@ A table stands between `<!-- results NAME -->` and `<!-- end -->`, a recipe's re
 tests/test_docs.py checks that all are up to date.
 """
 
-import ast
 import inspect
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import summary
-from supcrd.recipe import settings
+from supcrd.recipe.meanings import Table, group_of, groups
+from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.reproduction.results import markdown
+from supcrd.training.objective.presets import tables as preset
+from supcrd.training.objective.term import TERMS, TermSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
-RECIPES = ROOT / "src" / "supcrd" / "recipes"
-DOCUMENTS = ("README.md", "docs/log.md", "docs/performance.md", "docs/results.md")
-TABLES = ("data", "model", "augment", "train", "head", "probe", "teacher")
+RECIPES = ROOT / "src" / "supcrd" / "recipe" / "builtin"
+DOCUMENTS = ("README.md", "docs/objectives.md", "docs/log.md", "docs/performance.md", "docs/results.md")
 
 
 def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
@@ -38,6 +37,8 @@ def table(name: str) -> str:
     """The Markdown table of docs/results/NAME.json; `performance` is that of all benchmarks, `speed` a choice of it."""
     if name in ("performance", "speed"):
         return performance_table(short=name == "speed")
+    if name in MADE:
+        return MADE[name]()
     results = json.loads((RESULTS / f"{name}.json").read_text())
     if "experiments" in results:
         return markdown(results, level=2)
@@ -173,49 +174,58 @@ def filled(text: str) -> str:
 
 
 def keys() -> str:
-    """docs/recipes.md: every key of a recipe with its type, default and meaning, read from the settings themselves."""
+    """docs/recipes.md: every key of a recipe with its default, range and meaning, read from the settings themselves."""
     lines = ["# The keys of a recipe", ""]
-    lines += ["Made by `python benchmarks/tables.py` from `src/supcrd/recipe/settings.py`.", ""]
-    methods = [(f"method, name = {name!r}", model, "method") for name, model in settings.METHOD_SETTINGS.items()]
-    tables = [(name, getattr(settings, f"{name.title()}Settings"), name) for name in TABLES]
-    tables = [("(top level)", settings.Recipe, ""), *tables[:2], *methods, *tables[2:]]
-    for title, model, prefix in tables:
-        texts = meanings(model)
-        lines += [f"## {title}", "", " ".join((model.__doc__ or "").split()), ""]
-        lines += ["| key | default | meaning |", "|---|---|---|"]
-        for field, info in model.model_fields.items():
-            if field in (*TABLES, "method") and not prefix:
-                continue
-            default = "required" if info.is_required() else f"`{shorter(info.default)}`"
-            lines.append(f"| `{prefix}{'.' * bool(prefix)}{field}` | {default} | {texts.get(field, '')} |")
-        lines.append("")
+    lines += ["Made by `python benchmarks/tables.py` from the docstrings in `src/supcrd/recipe/`; in a terminal:"]
+    lines += ["`supcrd recipes --keys [PREFIX]`. Keys of `[objective.NAME]`: `docs/objectives.md`.", ""]
+    for group in groups():
+        lines += [f"## {group.title}", "", group.about, "", *key_lines(group), ""]
     return "\n".join(lines)
 
 
-def shorter(default: Any) -> str:
-    """A default as TOML has it."""
-    if default is None:
-        return "not set"
-    if isinstance(default, settings.Settings):
-        return "as [head]"
-    return json.dumps(default if not isinstance(default, tuple) else list(default))
+def key_lines(group: Table) -> list[str]:
+    """The keys of a table as a Markdown table."""
+    lines = ["| key | default | range | meaning |", "|---|---|---|---|"]
+    for key in group.keys:
+        default = key.default if key.default in ("required", "not set", "the file's name") else f"`{key.default}`"
+        lines.append(f"| `{key.name}` | {default} | {key.range} | {key.meaning} |")
+    return lines
 
 
-def meanings(model: type) -> dict[str, str]:
-    """The docstrings of a model's fields, those of its bases included."""
-    found: dict[str, str] = {}
-    for part in reversed(model.__mro__):
-        if part.__module__ == settings.__name__:
-            (written,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
-            assert isinstance(written, ast.ClassDef)
-            for field, text in pairwise(written.body):
-                if (
-                    isinstance(field, ast.AnnAssign)
-                    and isinstance(text, ast.Expr)
-                    and isinstance(text.value, ast.Constant)
-                ):
-                    found[field.target.id] = " ".join(text.value.value.split())
-    return found
+def common_keys() -> str:
+    """The keys of every term."""
+    return "\n".join(key_lines(group_of(TermSettings, "", "")))
+
+
+def terms() -> str:
+    """The built-in terms with the keys of their own."""
+    lines = []
+    for name in TERMS:
+        kind = TERMS.get(name)
+        if not kind.__module__.startswith("supcrd.training."):
+            continue  # a plug-in's, of another test
+        group = group_of(kind.Settings, "", name)
+        own = tuple(key for key in group.keys if key.name not in TermSettings.model_fields)
+        about = inspect.cleandoc(kind.__doc__ or "").replace("\n", " ").replace("  ", "\n\n")
+        lines += [f"### {name}", "", about, "", *key_lines(group._replace(keys=own)), ""]
+    return "\n".join(lines).rstrip()
+
+
+def presets() -> str:
+    """What each method stands for, with its defaults."""
+    lines = ["| `method.name` | terms |", "|---|---|"]
+    for method, kind in METHOD_SETTINGS.items():
+        cells = []
+        for name, settings in preset(kind.model_validate({"name": method})).items():
+            notes = [f"`{settings['term']}`"] if "term" in settings else []
+            notes += ["detached"] if settings.get("detach") else []
+            notes += [f"weight {settings['weight']:.3g}"] if settings.get("weight", 1.0) != 1.0 else []
+            cells.append(f"`{name}`" + (f" ({', '.join(notes)})" if notes else ""))
+        lines.append(f"| `{method}` | {' + '.join(cells)} |")
+    return "\n".join(lines)
+
+
+MADE = {"objective": common_keys, "presets": presets, "terms": terms}
 
 
 def recipe_lines() -> dict[Path, str]:

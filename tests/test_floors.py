@@ -1,32 +1,17 @@
 """The house rule: a floor imports only from floors below it (see docs/architecture.md)."""
 
 import ast
+import re
 from pathlib import Path
 
 import supcrd
 
 SOURCE = Path(supcrd.__file__).parent
 
-# Lowest first. A module may import from floors below its own; within a floor only where the list in FLOOR orders it so.
-FLOORS = [
-    ["errors"],
-    ["registry"],
-    ["base"],
-    ["losses", "metrics", "models"],
-    ["recipe"],
-    ["data"],
-    ["runs"],
-    ["training"],
-    ["evaluation"],
-    ["jobs"],
-    ["sweep"],
-    ["analysis"],
-    ["figures"],
-    ["report"],
-    ["reproduction"],
-    ["cli"],
-    ["__main__"],
-]
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "architecture.md"
+(LIST,) = re.findall(r"```floors\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+# Lowest first; parts of one floor import nothing of one another. What a floor is for stands behind two spaces.
+FLOORS = [re.split(r" {2,}", line)[0].split() for line in LIST.splitlines()]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 
 

@@ -101,7 +101,7 @@ class Registry(Generic[T]):
         for entry in metadata.entry_points(group=self.group, name=name):
             try:
                 thing = entry.load()
-            except Exception as error:  # somebody else's module can raise anything
+            except Exception as error:  # a foreign module can raise anything
                 raise PluginError(
                     f"{self.kind} {name!r}: its entry point {entry.value} fails: {reason(error)}"
                 ) from error
@@ -110,7 +110,7 @@ class Registry(Generic[T]):
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong in somebody else's code, in one line with file and line.
+    """What went wrong in a plug-in's code, in one line with file and line.
 
     Example:
         >>> try:

@@ -198,7 +198,7 @@ def test_ctrl_c_at_any_stage_and_the_next_command_goes_on(base, tmp_path, place,
         cut = invoke(*command)
     assert cut.exit_code == 130, cut.output
     assert cut.stdout == ""
-    assert cut.stderr.splitlines()[-1] == "interrupted; what was trained is kept, the same command goes on from there"
+    assert cut.stderr.splitlines()[-1] == "interrupted; training so far is saved, the same command resumes it"
     assert not list(tmp_path.rglob(".*"))
     assert not (tmp_path / "student" / "evaluation.json").exists()
     done = json.loads(invoke(*command).stdout)["evaluation"]

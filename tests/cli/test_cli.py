@@ -92,6 +92,26 @@ def test_no_wait_is_handed_on(tmp_path, monkeypatch):
     assert waits == [True, False]
 
 
+def test_the_keys_of_a_recipe_are_listed_without_torch():
+    code = "import sys\nfrom supcrd.cli import app\n"
+    code += "try: app(['recipes', '--keys'])\nexcept SystemExit as end: assert end.code == 0, end.code\n"
+    code += "sys.exit('torch' in sys.modules or 'timm' in sys.modules or 'numpy' in sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr
+    assert "  train.weight_decay = 0.0   a number of 0 or more\n" in process.stdout
+    out, _ = supcrd("recipes", "train.l", "--keys")
+    assert [line.strip() for line in out.splitlines()] == [
+        "train: The main training of a run.",
+        "train.lr = 0.001   a number above 0",
+        "peak learning rate",
+        "",
+    ]
+    wrong = supcrd("recipes", "--keys", "train.epohcs", status=2)[1]
+    assert wrong == "error: no key begins with 'train.epohcs'; did you mean train.epochs?\n"
+    wrong = supcrd("recipes", "--keys", "objective.kd", status=2)[1]
+    assert "docs/objectives.md lists those of [objective.NAME]" in wrong
+
+
 def test_recipes():
     out, _ = supcrd("recipes")
     assert "digits-lw-supcrd" in out
@@ -224,7 +244,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(tmp_path, npz)
     process.send_signal(signal.SIGINT)
     out, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
-    assert "the same command goes on from there" in told
+    assert "the same command resumes it" in told
     assert "Traceback" not in told
     assert out == ""
     assert (tmp_path / "long" / "checkpoint.pt").exists()

@@ -309,7 +309,7 @@ def test_half_written_leaves_nothing(home: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("os.fsync", raises(OSError(28, "No space left on device")))
     load(f"npz:{tmp_path}/set.npz")
     assert entries(home) == []
-    monkeypatch.setattr("os.fsync", raises(KeyboardInterrupt()))  # type: ignore[arg-type]
+    monkeypatch.setattr("os.fsync", raises(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         load(f"npz:{tmp_path}/set.npz")
     assert entries(home) == []

@@ -45,7 +45,7 @@ def deep(folder: Path, dtype: type, values: list[float], *, suffix: str = "tif",
         (np.float32, [0, 51.4, 255], (0, 255), [0, 51, 255]),
     ],
 )
-def test_levels_of_deep_images(tmp_path, stream, dtype, values, levels, read) -> None:  # type: ignore[no-untyped-def]
+def test_levels_of_deep_images(tmp_path, stream, dtype, values, levels, read) -> None:
     data = load(deep(tmp_path, dtype, values), validation=0, image_size=8, stream=stream)
     assert data.levels == levels
     assert data.channels == 1
@@ -64,7 +64,7 @@ def test_levels_of_deep_images(tmp_path, stream, dtype, values, levels, read) ->
         (np.int32, [0, 70000], "32-bit values 0 to 70000"),
     ],
 )
-def test_values_without_levels_are_refused(tmp_path, dtype, values, said) -> None:  # type: ignore[no-untyped-def]
+def test_values_without_levels_are_refused(tmp_path, dtype, values, said) -> None:
     source = deep(tmp_path, dtype, values)
     with pytest.raises(DataError, match=said):
         load(source, validation=0)
@@ -74,7 +74,7 @@ def test_values_without_levels_are_refused(tmp_path, dtype, values, said) -> Non
         assert (images.min(), images.max()) == (0, 255)
 
 
-def test_train_tells_the_levels_and_what_lies_beyond_is_told(tmp_path: Path, caplog) -> None:  # type: ignore[no-untyped-def]
+def test_train_tells_the_levels_and_what_lies_beyond_is_told(tmp_path: Path, caplog) -> None:
     source = deep(tmp_path, np.uint16, [0, 4000], suffix="png", test=5000)
     with caplog.at_level(logging.WARNING, "supcrd"):
         data = load(source, validation=0)
@@ -96,7 +96,7 @@ def test_levels_are_for_image_files() -> None:
         load("digits", levels=(0, 1))
 
 
-def test_given_levels_are_used_for_a_single_image(tmp_path: Path, caplog) -> None:  # type: ignore[no-untyped-def]
+def test_given_levels_are_used_for_a_single_image(tmp_path: Path, caplog) -> None:
     path = save(tmp_path / "x.png", np.full((8, 8), 819, np.uint16))
     assert read_image(path, channels=1, image_size=8, levels=(0, 4095)).unique().tolist() == [51]
     assert not caplog.messages

@@ -22,7 +22,7 @@ from supcrd.training import task as tasks
 from supcrd.training.task import Distillation
 from typed import NET, invoke, student, write_npz
 
-SAID = "terminated; what was trained is kept, the same command goes on from there"
+SAID = "terminated; training so far is saved, the same command resumes it"
 LONG = ["train.epochs=4", "train.batch_size=2", "train.lr=0.003", "name=long"]  # 72 steps an epoch
 
 

@@ -27,7 +27,10 @@ from supcrd.models import Model
 from supcrd.models.recognise import index, signature
 from supcrd.models.weights import load_model, save_model
 from supcrd.recipe.settings import AugmentSettings
+from supcrd.training.objective.build import build
+from supcrd.training.objective.term import Context, Reads, Step, Term, term
 from supcrd.training.task import Distillation, HeadFit, Normalised
+from supcrd.training.teacher import Teaching, shapes_of
 from typed import NET, invoke, refused, teacher_from, write_npz
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -237,13 +240,14 @@ def test_images_of_another_size_are_resized_as_torchvision_does(size: int) -> No
     torch.testing.assert_close(made, right, rtol=0, atol=1e-5)
 
 
-def reads_features(output: Any, taught: Any, batch: Any) -> dict[str, Tensor]:
-    return {"seen": taught.features.sum() + 0 * output.logits.sum()}
+@term("test-seen")
+class Seen(Term):
+    """What the teacher's features are."""
 
+    reads = Reads({"logits"}, {"features"})
 
-class Reads(nn.Module):
-    def forward(self, *arguments: Any) -> dict[str, Tensor]:
-        return reads_features(*arguments)
+    def forward(self, step: Step) -> Tensor:
+        return step.teachers["teacher"].features.sum() + 0 * step.student.logits.sum()
 
 
 def split(count: int = 6, size: int = 32) -> Split:
@@ -260,8 +264,15 @@ def test_a_teacher_sees_the_students_view_at_its_own_size_everywhere(tmp_path: P
     with torch.no_grad():
         resized = transforms.resize(batch.inputs, [64, 64], antialias=True)
         right = teacher.model.encoder(transforms.normalize(resized, *map(list, IMAGENET)))
-    task = Distillation(student, Reads(), contrastive=False, teacher=teacher)
-    torch.testing.assert_close(task(batch).terms["seen"].detach(), right.sum(), rtol=1e-4, atol=1e-4)
+    context = Context(
+        classes=3,
+        labels=images.labels,
+        student=shapes_of(student, maps=False),
+        teachers={"teacher": shapes_of(teacher, maps=False)},
+    )
+    objective = build({"test-seen": {}}, context, epochs=1, views=2)
+    task = Distillation(student, objective, {"teacher": Teaching(teacher)})
+    torch.testing.assert_close(task(batch).terms["test-seen"].detach(), right.sum(), rtol=1e-4, atol=1e-4)
     seen: list[Tensor] = []
     teacher.model.encoder.register_forward_hook(lambda module, inputs, output: seen.append(output))
     HeadFit(teacher, temperature=0.1)(batch)

@@ -9,6 +9,7 @@ from supcrd.models.archs.small_resnet import DEPTHS
 from supcrd.models.names import ARCHS
 from supcrd.recipe import load
 from supcrd.recipe.keys import all_keys, meant
+from supcrd.recipe.meanings import groups
 from supcrd.recipe.settings import METHOD_SETTINGS
 
 
@@ -95,12 +96,14 @@ def test_the_teacher_learns_on_the_students_data():
         ("train.epochs=1.5", "train.epochs = 1.5"),
         ("train.epochs=true", "train.epochs = true"),
         ("train.epochs='5'", "train.epochs = '5'"),
-        ("train.lr=-1", "train.lr = -1: input should be greater than 0"),
+        ("train.lr=-1", "train.lr = -1: a number above 0 is right"),
         ("train.lr=nan", "train.lr = nan"),
         ("train.lr=high", "train.lr = 'high'"),
         ("train.optimizer=adamx", "train.optimizer = 'adamx'; did you mean adam? Valid: adam, adamw, sgd"),
         ("model.arch=resnet19", "model.arch: arch 'resnet19' is unknown; the nearest is 'resnet18'"),
         ("model.pretrained=true", "only timm:NAME has pretrained weights"),
+        ("data.validation=1", "data.validation = 1: a number of 0 or more and below 1 is right"),
+        ("teachers.a={recipe='digits-teacher', cache=2000}", "a.cache = 2000: a whole number of 0 to 1000 is right"),
         ("train.batch_size=1", "train.batch_size = 1: method lw_supcrd compares images of a batch; it needs 2 or more"),
         ("data.mean=[0.5]", "data.mean and data.std must be given together; data.std is missing"),
         ("data.validation=1.0", "data.validation = 1.0"),
@@ -113,9 +116,9 @@ def test_the_teacher_learns_on_the_students_data():
         ("=3", "override '=3' is not KEY=VALUE"),
         ("method=3", "method = 3: it is a table; its keys are written as method.name"),
         ("train=3", "train = 3: it is a table; its keys are written as train.epochs"),
-        ("train.lr.peak=1", "train.lr = {'peak': 1}: a number is right"),
+        ("train.lr.peak=1", "train.lr = {'peak': 1}: a number above 0 is right"),
         ("train.lr=.01", "train.lr = '.01' is text; as a number it is written 0.01"),
-        ("train.epochs=1e3", "train.epochs = 1000.0: a whole number is right"),
+        ("train.epochs=1e3", "train.epochs = 1000.0: a whole number of 1 or more is right"),
         ("data.stream=True", "data.stream = 'True': true or false is right"),
         ("data.folder=3", "data.folder = 3: text is right"),
         ("train.schedule=linear", "train.schedule = 'linear'; valid: constant, cosine, one_cycle"),
@@ -123,7 +126,7 @@ def test_the_teacher_learns_on_the_students_data():
         ("method.name=imported", "unknown method.name = 'imported'; valid: cross_entropy, kd, "),
         ("data.mean=1,2,3,4", "data.mean = [1, 2, 3, 4] has 4 values; 3 or fewer are right"),
         ("data.mean=0.5,a", "data.mean = '0.5,a': numbers are right, such as [0.5, 0.25] in a file, or 0.5,0.25 on"),
-        ("data.std=0.5,0", "value 2 of data.std = 0: input should be greater than 0"),
+        ("data.std=0.5,0", "value 2 of data.std = 0: a number above 0 is right"),
         ("data.classes=['a']", "data.classes = ['a']: two names or more are right, or a text file of them"),
         ("name=", "name = '': it must not be empty"),
         (
@@ -300,7 +303,9 @@ WITHOUT_SOURCE = '[data]\nlimit=100\n[model]\narch="convnet"\n[method]\nname="kd
 def test_a_recipe_is_completed_by_overrides(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text(WITHOUT_SOURCE)
-    with pytest.raises(RecipeError, match=r"r.toml: key data.source is missing$"):
+    with pytest.raises(
+        RecipeError, match=r"r.toml: key data.source is missing: digits, cifar10, .* source of your own$"
+    ):
         load(path, ["method.name=cross_entropy"])
     r = load(path, ["data.source=npz:a/b.npz", "method.name=cross_entropy", "seed=0"])
     assert (r.data.source, r.data.limit, r.method.name) == (f"npz:{Path('a/b.npz').absolute()}", 100, "cross_entropy")
@@ -310,7 +315,7 @@ def test_a_recipe_is_completed_by_overrides(tmp_path):
     path.write_text(WITHOUT_SOURCE.replace("epochs=1", "epochs='many'"))
     done = ["data.source=digits", "method.name=supcon", "name=mine"]
     assert load(path, [*done, "train.epochs=3"]).train.epochs == 3
-    with pytest.raises(RecipeError, match=r"train.epochs = 'many': a whole number is right$"):
+    with pytest.raises(RecipeError, match=r"train.epochs = 'many': a whole number of 1 or more is right$"):
         load(path, done)
 
 
@@ -319,7 +324,8 @@ def test_a_teachers_recipe_is_completed_by_the_student(tmp_path):
     path = tmp_path / "teacher.toml"
     path.write_text('[model]\narch="convnet"\n[method]\nname="cross_entropy"\n[train]\nlr=0.1\n')
     student = ["data.limit=100", f"teacher.recipe={path}"]
-    with pytest.raises(RecipeError, match=r"teacher.recipe .*teacher.toml: key train.epochs is missing$"):
+    said = r"teacher.recipe .*teacher.toml: key train.epochs is missing: passes over the training images; a whole"
+    with pytest.raises(RecipeError, match=said):
         load("digits-crd", student)
     r = load("digits-crd", [*student, "teacher.override.train.epochs=3"])
     teacher = recipes.teacher_recipe(r)
@@ -374,3 +380,20 @@ def test_a_stem_is_a_key_of_the_recipe():
     ):
         with pytest.raises(RecipeError, match=message):
             recipes.load("digits-crd", change)
+
+
+def test_every_key_has_a_meaning_and_a_range():
+    listed = {key.name: key for group in groups() for key in group.keys}
+    tables = {"method", "data", "model", "augment", "train", "head", "probe", "teacher"}
+    assert {key for key in all_keys() if not key.startswith("teacher.head.")} - {"teacher.head"} <= set(listed) | tables
+    for group in groups():
+        assert group.about, group.title
+        for key in group.keys:
+            assert len(key.meaning) >= 8, key
+            assert key.meaning not in ("likewise", "as above"), key
+            assert key.range not in ("", "any value"), key
+    assert listed["train.weight_decay"].default == "0.0"
+    assert listed["train.epochs"].range == "a whole number of 1 or more"
+    assert listed["name"].default == "the file's name"
+    assert {key.default for group in groups("method.temperature") for key in group.keys} == {"0.07", "4.0"}
+    assert groups("nosuch") == []

@@ -392,7 +392,7 @@ def test_interrupted_workers_checkpoint_and_the_same_sweep_goes_on(tmp_path, wri
     printed, said = process.communicate(timeout=60)
     assert process.returncode == status, said
     assert printed == ""
-    assert said.splitlines()[-1].endswith("what was trained is kept, the same command goes on from there")
+    assert said.splitlines()[-1].endswith("training so far is saved, the same command resumes it")
     assert "Traceback" not in said
     assert any((folder / "checkpoint.pt").exists() for folder in folders)
     assert not any((folder / "evaluation.json").exists() for folder in folders)

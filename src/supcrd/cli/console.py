@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-OutOption = Annotated[Path, typer.Option("--out", help="Folder of run folders.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder that holds the run folders.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")]
 
 
@@ -34,9 +34,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except SupcrdError as error:
             fail(str(error), 2)
         except Terminated:
-            fail("terminated; what was trained is kept, the same command goes on from there", 143)
+            fail("terminated; training so far is saved, the same command resumes it", 143)
         except KeyboardInterrupt:
-            fail("interrupted; what was trained is kept, the same command goes on from there", 130)
+            fail("interrupted; training so far is saved, the same command resumes it", 130)
         except (MemoryError, RuntimeError) as error:  # torch's own out of memory is a RuntimeError
             if "memory" not in str(error) and not isinstance(error, MemoryError):
                 raise

@@ -1,4 +1,4 @@
-"""The commands that draw and hand on: report, plot, export-layout."""
+"""The commands that draw and export: report, plot, export-layout."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +16,14 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of run folders.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page, an .html file.")] = Path("report.html"),
     baseline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Configuration, run or run folder that differences are to.")
+        str | None,
+        typer.Option(metavar="NAME", help="Baseline of differences: configuration, run or run folder."),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Write the page again while runs go on, until all are finished or Ctrl-C.")
+        bool, typer.Option("--watch", help="Rewrite the page while runs train, until all are finished or Ctrl-C.")
     ] = False,
 ) -> None:
-    """Write one page that compares runs: tables, recipe differences and figures, in a file that needs nothing else."""
+    """Write one self-contained page that compares runs: tables, recipe differences and figures."""
     from supcrd import report as reports
 
     with Screen() as screen:
@@ -39,9 +40,9 @@ def plot(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="File ending in .png, .svg, .pdf or .html.")] = None,
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     classes: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of what a figure draws at random; 0 if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of what a figure draws at random; 0 if not given.")] = None,
 ) -> None:
-    """Draw one figure of finished runs: a picture for paper, or a page to turn and hover over."""
+    """Draw one figure of finished runs: a picture for a paper, or an interactive page."""
     from supcrd.figures.draw import KINDS, find_kind
     from supcrd.figures.draw import plot as draw
     from supcrd.figures.style import theme as find_theme
@@ -66,7 +67,7 @@ def export_layout(
     plots: Annotated[bool, typer.Option(help="Draw the figures too.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Write finished runs and their teachers as the reference was published: weights, logs, results, figures."""
+    """Export finished runs and their teachers in the reference's layout: weights, logs, results, figures."""
     from supcrd.reproduction.layout import export_layout as export
 
     with Screen() as screen:

@@ -14,16 +14,19 @@ from supcrd.cli.screen import show_compare, stdout
 @guarded
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="What to run: see docs/sweeps.md.")],
-    workers: Annotated[int, typer.Option(help="Runs at a time, each in a process with its share of the cores.")] = 1,
+    workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
     out: OutOption = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and what is left; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train many variants of a recipe, shared teachers first. Finished runs stay, the same command goes on."""
+    """Train many variants of a recipe, shared teachers first.
+
+    The same command resumes what is unfinished and leaves finished runs alone.
+    """
     from supcrd.sweep.file import load_sweep
 
     runs = load_sweep(file)
-    from supcrd.cli.live import (  # bring torch: mistakes are told before
+    from supcrd.cli.live import (  # bring torch: mistakes are reported before
         LiveTable,
         planned,
         said,
@@ -48,20 +51,21 @@ def sweep(
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of run folders.")],
     baseline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Configuration, run or run folder that differences are to.")
+        str | None,
+        typer.Option(metavar="NAME", help="Baseline of differences: configuration, run or run folder."),
     ] = None,
     metric: Annotated[
-        str, typer.Option(help="accuracy, accuracy_at_best, probe_accuracy or knn_accuracy: what differences are of.")
+        str, typer.Option(help="What to compare: accuracy, accuracy_at_best, probe_accuracy or knn_accuracy.")
     ] = "accuracy",
     select: Annotated[
-        bool, typer.Option("--select", help="Name the configuration that is best on validation.")
+        bool, typer.Option("--select", help="Name the configuration with the best validation accuracy.")
     ] = False,
     test: Annotated[
-        bool, typer.Option("--test", help="Refuse where a difference cannot be tested (fewer than two common seeds).")
+        bool, typer.Option("--test", help="Fail if a difference cannot be tested (fewer than two common seeds).")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare finished runs: means over seeds, and paired differences to a baseline with a test."""
+    """Compare finished runs: means over seeds, and tested paired differences from a baseline."""
     from supcrd.analysis.compare import compare as compare_runs
 
     compared = compare_runs(runs, baseline, metric=metric, select=select, test=test)
@@ -75,19 +79,20 @@ def compare(
 @guarded
 def reproduce(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of all runs, e.g. data.folder=PATH.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Changes of all runs, as data.folder=PATH."),
     ] = None,
-    tables: Annotated[str, typer.Option(help="Which, separated by commas; logits is one more.")] = (
+    tables: Annotated[str, typer.Option(help="Tables to reproduce, separated by commas; logits is one more.")] = (
         "main,alpha,beta,temperature,hybrid,bank"
     ),
     recipe_set: Annotated[str, typer.Option("--recipe-set", help="published, strong or small.")] = "published",
     seeds: Annotated[int, typer.Option(help="Seeds of each run of the main table.")] = 3,
     sweep_seeds: Annotated[int, typer.Option("--sweep-seeds", help="Seeds of the runs of other tables only.")] = 1,
-    workers: Annotated[int, typer.Option(help="Runs at a time, each in a process with its share of the cores.")] = 1,
+    workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
     out: OutOption = Path("runs/reproduce"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and what is left; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; write nothing.")] = False,
 ) -> None:
-    """Run the reference's experiments and write RESULTS.md, our figures beside the published ones."""
+    """Run the reference's experiments and write RESULTS.md with our results beside the published ones."""
     from supcrd.reproduction import plan as reproduce
     from supcrd.reproduction.published import tables as read_tables
 
@@ -95,7 +100,7 @@ def reproduce(
     wanted = reproduce.plan(
         recipe_set, read_tables(tables), seeds=seeds, sweep_seeds=sweep_seeds, overrides=overrides or []
     )
-    from supcrd.cli.live import (  # bring torch: mistakes are told before
+    from supcrd.cli.live import (  # bring torch: mistakes are reported before
         LiveTable,
         planned,
         said,

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
@@ -15,6 +16,7 @@ from supcrd.evaluation import health
 if TYPE_CHECKING:
     from supcrd.analysis.compare import Comparison
     from supcrd.analysis.statistics import Summary
+    from supcrd.recipe.meanings import Table as Keys
     from supcrd.training.fit import Progress as Fit
 
 stdout = Console()
@@ -256,6 +258,16 @@ def show_recipes(texts: Mapping[str, str]) -> None:
     for name, text in texts.items():
         table.add_row(name, text.splitlines()[1].removeprefix("# Result: "))
     stdout.print(table, highlight=False)
+
+
+def show_keys(groups: Sequence["Keys"]) -> None:
+    """Keys of a recipe, table by table: default and range beside each, its meaning below."""
+    for group in groups:
+        stdout.print(f"{group.title}: {group.about}", markup=False, highlight=False, style="bold")
+        for key in group.keys:
+            stdout.print(f"  {key.name} = {key.default}   {key.range}", markup=False, highlight=False, soft_wrap=True)
+            stdout.print(Padding(Text(key.meaning), (0, 0, 0, 6)), highlight=False)
+        stdout.print()
 
 
 def _percent(value: float | None) -> str:

@@ -5,31 +5,43 @@ from typing import Annotated
 
 import typer
 
+from supcrd.base.wording import nearest, show
 from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
-from supcrd.cli.screen import Screen, show_comparison, show_evaluation, show_predictions, show_recipes, stderr, stdout
+from supcrd.cli.screen import (
+    Screen,
+    show_comparison,
+    show_evaluation,
+    show_keys,
+    show_predictions,
+    show_recipes,
+    stderr,
+    stdout,
+)
 from supcrd.errors import SupcrdError
 
-MeanOption = Annotated[str | None, typer.Option(help="Channel means the weights expect, 0..1 scale, comma-separated.")]
-StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations likewise.")]
+MeanOption = Annotated[str | None, typer.Option(help="Channel means of the weights, 0..1 scale, comma-separated.")]
+StdOption = Annotated[str | None, typer.Option(help="Channel standard deviations, as --mean.")]
 ArchOption = Annotated[
-    str | None, typer.Option(help="Architecture of weights from outside, if not told by their keys.")
+    str | None, typer.Option(help="Architecture of weights from elsewhere, if their names leave it open.")
 ]
 SizeOption = Annotated[int | None, typer.Option(help="Pixels the weights expect; images are resized to them.")]
-ClassesOption = Annotated[int | None, typer.Option(help="Classes that the weights must have.")]
+ClassesOption = Annotated[int | None, typer.Option(help="Number of classes that the weights must have.")]
 NamesOption = Annotated[
-    str | None, typer.Option("--classes", metavar="FILE", help="Names of the model's outputs in order, one a line.")
+    str | None,
+    typer.Option("--classes", metavar="FILE", help="Text file: the outputs' names in order, one per line."),
 ]
 PluginOption = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="FILE", help="Plug-in that the model or the data need; its code runs."),
+    typer.Option("--plugin", metavar="FILE", help="Plug-in of the model or data (repeatable); its code runs."),
 ]
+KEYS = "; [teachers.NAME] has the keys of [teacher], and docs/objectives.md lists those of [objective.NAME]"
 ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or .pth.")]
 
 
 @app.command()
 @guarded
 def demo(out: OutOption = Path("runs")) -> None:
-    """Train a teacher and five students on handwritten digits (no download, a minute or two) and compare them."""
+    """Train a teacher and five students on handwritten digits and compare them; no download, a minute or two."""
     from supcrd import recipe
     from supcrd.base.device import choose
     from supcrd.jobs import run as pipeline
@@ -56,10 +68,28 @@ def demo(out: OutOption = Path("runs")) -> None:
 
 @app.command()
 @guarded
-def recipes(name: Annotated[str | None, typer.Argument(help="Print this one.")] = None) -> None:
-    """List the built-in recipes, or print one."""
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Recipe to print; with --keys, how the keys to list begin.")
+    ] = None,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="List the keys of a recipe with default, range and meaning.")
+    ] = False,
+) -> None:
+    """List the built-in recipes, print one, or explain the keys that a recipe can have."""
     from supcrd import recipe
 
+    if keys:
+        from supcrd.recipe.keys import all_keys
+        from supcrd.recipe.meanings import groups
+
+        chosen = groups(name or "")
+        if not chosen:
+            other = "." in str(name) and str(name).partition(".")[0] in ("objective", "teachers")
+            hint = KEYS if other else nearest(str(name), all_keys()) or "; `supcrd recipes --keys` lists all"
+            raise SupcrdError(f"no key begins with {show(name)}{hint}")
+        show_keys(chosen)
+        return
     if name is not None:
         stdout.print(recipe.builtin_text(name), end="", markup=False, highlight=False, soft_wrap=True)
         return
@@ -71,20 +101,25 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this one.")] 
 def train(
     recipe: Annotated[str, typer.Argument(help="Built-in recipe or path of a TOML file.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes, e.g. train.epochs=2 method.beta=5.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Changes, such as train.epochs=2 method.beta=5."),
     ] = None,
     out: OutOption = Path("runs"),
-    force: Annotated[bool, typer.Option(help="Start the run over, not its teacher's.")] = False,
+    force: Annotated[bool, typer.Option(help="Start this run over (its teacher's is left alone).")] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Where another process trains the teacher, end; else wait for it.")
+        bool,
+        typer.Option("--no-wait", help="End, not wait, if another process is training the teacher."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model by a recipe: its teacher first where need be. An unfinished run goes on, a finished one stays."""
+    """Train a model from a recipe, training its teacher first if needed.
+
+    Resumes an unfinished run; leaves a finished one alone.
+    """
     from supcrd.recipe import load
 
     loaded = load(recipe, overrides or [])
-    from supcrd.jobs import run as pipeline  # brings torch, which takes seconds: a mistake is told before
+    from supcrd.jobs import run as pipeline  # brings torch, which takes seconds: mistakes are reported before
 
     with Screen() as screen:
         result = pipeline.run(loaded, out, force=force, report=screen.report, wait=not no_wait)
@@ -101,7 +136,7 @@ def train(
 @guarded
 def evaluate(
     model: ModelArgument,
-    data: Annotated[str | None, typer.Option(help="Data source; by default that of the run.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data source; the run's own if not given.")] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     arch: ArchOption = None,
     num_classes: ClassesOption = None,
@@ -110,7 +145,7 @@ def evaluate(
     classes: NamesOption = None,
     plugin: PluginOption = None,
     image_size: SizeOption = None,
-    data_folder: Annotated[str, typer.Option(help="Where CIFAR archives lie.")] = "data",
+    data_folder: Annotated[str, typer.Option(help="Folder of the CIFAR archives.")] = "data",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:

@@ -87,7 +87,7 @@ def evaluate_file(
         classes: a text file of the names of the model's outputs in their order, one a line, in place of its card's.
         data_folder: where CIFAR archives lie.
         device: auto, cpu, cuda, cuda:N or mps.
-        report: told of the probe's progress.
+        report: called with the probe's progress.
 
     Returns:
         The values of `supcrd.evaluation.evaluate.evaluate`, with model, source, split, class_names and warnings: those

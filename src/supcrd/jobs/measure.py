@@ -1,4 +1,4 @@
-"""The measuring of one run: what `evaluation.json` and `outputs.npz` hold."""
+"""Measures one run: the contents of `evaluation.json` and `outputs.npz`."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""A whole job: teacher, projection head, student, probe, evaluation; each stage skipped where its folder has it."""
+"""One whole run: teacher, projection head, student, probe, evaluation; stages that are done are skipped."""
 
 import logging
 from dataclasses import dataclass
@@ -43,13 +43,13 @@ def run(
     images: ImageSet | None = None,
     wait: bool = True,
 ) -> Result:
-    """Do what a recipe says, from where an earlier call left off.
+    """Train and measure what a recipe describes; resumes an unfinished run.
 
     Args:
         recipe: from `supcrd.recipe.load`.
         out: the folder of run folders; a teacher that has to be trained first gets its own there.
         force: start the run over (not its teacher's).
-        report: told of progress.
+        report: called with the progress.
         images: the data, where the caller has loaded them already.
         wait: where another process trains the same teacher, until it is there; otherwise that is an error.
 
@@ -152,7 +152,7 @@ def load_data(recipe: Recipe) -> ImageSet:
 def prepare_teachers(
     recipe: Recipe, images: ImageSet, out: Path, *, wait: bool = True, report: Report | None = None
 ) -> dict[str, Teacher]:
-    """The teachers that a run needs, trained or imported into run folders of their own first where need be; tried.
+    """The teachers that a run needs, trained or imported into their own run folders if needed, and measured.
 
     Raises:
         SupcrdError: one cannot be had, does not fit the data, or fails its trial.

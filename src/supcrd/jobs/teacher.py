@@ -1,4 +1,4 @@
-"""A teacher made ready to teach: brought in, its classes matched with the data's, tried before anything is learnt."""
+"""Prepares a teacher: loads it, matches its classes with the data's, and measures it before the student trains."""
 
 import hashlib
 import logging

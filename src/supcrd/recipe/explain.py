@@ -8,17 +8,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from supcrd.base.wording import LONG, choices, misspelt, show
-from supcrd.recipe.keys import all_keys, flatten, meant, own_keys
+from supcrd.recipe.keys import all_keys, flatten, meant, model_of, own_keys
+from supcrd.recipe.meanings import RANGED, field_at, text_of
 from supcrd.recipe.settings import METHOD_SETTINGS
 
 LINE = 240  # letters of all phrases together, so that with the recipe's name it is one line
 PHRASES = {
     "string_type": "text is right",
-    "bool_type": "true or false is right",
-    "int_type": "a whole number is right",
-    "int_from_float": "a whole number is right",
-    "float_type": "a number is right",
-    "finite_number": "a finite number is right",
     "tuple_type": "numbers are right, such as [0.5, 0.25] in a file, or 0.5,0.25 on the command line",
     "string_too_short": "it must not be empty",
     "string_pattern_mismatch": "letters, digits and . _ = + - are right, a letter or digit first",
@@ -27,20 +23,31 @@ PHRASES = {
 
 def explain(error: ValidationError, table: Mapping[str, Any]) -> str:
     """A phrase for each mistake that validation found in a recipe's table, as many as go into a line."""
-    found = list(dict.fromkeys(phrase for problem in _problems(error) for phrase in _phrases(problem, table)))
-    told = found[:1]
-    for phrase in found[1:]:
-        if sum(map(len, told)) + len(phrase) > LINE:
-            return f"{'; '.join(told)}; and {len(found) - len(told)} more"
-        told.append(phrase)
-    return "; ".join(told)
+    problems = list(_problems(error))
+    phrases = list(dict.fromkeys(phrase for problem in problems for phrase in _phrases(problem, table)))
+    if len(phrases) == 1 and problems[0]["type"] == "missing":
+        return f"{phrases[0]}{_meaning(problems[0]['loc'])}"
+    line = phrases[:1]
+    for phrase in phrases[1:]:
+        if sum(map(len, line)) + len(phrase) > LINE:
+            return f"{'; '.join(line)}; and {len(phrases) - len(line)} more"
+        line.append(phrase)
+    return "; ".join(line)
+
+
+def _meaning(location: Sequence[int | str]) -> str:
+    """What a key is, to stand behind its name; nothing for a table."""
+    found = field_at(location)
+    if found is None or (text := text_of(found[0])) == "" or model_of(found[0].annotation) is not None:
+        return ""
+    return f": {text}" if found[1] == "text" else f": {text}; {found[1]}"
 
 
 def _problems(error: ValidationError) -> Iterator[ErrorDetails]:
     """The problems, without what only follows from another one."""
     for problem in error.errors(include_url=False):
-        told = problem.get("ctx", {})
-        if problem["type"] != "too_short" or len(problem["input"]) == told.get("actual_length"):
+        context = problem.get("ctx", {})
+        if problem["type"] != "too_short" or len(problem["input"]) == context.get("actual_length"):
             yield problem  # a list whose values are wrong is too short as well
 
 
@@ -77,6 +84,8 @@ def _phrases(problem: ErrorDetails, table: Mapping[str, Any]) -> Iterator[str]:
         yield f"{key} = {show(value)}: it is a table; its keys are written as {inside}"
     elif kind in ("float_type", "int_type") and isinstance(value, str) and _number(value) is not None:
         yield f"{key} = {show(value)} is text; as a number it is written {_number(value)}"
+    elif kind in RANGED and (known := field_at(location)) is not None:
+        yield f"{key} = {show(value)}: {'a finite number' if kind == 'finite_number' else known[1]} is right"
     else:
         message = PHRASES.get(kind, problem["msg"])
         yield f"{key} = {show(value)}: {message[0].lower()}{message[1:]}"
@@ -122,8 +131,8 @@ def _unknown_of_method(key: str, value: Any, method: str) -> str:
         if hint:
             return f"unknown key method.{key} = {show(value)}; did you mean {hint}?"
     has = f"{_list(others)} {'has' if len(others) == 1 else 'have'} it; " if others else ""
-    told = f"{method}'s {'is' if len(own) == 1 else 'are'} {', '.join(own)}"
-    return f"method {method} has no key {_cut(key, 50)} = {show(value, 50)} ({has}{told})"
+    valid = f"{method}'s {'is' if len(own) == 1 else 'are'} {', '.join(own)}"
+    return f"method {method} has no key {_cut(key, 50)} = {show(value, 50)} ({has}{valid})"
 
 
 def _methods_with(key: str) -> list[str]:

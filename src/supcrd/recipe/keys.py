@@ -157,11 +157,11 @@ def with_defaults(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_defaults(table: Mapping[str, Any], settings: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, field in settings.model_fields.items():
-        given, inner = table.get(name), _model_of(field.annotation)
+        given, inner = table.get(name), model_of(field.annotation)
         if name == "method":
             inner = METHOD_SETTINGS.get(str(given.get("name"))) if isinstance(given, Mapping) else None
         value = given if name in table or field.is_required() else field.default
-        each = _model_of(get_args(field.annotation)[-1]) if get_origin(field.annotation) is dict else None
+        each = model_of(get_args(field.annotation)[-1]) if get_origin(field.annotation) is dict else None
         if each is not None and isinstance(value, Mapping):  # a table of tables
             for key, row in value.items():
                 yield from _with_defaults(row if isinstance(row, Mapping) else {}, each, f"{prefix}{name}.{key}.")
@@ -175,13 +175,14 @@ def _with_defaults(table: Mapping[str, Any], settings: type[BaseModel], prefix: 
 
 def _keys_of(table: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in table.model_fields.items():
-        inner = _model_of(field.annotation)
+        inner = model_of(field.annotation)
         if inner is not None and name != "method":
             yield from _keys_of(inner, f"{prefix}{name}.")
         elif name != "method":
             yield f"{prefix}{name}"
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """The table that a key stands for, where it stands for one."""
     options: Iterable[Any] = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
     return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

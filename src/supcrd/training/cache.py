@@ -1,4 +1,4 @@
-"""The frozen teacher's features of augmented views, kept: the teacher is paid for once, not once a run and epoch.
+"""The frozen teacher's features of augmented views, kept on disk: computed once, not in every run and epoch.
 
 A view is a pure function of (seed, epoch, image), so the views of E epochs, taken in turn, have teacher features that
 can be computed beforehand. They lie in the teacher's run folder, one memory-mapped file an epoch, for all runs that

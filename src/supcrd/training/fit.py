@@ -283,7 +283,7 @@ def interruptible() -> Iterator[Interruption]:
         yield noted  # only the main thread may handle signals
         return
     held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # somebody else's business, or ignored on purpose (a job in the background of a script)
+    # another library's handler, or ignored on purpose (a job in the background of a script)
     ours = {number: held[number] for number in held if held[number] not in (None, signal.SIG_IGN)}
 
     def handle(number: int, frame: object) -> None:

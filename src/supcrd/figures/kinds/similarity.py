@@ -63,7 +63,7 @@ def rank_correlation(one: Doubles, other: Doubles) -> float | None:
     a, b = a[both], b[both]
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    from scipy.stats import spearmanr  # type: ignore[import-untyped]
+    from scipy.stats import spearmanr
 
     return float(spearmanr(a, b).statistic)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from supcrd.base.wording import nearest, show
 from supcrd.data.loader import Batch
 from supcrd.errors import PluginError, RecipeError
+from supcrd.recipe.meanings import RANGED, field_at
 from supcrd.registry import reason
 from supcrd.training.objective.term import HEADS, TERMS, Context, Reads, Shapes, Step, Term, TermSettings
 
@@ -154,7 +155,8 @@ def _problems(name: str, kind: type[Term], error: ValidationError) -> Iterable[s
             hint = nearest(key, known) or f"; it has {', '.join(known)}"
             yield f"unknown key objective.{name}.{key} = {value}{hint}"
         else:
-            message = problem["msg"]
+            place = field_at(problem["loc"], kind.Settings) if problem["type"] in RANGED else None
+            message = f"{place[1]} is right" if place is not None else problem["msg"]
             yield f"objective.{name}.{key} = {value}: {message[0].lower()}{message[1:]}"
 
 
@@ -191,7 +193,7 @@ def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: 
             terms[name] = kind(settings, context)
         except RecipeError as error:
             raise RecipeError(f"objective.{name}: {error}") from None
-        except Exception as error:  # somebody else's code
+        except Exception as error:  # a plug-in's code can raise anything
             raise PluginError(f"objective.{name} cannot be made: {reason(error)}") from error
         check(name, terms[name], context)
     return Objective(terms, context, epochs=epochs)

@@ -1,0 +1,69 @@
+"""How something is optimised: the tables of the main training, the projection head and the final probe."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from supcrd.recipe.types import BelowOne, Count, Natural, NonNegative, Positive, Settings
+
+
+class FitSettings(Settings):
+    """One optimisation: what `training.fit` needs to know."""
+
+    epochs: Natural
+    """passes over the training images"""
+    batch_size: Count = 128
+    """images in a step, each with all its views"""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """algorithm that updates the weights"""
+    lr: Positive = 1e-3
+    """peak learning rate"""
+    weight_decay: NonNegative = 0.0
+    """factor of the weights that is added to their gradient (adam, sgd) or taken off them, times lr (adamw)"""
+    momentum: BelowOne = 0.9
+    """momentum of sgd (Nesterov); adam and adamw use their standard betas"""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    """learning rate over the epochs: constant; half a cosine from lr to 0; or a rise over 30% and a fall to 0"""
+    warmup_epochs: NonNegative = 0.0
+    """linear warm-up of the learning rate, in epochs; one_cycle has its own"""
+    grad_clip: Positive | None = None
+    """largest norm of the gradient; encoder with projection head, classifier and teacher's head are clipped
+    separately; no clipping if not given"""
+
+
+class TrainSettings(FitSettings):
+    """The main training of a run."""
+
+    epochs: Annotated[int, Field(ge=0, json_schema_extra={"range": "a whole number of 1 or more"})]
+    """passes over the training images"""  # 0 stands in the folder of imported weights only
+    device: str = "auto"
+    """where to compute: auto, cpu, cuda, cuda:N or mps"""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """number format of the networks; auto: bfloat16 autocast if the hardware gains from it"""
+    compile: Literal["off", "default", "reduce-overhead"] = "off"
+    """torch.compile of student's and teacher's encoder in this mode (reduce-overhead: CUDA graphs); costs a start-up
+    of a minute or more and needs a C++ compiler, so it is for long runs: see docs/performance.md"""
+    tensorboard: bool = False
+    """mirror metrics.jsonl to a TensorBoard event file in the run folder, live; needs supcrd[tensorboard]"""
+
+
+class HeadSettings(FitSettings):
+    """The projection head of a model whose method does not train it: cosine prototypes on frozen features."""
+
+    epochs: Natural = 10
+    """passes over the training images; 0 leaves the head as it was initialised"""
+    temperature: Positive = 0.07
+    """divides cosine similarities between projections and prototypes"""
+
+
+class ProbeSettings(FitSettings):
+    """The final linear probe on frozen, cached features, which are standardised first."""
+
+    epochs: Natural = 50
+    """passes over the training images; 0 for no final probe"""
+    batch_size: Count = 512
+    """images in a step"""
+    lr: Positive = 1e-2
+    """peak learning rate"""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
+    """learning rate over the epochs: constant; half a cosine from lr to 0; or a rise over 30% and a fall to 0"""

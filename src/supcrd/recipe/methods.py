@@ -1,0 +1,153 @@
+"""The methods that `[method]` can name: a table of keys for each."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from supcrd.recipe.types import BelowOne, Natural, NonNegative, Positive, Settings, Share
+
+
+class CrossEntropy(Settings):
+    """Cross-entropy with the labels."""
+
+    reads_teacher: ClassVar[bool] = False
+    contrastive: ClassVar[bool] = False
+    name: Literal["cross_entropy"]
+    """the method"""
+    label_smoothing: BelowOne = 0.0
+    """share of the target that is spread over all classes"""
+
+
+class KD(Settings):
+    """(1 - weight) * cross-entropy + weight * kd; see `supcrd.losses.kd`."""
+
+    reads_teacher: ClassVar[bool] = True
+    contrastive: ClassVar[bool] = False
+    name: Literal["kd"]
+    """the method"""
+    temperature: Positive = 4.0
+    """divides both logits before the softmax"""
+    weight: Share = 0.9
+    """share of kd in the loss; the rest is cross-entropy"""
+    standardise: bool = False
+    """z-score both logits first (Sun et al. 2024); the published weights and temperatures then differ"""
+
+
+class DKD(Settings):
+    """ce_weight * cross-entropy + dkd; see `supcrd.losses.dkd`."""
+
+    reads_teacher: ClassVar[bool] = True
+    contrastive: ClassVar[bool] = False
+    name: Literal["dkd"]
+    """the method"""
+    alpha: NonNegative = 1.0
+    """weight of the target class's part"""
+    beta: NonNegative = 8.0
+    """weight of the other classes' part"""
+    temperature: Positive = 4.0
+    """divides both logits before the softmax"""
+    ce_weight: NonNegative = 1.0
+    """weight of the added cross-entropy"""
+    warmup_epochs: NonNegative = 0.0
+    """linear rise of dkd's weight, in epochs (the published runs: 20 of 240)"""
+    standardise: bool = False
+    """z-score both logits first (Sun et al. 2024)"""
+
+
+class SupCon(Settings):
+    """Supervised contrastive learning; see `supcrd.losses.supcon`."""
+
+    reads_teacher: ClassVar[bool] = False
+    contrastive: ClassVar[bool] = True
+    name: Literal["supcon"]
+    """the method"""
+    temperature: Positive = 0.07
+    """divides cosine similarities"""
+
+
+class Taught(Settings):
+    """What the contrastive methods that read a teacher share."""
+
+    reads_teacher: ClassVar[bool] = True
+    contrastive: ClassVar[bool] = True
+    bank: Natural = 0
+    """rows of a memory bank of the teacher's embeddings (one row a training image) that are further candidates in
+    every step, at most the number of training images; 0 for no bank"""
+    bank_momentum: BelowOne = 0.5
+    """share of the old row in the new one"""
+    kd_weight: NonNegative = 0.0
+    """weight of an added `kd` term, which teaches encoder and classifier; 0 for none"""
+    kd_temperature: Positive = 4.0
+    """divides both logits in the added `kd` term"""
+
+
+class CRD(Taught):
+    """Contrastive representation distillation; see `supcrd.losses.crd`."""
+
+    name: Literal["crd"]
+    """the method"""
+    temperature: Positive = 0.07
+    """divides cosine similarities"""
+
+
+class LWSupCRD(Taught):
+    """Supervised CRD, weighted by the teacher's confidence; see `supcrd.losses.lw_supcrd`."""
+
+    name: Literal["lw_supcrd"]
+    """the method"""
+    alpha: Positive = 1.0
+    """weight of the pull; inside the logarithm only beta / alpha matters"""
+    beta: Positive = 10.0
+    """weight of the push"""
+    temperature: Positive = 0.07
+    """divides cosine similarities"""
+    adaptive: bool = True
+    """push less where the teacher is sure: beta / (p(y) + 0.5)"""
+    teacher_temperature: Positive = 1.0
+    """divides the teacher's logits before the softmax that weighs"""
+
+
+class Hybrid(LWSupCRD):
+    """lam * supcon + (1 - lam) * lw_supcrd; see `supcrd.losses.hybrid`."""
+
+    name: Literal["hybrid"]  # type: ignore[assignment]
+    """the method"""
+    lam: Share = 0.3
+    """share of supcon in the loss (the reference's lambda); the rest is lw_supcrd"""
+
+
+class Imported(Settings):
+    """Weights from elsewhere, brought into a run folder as a teacher; nothing is trained by it."""
+
+    reads_teacher: ClassVar[bool] = False
+    contrastive: ClassVar[bool] = False
+    name: Literal["imported"]
+    """the method"""
+    weights: str
+    """file or timm model that they came from"""
+    fingerprint: str = ""
+    """hash of the file"""
+
+
+class Composed(Settings):
+    """The method of a recipe whose terms are `[objective.NAME]` tables."""
+
+    reads_teacher: ClassVar[bool] = True  # the teachers that such a recipe has are there to be read
+    contrastive: ClassVar[bool] = False
+    name: Literal["objective"]
+    """the method"""
+
+
+Method = Annotated[
+    CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid | Imported | Composed, Field(discriminator="name")
+]
+METHOD_SETTINGS: dict[str, type[Settings]] = {
+    "cross_entropy": CrossEntropy,
+    "kd": KD,
+    "dkd": DKD,
+    "supcon": SupCon,
+    "crd": CRD,
+    "lw_supcrd": LWSupCRD,
+    "hybrid": Hybrid,
+}
+"""What a recipe can ask for; a folder of imported weights has a method of its own, `Imported`."""
