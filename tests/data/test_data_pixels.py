@@ -2,6 +2,8 @@
 
 import io
 import logging
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +39,8 @@ def deep(folder: Path, dtype: type, values: list[float], *, suffix: str = "tif",
     [
         (np.uint16, [0, 257, 32768, 65535], (0, 65535), [0, 1, 128, 255]),
         (np.uint16, [0, 819, 4095], (0, 4095), [0, 51, 255]),  # 4095 / 255 = 16.06
-        (np.uint16, [0, 8191], (0, 8191), [0, 255]),  # 65535 / 8 = 8191.9
-        (np.uint16, [0, 8192], (0, 65535), [0, 32]),  # 8192 / 257 = 31.9
+        (np.uint16, [0, 16383], (0, 16383), [0, 255]),  # 14 bits
+        (np.uint16, [0, 16384], (0, 65535), [0, 64]),  # 16384 / 257 = 63.75
         (np.int32, [0, 51, 255], (0, 255), [0, 51, 255]),
         (np.int32, [0, 65535], (0, 65535), [0, 255]),
         (np.float32, [0, 0.2, 1], (0, 1), [0, 51, 255]),
@@ -152,3 +154,65 @@ def test_too_large_is_not_called_damaged(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(DataError, match="x: too large, Pillow reads at most 2,000 pixels"):
         pixels(stream, "x", channels=1, size=8)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_tiff_on_its_side_is_whole(tmp_path, compression, stream) -> None:
+    """Pillow maps uncompressed ones into memory when it is given their path, and tears such a picture."""
+    array = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    save(tmp_path / "train" / "a" / "0.tif", array, exif=exif, compression=compression)
+    save(tmp_path / "train" / "b" / "0.tif", array)
+    data = load(f"folder:{tmp_path}", validation=0, image_size=6, stream=stream)
+    assert np.array_equal(data.train.images[:][0, ..., 0], np.rot90(array, -1)[1:7])
+
+
+def test_a_program_is_no_picture_whatever_its_name(tmp_path) -> None:
+    """Pillow would start another program for EPS."""
+    for name in "ab":
+        save(tmp_path / "train" / name / "0.png", np.zeros((8, 8), np.uint8))
+    (tmp_path / "train" / "a" / "0.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
+    )
+    with pytest.raises(DataError, match=r"0\.png: not a readable image"):
+        load(f"folder:{tmp_path}", validation=0, image_size=8)
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    """An RGB PNG of 16 bits a colour, which Pillow reads and does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("largest", "read", "warned"), [(4095, 15, True), (65535, 255, False)])
+def test_12_bits_in_16_bit_colour_are_told(tmp_path, caplog, largest, read, warned) -> None:
+    values = np.stack([np.linspace(0, largest, 64).astype(np.uint16).reshape(8, 8)] * 3, axis=2)
+    for name in "ab":
+        (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "train" / name / "0.png").write_bytes(png_of_16_bits(values))
+    with caplog.at_level(logging.WARNING, "supcrd"):
+        data = load(f"folder:{tmp_path}", validation=0)
+    assert int(data.train.images[:].max()) == read
+    assert ("reach only 15 of 255" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("largest", [9.0, 0.01])
+def test_floats_on_a_doubtful_scale_are_refused(tmp_path, largest) -> None:
+    with pytest.raises(DataError, match=f"has floats 0 to {largest:g}, the largest of the set.*data.levels"):
+        load(deep(tmp_path, np.float32, [0, largest]), validation=0)
+    stated = load(f"folder:{tmp_path}", validation=0, levels=(0, largest))
+    assert int(stated.train.images[:].max()) == 255
+
+
+def test_the_transparent_value_of_16_bits_is_white(tmp_path) -> None:
+    for name in "ab":
+        save(tmp_path / "train" / name / "0.png", np.array([[257, 2570]] * 2, np.uint16), transparency=257)
+    data = load(f"folder:{tmp_path}", validation=0, levels=(0, 65535))
+    assert data.train.images[:1].flatten().tolist() == [255, 10, 255, 10]

@@ -45,6 +45,7 @@ class Part(NamedTuple):
     well: NDArray[np.bool_]  # (N,) whether the image can be read
     grey: NDArray[np.bool_]
     deep: NDArray[np.bool_]
+    narrowed: NDArray[np.bool_]
 
 
 def contents(
@@ -69,19 +70,21 @@ def contents(
     parts: dict[str, Part] = {}
     for split, (held, labels) in files.items():
         count = len(held)
-        part = Part(held, labels, np.ones(count, bool), np.zeros(count, bool), np.zeros(count, bool))
+        none = [np.zeros(count, bool) for _ in range(3)]
+        part = Part(held, labels, np.ones(count, bool), *none)
         parts[split] = part
         if count == 0:
             told.append(f"{split} holds no image: read as a set without it")
     size = _size(pool, parts, reading.image_size, bad)
     levels = _levels(pool, parts, reading, bad, told)
     channels = 1 if all(part.grey[part.well].all() for part in parts.values()) else 3
-    decoded = {}
+    decoded, dark = {}, Dark()
     for split, part in parts.items():
         if not reading.stream or len(part.files) <= TRIED:
             decoded[split] = _decode(
-                pool, part, bad, channels=channels, size=size, levels=levels, keep=not reading.stream
+                pool, part, bad, dark, channels=channels, size=size, levels=levels, keep=not reading.stream
             )
+    told += dark.lines()
     told += bad.end(sum(len(part.files) for part in parts.values()), skip=reading.damaged == "skip")
     if levels is not None and levels.beyond and not reading.stream:
         told.append(levels.beyond)
@@ -134,6 +137,22 @@ class Failures:
         raise DataError(f"{many}{named}; data.damaged=skip leaves such images out")
 
 
+class Dark:
+    """Images of 16 bits a colour, which Pillow narrows to the upper 8: nearly black where fewer bits are used."""
+
+    def __init__(self) -> None:
+        self.count, self.brightest = 0, 0
+
+    def lines(self) -> list[str]:
+        """What there is to tell of them."""
+        if not self.count or self.brightest >= 64:
+            return []
+        return [
+            f"{self.count} images have 16 bits a colour, of which the upper 8 are read, and these reach only "
+            f"{self.brightest} of 255; bring them to 8 bits before"
+        ]
+
+
 def _each(
     pool: ThreadPoolExecutor, work: Callable[[int], Result], rows: Sequence[int]
 ) -> Iterator[tuple[int, Result | DataError]]:
@@ -167,7 +186,7 @@ def _size(pool: ThreadPoolExecutor, parts: Mapping[str, Part], image_size: int |
                 part.well[row] = False
                 bad.add(told)
                 continue
-            part.grey[row], part.deep[row] = told.grey, told.deep
+            part.grey[row], part.deep[row], part.narrowed[row] = told.grey, told.deep, told.narrowed
             first = first or (held.name(row), told.size)
             width, height = told.size
             if image_size is None and (width != height or told.size != first[1]):
@@ -218,6 +237,7 @@ def _decode(
     pool: ThreadPoolExecutor,
     part: Part,
     bad: Failures,
+    dark: Dark,
     *,
     channels: int,
     size: int,
@@ -232,6 +252,8 @@ def _decode(
         decoded = pixels(held.open(row), held.name(row), channels=channels, size=size, levels=levels)
         if keep:
             into[row] = decoded
+        if part.narrowed[row]:
+            dark.count, dark.brightest = dark.count + 1, max(dark.brightest, int(decoded.max()))
 
     for row, done in _each(pool, decode, np.flatnonzero(part.well).tolist()):
         if isinstance(done, DataError):

@@ -1,6 +1,7 @@
 """One encoded image -> uint8 pixels, by Pillow; docs/data.md has the rule for each of its modes."""
 
 import contextlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -18,17 +19,8 @@ File = Path | IO[bytes]
 ORIENTATION = 0x0112  # tag of EXIF and TIFF
 
 
-NO_PICTURES = {
-    "BUFR",
-    "EPS",
-    "FITS",
-    "GRIB",
-    "HDF5",
-    "IPTC",
-    "MPEG",
-    "PDF",
-    "WMF",
-}  # registered, but none, or no decoder
+# registered with Pillow, but no pictures, without a decoder, or decoded by starting another program (EPS)
+NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
 
 
 @cache
@@ -42,8 +34,16 @@ def suffixes() -> frozenset[str]:
     from PIL import Image
 
     Image.init()
-    known = Image.registered_extensions()
-    return frozenset(end for end, kind in known.items() if kind in Image.OPEN and kind not in NO_PICTURES)
+    return frozenset(end for end, kind in Image.registered_extensions().items() if kind in formats())
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read, whatever the ending of a file says."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(kind for kind in Image.OPEN if kind not in NO_PICTURES)
 
 
 class Form(NamedTuple):
@@ -52,6 +52,7 @@ class Form(NamedTuple):
     grey: bool  # single-channel
     size: tuple[int, int]  # (width, height) as stored, before its orientation
     deep: bool  # 16- or 32-bit integers, or floats
+    narrowed: bool  # 16 bits a colour, of which Pillow gives the upper 8
 
 
 def form(file: File, name: str) -> Form:
@@ -61,7 +62,9 @@ def form(file: File, name: str) -> Form:
         DataError: no readable image; it says `name`.
     """
     with _open(file, name) as image:
-        return Form(image.mode in ("1", "L") or _is_deep(image), image.size, _is_deep(image))
+        deep = _is_deep(image)
+        narrowed = not deep and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+        return Form(image.mode in ("1", "L") or deep, image.size, deep, narrowed)
 
 
 def upright_size(file: File, name: str) -> tuple[int, int]:
@@ -110,25 +113,34 @@ def pixels(file: File, name: str, *, channels: int, size: int, levels: Levels | 
         return np.array(converted, dtype=np.uint8).reshape(size, size, channels)
 
 
-def _open(file: File, name: str) -> "Image.Image":
+@contextlib.contextmanager
+def _open(file: File, name: str) -> "Iterator[Image.Image]":
     """Open without decoding."""
     from PIL import Image
 
-    # Pillow raises many kinds of exception on damaged files, in `_open` as in `pixels`; all mean the same to the user.
+    # Pillow raises many kinds of exception on damaged files, here as in decoding; all mean the same to the user.
     try:
-        return Image.open(file)
+        # never by its path: Pillow maps such TIFFs into memory, and those that lie on their side come out torn
+        handle = file.open("rb") if isinstance(file, Path) else file
+        image = Image.open(handle, formats=formats())
     except Exception as error:
         raise _unreadable(name, error) from error
-
-
-def _decoded(file: File, name: str) -> "Image.Image":
-    image = _open(file, name)
     try:
-        image.load()
-    except Exception as error:
-        image.close()
-        raise _unreadable(name, error) from error
-    return image
+        with image:
+            yield image
+    finally:
+        if isinstance(file, Path):
+            handle.close()
+
+
+@contextlib.contextmanager
+def _decoded(file: File, name: str) -> "Iterator[Image.Image]":
+    with _open(file, name) as image:
+        try:
+            image.load()
+        except Exception as error:
+            raise _unreadable(name, error) from error
+        yield image
 
 
 def _unreadable(name: str, error: Exception) -> DataError:
@@ -181,9 +193,13 @@ def _converted(image: "Image.Image", channels: int, levels: Levels | None, name:
     if _is_deep(image):
         if levels is None:
             one = [_extent(image, name)]
-            levels = Levels(*find(one, one)[0])
+            levels = Levels(*find(one, one, doubtful=True)[0])
+        values, transparent = np.asarray(image), image.info.get("transparency")
         # Pillow's own conversion to 8 bits clips instead of scaling
-        image = Image.fromarray(levels.scaled(np.asarray(image), name))
+        scaled = levels.scaled(values, name)
+        if isinstance(transparent, int):
+            scaled[values == transparent] = 255  # on white
+        image = Image.fromarray(scaled)
     elif "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         image = _on_white(image)
     return image.convert("L" if channels == 1 else "RGB")

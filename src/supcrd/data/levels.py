@@ -78,16 +78,19 @@ def bounds(values: NDArray[Any], name: str) -> tuple[float, float]:
     return low, high
 
 
-def find(every: Sequence[Extent], train: Sequence[Extent]) -> tuple[tuple[float, float], str]:
+def find(
+    every: Sequence[Extent], train: Sequence[Extent], *, doubtful: bool = False
+) -> tuple[tuple[float, float], str]:
     """The levels of a set of deep images.
 
-    * Integers: 0..65535; where the largest value of train is at most an eighth of that, 0..(next power of two - 1), so
-      0..4095 of 12 bits; 32-bit ones whose largest is at most 255: 0..255.
-    * Floats: 0..1 where all values lie in it, else 0..255.
+    * Integers: 0..65535; where the largest value of train is below a quarter of that, 0..(next power of two - 1), so
+      0..4095 of 12 bits and 0..16383 of 14; 32-bit ones whose largest is at most 255: 0..255.
+    * Floats: 0..1 where all values lie in it, else 0..255; refused where the largest is below a quarter of that.
 
     Args:
         every: of all splits; not empty.
         train: of the train split, or of all where it has none.
+        doubtful: take floats of which the largest is low: one image may well be dark.
 
     Returns:
         ((low, high), a line to tell, empty where there is nothing to tell).
@@ -114,7 +117,13 @@ def find(every: Sequence[Extent], train: Sequence[Extent]) -> tuple[tuple[float,
                 f"{largest.name}: has floats {largest.low:g} to {largest.high:g}; 0 to 1 or 0 to 255 is right, or "
                 f"{STATE}"
             )
-        found.append((0.0, 1.0 if largest.high <= 1 else 255.0))
+        white = 1.0 if largest.high <= 1 else 255.0
+        if 0 < largest.high < white / 4 and not doubtful:
+            raise DataError(
+                f"{largest.name}: has floats {largest.low:g} to {largest.high:g}, the largest of the set, and would be "
+                f"nearly black on 0 to {white:g}; {STATE}"
+            )
+        found.append((0.0, white))
     line = ""
     if integers:
         largest = max(integers, key=lambda image: image.high)
@@ -125,8 +134,8 @@ def find(every: Sequence[Extent], train: Sequence[Extent]) -> tuple[tuple[float,
             )
         # a set whose train images are all 8-bit has no deep one to learn it from
         known = [image for image in train if image.kind != "float"] or integers
-        white, line = _white(known)
-        found.append((0.0, float(white)))
+        full, line = _white(known)
+        found.append((0.0, float(full)))
     if len(set(found)) > 1:
         raise DataError(
             f"{floats[0].name} has floats of 0 to {found[0][1]:g}, {integers[0].name} integers of 0 to "
@@ -140,7 +149,7 @@ def _white(images: Sequence[Extent]) -> tuple[int, str]:
     largest = int(max(image.high for image in images))
     if largest <= 255 and all(image.kind == "int32" for image in images):
         return 255, ""
-    if not 0 < largest <= FULL / 8:
+    if not 0 < largest < (FULL + 1) / 4:
         return FULL, ""
     white = (1 << largest.bit_length()) - 1
     return white, f"deep images hold at most {largest}: 0 is read as black, {white} as white; {STATE}"
