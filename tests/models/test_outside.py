@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
-from supcrd import cache, pipeline
 from supcrd import recipe as recipes
 from supcrd.base.device import choose
 from supcrd.data import Split
@@ -22,11 +21,13 @@ from supcrd.data.augment import to_float
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import CheckpointError
 from supcrd.evaluation.evaluate import outputs
+from supcrd.jobs import run as pipeline
 from supcrd.jobs.student import describe
 from supcrd.models import Model
 from supcrd.models.recognise import index, signature
 from supcrd.models.weights import load_model, save_model
 from supcrd.recipe.settings import AugmentSettings
+from supcrd.training import cache
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context, Reads, Step, Term, term
 from supcrd.training.task import Distillation, HeadFit, Normalised
@@ -129,6 +130,17 @@ def test_a_transformer_tells_its_size_but_not_who_trained_it(tmp_path: Path) -> 
     """vit_tiny and deit_tiny are one network, normalised in two ways."""
     _, card = load_model(written(tmp_path / "a.pth", timms("deit_tiny_patch16_224", img_size=96)))
     assert (card.image_size, card.stem, card.mean) == (96, "native", None)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_r_s16_p8_224", "hiera_tiny_224"])
+def test_transformers_whose_patches_do_not_tell_their_size(tmp_path: Path, name: str) -> None:
+    """A convolutional network before the patches, and patches that overlap."""
+    theirs = timms(name)
+    model, card = load_model(written(tmp_path / "a.pth", theirs), arch=f"timm:{name}")
+    assert card.image_size == 224
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images).logits, theirs(images), rtol=0, atol=1e-4)
 
 
 def test_grey_images_have_no_usual_normalisation(tmp_path: Path) -> None:
@@ -409,14 +421,11 @@ def test_a_teachers_folder_of_before_is_taken_only_where_it_is_the_same_network(
     file = teacher_from(tmp_path, f'checkpoint = "{path}"\nimage_size = 64\nhead.epochs = 0', built_in="digits-kd")
     recipe = recipes.load(file, [f"data.source=npz:{data}"])
     images = pipeline.load_data(recipe)
-    first = pipeline.prepare_teacher(recipe, images, tmp_path / "runs")
-    assert first is not None
+    first = pipeline.prepare_teachers(recipe, images, tmp_path / "runs")["teacher"]
     low = Model(3, "timm:mobilenetv3_small_050")
     save_model(first.folder, low, describe(low, mean=HALF[0], std=HALF[1], projection_trained=False))
-    second = pipeline.prepare_teacher(recipe, images, tmp_path / "runs")
-    again = pipeline.prepare_teacher(recipe, images, tmp_path / "runs")
-    assert second is not None
-    assert again is not None
+    second = pipeline.prepare_teachers(recipe, images, tmp_path / "runs")["teacher"]
+    again = pipeline.prepare_teachers(recipe, images, tmp_path / "runs")["teacher"]
     assert second.folder == again.folder != first.folder
     assert (second.subject.model.stem, second.subject.model.image_size) == ("native", 64)
 

@@ -21,6 +21,7 @@ HEADS = ("final_classifier", "classifier", "fc", "head.fc", "head", "linear")
 """What the last linear layer is called where a state dict is not laid out like `Model`'s."""
 
 FIRST = (
+    *("patch_embed.backbone.conv", "patch_embed.backbone.conv1.0", "patch_embed.backbone.stem.conv"),
     *("conv1", "conv1.0", "conv_stem", "patch_embed.proj", "stem.0", "stem.conv", "stem.conv1", "stem.conv1.conv"),
     *("stem.0.conv", "stem.proj", "features.conv0", "features.0", "conv.0"),
 )

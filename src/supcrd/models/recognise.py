@@ -91,7 +91,8 @@ def fitting_stems(arch: str, state: dict[str, Tensor], in_channels: int, image_s
 
 
 def size_of(state: dict[str, Tensor]) -> int | None:
-    """The image size in pixels that a transformer's position embedding was made for; None of other networks.
+    """The image size in pixels that a transformer's position embedding was made for; None of other networks,
+    and where patches are not cut from the image side by side.
 
     Example:
         >>> size_of({"pos_embed": torch.zeros(1, 197, 192), "patch_embed.proj.weight": torch.zeros(192, 3, 16, 16)})
@@ -99,6 +100,9 @@ def size_of(state: dict[str, Tensor]) -> int | None:
     """
     positions, patches = state.get("pos_embed"), state.get("patch_embed.proj.weight")
     if positions is None or patches is None or positions.ndim != 3 or patches.ndim != 4:
+        return None
+    others = [key for key in state if key.startswith("patch_embed.") and key.split(".")[1] not in ("proj", "norm")]
+    if others or patches.shape[-1] % 2:  # a backbone before the patches, or patches that overlap
         return None
     tokens = positions.shape[1]
     # up to eight of them stand for no patch: the class token, registers
