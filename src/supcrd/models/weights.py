@@ -205,10 +205,11 @@ def _check_plugin(card: Card) -> None:
     if card.arch.startswith("timm:") or card.arch in ARCHS or NETWORKS.find(card.arch) is not None:
         return
     named = [Path(name).name for name in (card.recipe or {}).get("plugins", ())]
-    which = f" ({', '.join(named)} when it was trained)" if named else ""
-    raise CheckpointError(
-        f"its arch {card.arch!r} is none of supcrd's; the plug-in that brings it{which} has to be given: --plugin FILE"
-    )
+    if named:
+        raise CheckpointError(
+            f"its arch {card.arch!r} is none of supcrd's; the plug-in that brings it ({', '.join(named)} when it was "
+            "trained) has to be given: --plugin FILE"
+        )
 
 
 def _compare(arch: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
