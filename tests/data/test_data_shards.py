@@ -345,3 +345,19 @@ def test_keys_with_dots_are_read_up_to_the_last_one(tmp_path: Path) -> None:
         expected = np.asarray(Image.open(io.BytesIO(encoded(index))))
         np.testing.assert_array_equal(data.train.images[index].numpy(), expected)
     assert data.validation.labels.tolist() == [1]
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path, caplog) -> None:
+    """Members of other kinds, and a tar file of no split."""
+    content = io.BytesIO()
+    Image.new("L", (8, 8), 9).save(content, "png")
+    for name in ("train-0.tar", "extra-0.tar"):
+        with tarfile.open(tmp_path / name, "w") as tar:
+            for number in range(2):
+                for ending, data in (("png", content.getvalue()), ("cls", b"%d" % number), ("txt", b"a caption")):
+                    member = tarfile.TarInfo(f"{number:03}.{ending}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+    with caplog.at_level("WARNING", "supcrd"):
+        assert len(load(f"shards:{tmp_path}", validation=0).train) == 2
+    assert "left out: 2 .txt, 1 tar file of no split (extra-0.tar)" in caplog.text

@@ -5,6 +5,7 @@ import json
 import re
 import tarfile
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -33,7 +34,7 @@ def read(
 
     A sample is the members of a shard whose names are the same up to the first dot of their last part: one image (.jpg,
     .jpeg, .png or .webp) and its label, .cls (an integer as ASCII) or .json (an object with an integer `label`).
-    Other members are ignored. Where names have more dots, see `_add_dotted`.
+    Other members, and tar files of no split, are left out and counted. Where names have more dots, see `_add_dotted`.
     Samples come in the order of the shards' names, then of their first members. The classes
     are the lines of PATH/classes.txt; without it the labels count from 0 and are their own names. Grey or RGB, and
     sizes: as in `folder:`.
@@ -62,7 +63,11 @@ def read(
     if not shards or (require_train and "train" not in shards):
         raise DataError(f"{path}: no train shard; tar files are expected as {path}/train-000000.tar")
     names = _class_names(path / CLASS_NAMES)
-    files = {split: ShardFiles(found, names) for split, found in shards.items()}
+    skipped = Counter[str]()
+    files = {split: ShardFiles(found, names, skipped) for split, found in shards.items()}
+    read = {file for found in shards.values() for file in found}
+    for other in sorted(set(path.glob("*.tar")) - read):
+        skipped[f"tar file of no split ({other.name})"] += 1
     labels = {split: held.labels for split, held in files.items()}
     if names is None:
         highest = max(int(held.max()) for held in labels.values())
@@ -73,17 +78,19 @@ def read(
                 f"{sum(map(len, labels.values()))} images; name the classes in {CLASS_NAMES}, or mend the label"
             )
         names = [str(label) for label in range(highest + 1)]
-    return contents(names, {split: (held, labels[split]) for split, held in files.items()}, reading)
+    told = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+    notes = [f"left out: {told}"] if skipped else []
+    return contents(names, {split: (held, labels[split]) for split, held in files.items()}, reading, notes)
 
 
 class ShardFiles:
     """The images of a split's shards: what lies where, kept compactly; see `stream.Files`."""
 
-    def __init__(self, shards: Sequence[Path], class_names: Sequence[str] | None) -> None:
+    def __init__(self, shards: Sequence[Path], class_names: Sequence[str] | None, skipped: Counter[str]) -> None:
         self.shards, self.names = shards, Names()
         self.shard, self.offsets, self.sizes, labels = array("i"), array("q"), array("q"), array("q")
         for number, shard in enumerate(shards):
-            for key, sample in _samples(shard).items():
+            for key, sample in _samples(shard, skipped).items():
                 image, label = _complete(shard, key, sample, class_names)
                 self.names.append(image.name.encode("utf-8", "surrogateescape"))
                 self.shard.append(number)
@@ -182,8 +189,8 @@ def _class_names(path: Path) -> list[str] | None:
     return names
 
 
-def _samples(shard: Path) -> dict[str, Sample]:
-    """Key -> sample, in the order of their first members."""
+def _samples(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
+    """Key -> sample, in the order of their first members; members of other kinds are counted."""
     samples: dict[str, Sample] = {}
     dotted: list[tuple[str, str, str, Member]] = []
     first: dict[str, int] = {}  # key -> offset of its first member
@@ -209,6 +216,8 @@ def _samples(shard: Path) -> dict[str, Sample]:
                 elif kind in ("cls", "json"):
                     file.seek(member.offset_data)
                     _add_label(shard, samples.setdefault(key, Sample()), member.name, kind, file.read(member.size))
+                else:
+                    skipped[f".{kind}"] += 1
             end = tar.offset
             _add_dotted(shard, file, samples, dotted, first)
             file.seek(end)
