@@ -284,4 +284,4 @@ def test_demo(tmp_path, monkeypatch):
         compared = json.loads(path.read_text())["teacher_agreement"] is not None
         assert compared == ("digits-teacher" not in path.parent.name)
     # not cut: the table goes into 80 columns, with the mark of a run that has warnings after two epochs
-    assert re.search(r"^digits-cross-entropy-demo( !)?  ", out, re.MULTILINE)
+    assert re.search(r"^digits-cross-entropy-demo( !)? ", out, re.MULTILINE)

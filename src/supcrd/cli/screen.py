@@ -88,7 +88,7 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
     """A row a run."""
     first = evaluations[0]
     title = f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("run", no_wrap=True)
     for name in ("acc.", "probe", "kNN", "align.", "unif.", "params", "s"):
         table.add_column(name, justify="right", no_wrap=True)
