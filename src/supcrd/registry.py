@@ -1,11 +1,11 @@
 """Names -> things that the package, an installed package or a user's file brings: terms, networks, data sources."""
 
-import difflib
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module, metadata
 from typing import Any, Generic, TypeVar
 
+from supcrd.base.wording import choices, show
 from supcrd.errors import PluginError, SupcrdError
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Registry(Generic[T]):
         (1, False)
         >>> colours.get("rde")
         Traceback (most recent call last):
-        supcrd.errors.PluginError: unknown colour 'rde'; did you mean red? Known: red
+        supcrd.errors.PluginError: unknown colour 'rde'; did you mean red? Valid: red
     """
 
     def __init__(self, kind: str, group: str, builtin: str | None = None) -> None:
@@ -68,10 +68,7 @@ class Registry(Generic[T]):
         """
         thing = self.find(name)
         if thing is None:
-            known = sorted(self._things)
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise PluginError(f"unknown {self.kind} {name!r}; {hint}Known: {', '.join(known)}")
+            raise PluginError(f"unknown {self.kind} {show(name)}{choices(name, sorted(self._things))}")
         return thing
 
     def find(self, name: str) -> T | None:

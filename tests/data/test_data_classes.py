@@ -76,8 +76,9 @@ def test_other_names_are_refused_until_somebody_says_which_is_which(run, tmp_pat
     assert "'blue', 'green', 'red'" in line
     assert "--classes FILE" in line
     (tmp_path / "names.txt").write_text("bleu\nvert\nrouge\n")
-    told = measured(run, "--data", f"folder:{tmp_path}/french", "--classes", tmp_path / "names.txt")
-    assert told == measured(run)
+    french = ["--data", f"folder:{tmp_path}/french", "--classes", tmp_path / "names.txt"]
+    assert measured(run, *french) == measured(run)
+    assert json.loads(invoke("evaluate", run, *french, "--json").stdout)["class_names"] == ["bleu", "vert", "rouge"]
     (tmp_path / "names.txt").write_text("bleu\nvert\n")
     assert "2 names" in refused("evaluate", run, "--data", f"folder:{tmp_path}/french", "--classes",
                                 tmp_path / "names.txt")  # fmt: skip

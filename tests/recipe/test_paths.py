@@ -81,6 +81,7 @@ def test_a_run_folder_needs_no_other_file(folder):
     assert recipes.teacher_recipe(again) == load_run(first.teacher).recipe
     assert pipeline.run(again, folder / "runs").status == "already finished"
     assert load(first.folder / "recipe.toml", ["name=student"]).model_dump() == again.model_dump()
+    assert load(first.folder / "recipe.toml", ["teacher.check=false"]).teacher.resolved == again.teacher.resolved
     with pytest.raises(RecipeError, match=r"teacher\.toml cannot be read"):  # what is changed has to be read again
         load(first.folder / "recipe.toml", ["teacher.override.train.epochs=2"])
 

@@ -345,3 +345,24 @@ def test_a_recipe_with_kd_weight_reads_the_logits_and_one_without_does_not(base,
     assert [task.objective.needs.probed for task in built] == [weight == 0]
     row = (result.folder / "metrics.jsonl").read_text()
     assert ('"kd"' in row) == (weight > 0)
+
+
+def test_a_detached_term_reads_maps_that_teach_nothing():
+    """Beside a head, as it has to; the encoder gets no gradient through either."""
+    from supcrd.training.objective.term import Reads, Term, term
+
+    @term("test-detached-map")
+    class Seen(Term):
+        reads = Reads({"logits", "maps/stage1"})
+
+        def forward(self, step):
+            return step.student.logits.square().mean() + step.student.maps["stage1"].mean()
+
+    student = networks()[0]
+    shapes = Shapes(features=128, projections=D, logits=C, maps={"stage1": (32, 4, 4)})
+    context = Context(classes=C, labels=LABELS, student=shapes)
+    objective = build({"test-detached-map": {"detach": True}}, context, epochs=1, views=V)
+    task = Distillation(Normalised(student, (0.4,), (0.2,)), objective)
+    torch.stack(list(task(views()).terms.values())).sum().backward()
+    assert all(p.grad is None for p in student.encoder.parameters())
+    assert student.classifier.weight.grad is not None

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from supcrd.errors import PluginError
-from supcrd.jobs.student import tables
+from supcrd.jobs import run as pipeline
+from supcrd.jobs.objective import tables
 from supcrd.recipe import load, plugins
 from supcrd.training.objective.build import settings_of
 from typed import contents, invoke, refused, write_npz
@@ -190,7 +191,7 @@ def test_weights_need_the_plug_in_and_run_no_code(mine, monkeypatch):
             "model.arch=timm:mobilenetv3_small_050",
             "reads the map 'all', which the student lacks; it has stage1, stage2",
         ),
-        ('plugins=["none.py"]', "plug-in none.py: "),
+        ('plugins=["none.py"]', "none.py cannot be read (No such file or directory)"),
         ("plugins=[]", "is unknown"),
         ("method.name=kd", "[method] and [objective.NAME] exclude one another"),
         ("data.source=mine:nowhere.npz", "source 'mine' fails on 'mine:nowhere.npz': FileNotFoundError"),
@@ -204,7 +205,7 @@ def test_what_cannot_work_is_one_line_before_any_work(mine, change, said):
         NETWORKS._things.pop("tiny-of-mine", None)
     line = refused("train", mine / "my.toml", "--out", mine / "runs", change)
     assert said in line
-    assert not (mine / "runs" / "my").exists()
+    assert not (mine / "runs").exists()  # and no teacher was trained for it
 
 
 @pytest.mark.parametrize(
@@ -269,3 +270,20 @@ def test_the_same_through_an_entry_point(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.stderr
     row = json.loads(Path(json.loads(done.stdout)["runs"]["student"], "metrics.jsonl").read_text())
     assert "theirs" in row
+
+
+def test_each_run_has_the_plug_ins_of_its_own_recipe(mine, monkeypatch):
+    """Two files that register the same names, in one process; and a teacher's recipe that has a third."""
+    other = mine / "other"
+    other.mkdir()
+    (other / "my_terms.py").write_text(MINE.replace("feature_dim = 12", "feature_dim = 10").replace("12, 3", "10, 3"))
+    (other / "my.toml").write_text(RECIPE.format(data=mine / "tiny.npz"))
+    (mine / "theirs.py").write_text(MINE.replace(".mean() + 1e-3", ".mean() * 0 + 1e-3"))
+    monkeypatch.chdir(mine)  # what a command line names lies here
+    ours = load(mine / "my.toml", ["name=ours", "train.epochs=1", 'teacher.override.plugins=["theirs.py"]'])
+    load(other / "my.toml")  # the last one to be read
+    done = pipeline.run(ours, mine / "runs")
+    assert load_file(done.folder / "model.safetensors")["classifier.weight"].shape[1] == 12
+    alone = pipeline.run(load(mine / "my.toml", ["name=alone", "train.epochs=1"]), mine / "runs")
+    rows = [json.loads((run.folder / "metrics.jsonl").read_text()) for run in (done, alone)]
+    assert rows[0]["mine"] == rows[1]["mine"]  # by the teacher's file it would be next to nothing

@@ -140,7 +140,7 @@ def evaluate_file(
     )
     about = {"model": str(path), "arch": card.arch, "source": images.source, "split": split}
     values = {**about, **numbers.values, "projection_trained": card.projection_trained}
-    values["class_names"] = list(card.class_names or images.class_names)
+    values["class_names"] = list(images.class_names)
     return values | {"warnings": list(card.warnings) or health.judge(values)}
 
 

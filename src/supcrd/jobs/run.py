@@ -14,6 +14,7 @@ from supcrd.errors import RecipeError, SupcrdError
 from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
 from supcrd.jobs.measure import measure
+from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.student import Report, Teacher
 from supcrd.models.weights import WEIGHTS
 from supcrd.recipe import plugins
@@ -78,17 +79,20 @@ def _run(
     place = device.choose(recipe.train.device, recipe.train.precision)
     if place.device.type == "cpu":
         device.keep_freed_memory()
+    _plugins(recipe)  # another recipe of this process may have brought others of the same names
     done = None if force else _finished(recipe, out, images)
     if done is not None:
         return done
-    settings_of(stages.tables(recipe))  # an unknown term or key is found before any work
+    settings_of(tables(recipe))  # an unknown term or key is found before the data are read
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
     student = stages.new_student(recipe, images)  # before any work: an impossible network is found here
+    check_objective(recipe, student, images)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report)
-    objective = stages.make_objective(recipe, student, images, taught)
+    ours = _plugins(recipe)  # again: a teacher's recipe has its own
+    objective = make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None} | {name: each.weights for name, each in taught.items()}
-    origins |= _plugins(recipe)
+    origins |= ours
     with locked(out / recipe.name, wait=wait if wait_here is None else wait_here):
         done = None if force else _finished(recipe, out, images)
         if done is not None:

@@ -23,11 +23,9 @@ from supcrd.runs import tensorboard
 from supcrd.runs.folder import Run, load_run
 from supcrd.training import cache
 from supcrd.training.fit import Progress, fit
-from supcrd.training.objective import presets
-from supcrd.training.objective.build import Needs, Objective, build, reads_maps
-from supcrd.training.objective.term import Context
+from supcrd.training.objective.build import Needs, Objective
 from supcrd.training.task import Distillation, HeadFit, Normalised
-from supcrd.training.teacher import Teaching, shapes_of
+from supcrd.training.teacher import Teaching
 
 logger = logging.getLogger("supcrd")
 
@@ -122,49 +120,6 @@ def generation(recipe: Recipe) -> int:
         return generation(to_train) if to_train is not None else 0
 
     return max((1 + above(settings) for settings in recipe.all_teachers.values()), default=0)
-
-
-def tables(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """The objective of a recipe: its own tables, or those that its method stands for."""
-    return recipe.objective or presets.tables(recipe.method)
-
-
-def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teachers: Mapping[str, Teacher]) -> Objective:
-    """The terms of a recipe, ready to be trained.
-
-    Raises:
-        RecipeError: terms that cannot work with this student, these teachers or this batch size.
-    """
-    assert images.train is not None
-    wanted = tables(recipe)
-    maps = reads_maps(wanted)
-    context = Context(
-        classes=images.num_classes,
-        labels=images.train.labels,
-        student=shapes_of(student, maps=maps),
-        teachers={name: shapes_of(teacher.subject, maps=maps) for name, teacher in teachers.items()},
-        seed=recipe.seed,
-    )
-    torch.manual_seed(seed_for("terms", recipe.seed))  # adapters of terms
-    objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.augment.views)
-    needs = objective.needs
-    if needs.others and recipe.train.batch_size < 2:
-        raise RecipeError(
-            f"train.batch_size = {recipe.train.batch_size}: the objective compares images of a batch; 2 or more are "
-            "needed"
-        )
-    if not {"logits"} & (needs.student | needs.detached):
-        raise RecipeError(
-            "no term of the objective reads the student's logits, so its classifier would not learn; "
-            "[objective.probe] with term = 'cross_entropy' and detach = true teaches it alone"
-        )
-    for name, teacher in teachers.items():
-        if "projections" in needs.teachers.get(name, ()) and not teacher.projection_trained:
-            raise RecipeError(
-                f"the teacher {teacher.folder} has no trained projection head, which {recipe.method.name} reads; "
-                "train it with head.epochs=10"
-            )
-    return objective
 
 
 def _kept(

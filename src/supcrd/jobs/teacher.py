@@ -60,12 +60,13 @@ def ready(
         SupcrdError: it cannot be had, does not know the data's classes or channels, or fails its trial.
     """
     place = device.choose(recipe.train.device, recipe.train.precision)
+    tried = None
     if trained is not None:
         folder = trained
     elif settings.run is not None:
         folder = _own_run(recipe, settings.run, images, out)
     else:
-        folder = _imported(recipe, settings, images, out, place, wait, report)
+        folder, tried = _imported(recipe, settings, images, out, place, wait, report)
     model, card = load_model(folder)
     if card.mean is None or card.std is None:
         raise CheckpointError(f"{folder}: the teacher's card has no normalisation")
@@ -75,8 +76,9 @@ def ready(
         logger.info("the teacher %s sees the student's views resized from %d to %d px", folder, images.image_size,
                     model.image_size)  # fmt: skip
     subject = Normalised(model, card.mean, card.std)
-    tried = _try(subject, images, place)
-    _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
+    if tried is None:
+        tried = _try(subject, images, place)
+        _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
     return Teacher(subject, folder, fingerprint(folder / WEIGHTS), order, tried, card.projection_trained)
 
 
@@ -99,8 +101,13 @@ def _imported(
     place: Place,
     wait: bool,
     report: Report | None,
-) -> Path:
-    """Bring weights from elsewhere into a run folder, once for all students: head fitted, measured like any run."""
+) -> tuple[Path, Tried | None]:
+    """Bring weights from elsewhere into a run folder, once for all students: head fitted, measured like any run.
+
+    Returns:
+        The folder, and how the weights did in their trial, which comes before anything is written; None where the
+        folder was there.
+    """
     model, card, stem, key = _from_outside(settings, images)
     order = _fitted(model, card, images, stem, settings)
     mean, std = stages.statistics(recipe, images)
@@ -119,15 +126,16 @@ def _imported(
         told = (*told, order)
     folder = _folder(out, stem, told, model)
     if (folder / "evaluation.json").is_file():
-        return folder
+        return folder, None
     assert card.mean is not None
     assert card.std is not None
     subject = Normalised(model, card.mean, card.std)
     # before anything is written, and against what the weights' own card says
-    _judge(_try(subject, images, place), own.get("accuracy") if own else None, stem, settings.check)
+    tried = _try(subject, images, place)
+    _judge(tried, own.get("accuracy") if own else None, stem, settings.check)
     with locked(folder, wait=wait):
         if (folder / "evaluation.json").is_file():
-            return folder  # another process has brought it in meanwhile
+            return folder, None  # another process has brought it in meanwhile
         if (folder / WEIGHTS).is_file():
             model, card = load_model(folder)  # by supcrd 0.1, or cut before it was measured
             subject = Normalised(model, subject.mean, subject.std)
@@ -141,7 +149,7 @@ def _imported(
         write_text(folder / "recipe.toml", recipes.to_toml(this.recipe))
         write_json(folder / "environment.json", environment() | {"origins": {"data": images.fingerprint}})
         measure(this, subject, Trained(card, [], {}), images, {}, place, report)
-    return folder
+    return folder, tried
 
 
 def _folder(out: Path, stem: str, told: tuple[Any, ...], model: Model) -> Path:

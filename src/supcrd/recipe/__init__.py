@@ -96,7 +96,7 @@ def read(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def _unresolved(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Without the teachers' recipes that a run folder's recipe holds, where overrides change teachers."""
-    if not any(override.strip().startswith("teacher") for override in overrides):
+    if not any(re.match(r"\s*(teacher|teachers\.[^.=]+)\.(recipe|override)\b", override) for override in overrides):
         return table
 
     def open_again(settings: Any) -> Any:

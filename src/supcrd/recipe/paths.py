@@ -33,6 +33,11 @@ def absolute(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]
     data = table.get("data")
     if isinstance(data, Mapping):
         done["data"] = _data(data, base, where)
+    if isinstance(table.get("plugins"), list):
+        done["plugins"] = [
+            _path(name, base, f"{where}: plugins") if isinstance(name, str) and name.endswith(".py") else name
+            for name in table["plugins"]
+        ]
     if isinstance(table.get("teacher"), Mapping):
         done["teacher"] = _teacher(table["teacher"], base, f"{where}: teacher")
     if isinstance(table.get("teachers"), Mapping):
@@ -60,6 +65,8 @@ def _teacher(settings: Mapping[str, Any], base: Path, where: str) -> dict[str, A
     for key in PLAIN:
         if isinstance(settings.get(key), str):
             changed[key] = _path(settings[key], base, f"{where}.{key}")
+    if isinstance(settings.get("override"), Mapping):
+        changed["override"] = absolute(settings["override"], base, f"{where}.override")
     recipe = settings.get("recipe")
     if isinstance(recipe, str) and (recipe.endswith(".toml") or "/" in recipe):
         changed["recipe"] = _path(recipe, base, f"{where}.recipe")

@@ -57,7 +57,7 @@ def _file(name: str, base: Path) -> Plugin:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise PluginError(f"plug-in {name}: {path} cannot be read ({error.strerror})") from None
+        raise PluginError(f"plug-in {path} cannot be read ({error.strerror})") from None
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     # one module a path: what it registers again after a change takes the old one's place
     module = f"{PREFIX}{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"

@@ -128,7 +128,8 @@ class Distillation(nn.Module):
         features, maps = self._encoder[0](images)
         taught = {name: self._taught(name, batch, images) for name in self._teachers}
         attached = self._heads(features, needs.student, maps)
-        detached = self._heads(features.detach(), needs.detached, {})
+        apart = {name: part.detach() for name, part in maps.items()}
+        detached = self._heads(features.detach(), needs.detached, apart)
         terms = self.objective(
             TermStep(batch, attached, taught, self.world), TermStep(batch, detached, taught, self.world)
         )

@@ -1,4 +1,4 @@
-"""A teacher as a training uses it: frozen, on the device once, giving only what some term reads."""
+"""A teacher as a training uses it: frozen, giving only what some term reads."""
 
 import copy
 from collections.abc import Collection

@@ -60,7 +60,7 @@ class Hint(Term):
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
-        ({"kdd": {}}, "unknown term 'kdd'; did you mean kd\\?"),
+        ({"crdd": {}}, "unknown term 'crdd'; did you mean crd\\?"),
         ({"mine": {"term": "rkdd"}}, "unknown term 'rkdd'"),
         ({"kd": {"temprature": 2.0}}, r"unknown key objective.kd.temprature = 2.0; did you mean temperature"),
         ({"kd": {"temperature": -1.0}}, r"objective.kd.temperature = -1.0: a number above 0 is right"),

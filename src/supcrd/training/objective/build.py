@@ -57,7 +57,9 @@ class Objective(nn.Module):
         super().__init__()
         self.terms = nn.ModuleDict(terms)
         self.epochs = epochs
-        self.needs = needs(terms.values(), context)
+        self.needs = needs(
+            (term.reads, term.settings, term.teachers(term.settings, context)) for term in terms.values()
+        )
 
     def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
         """Each term times its weight, by name; one whose weight is 0 in this step is not computed, and 0.
@@ -79,7 +81,8 @@ class Objective(nn.Module):
             step = detached if term.settings.detach else attached
             if term.settings.views is not None:
                 step = of_views(step, term.settings.views)
-            found[name] = weight * _checked(name, term, step)
+            value = _checked(name, term, step)
+            found[name] = value if weight == 1 else weight * value
         return found
 
 
@@ -167,67 +170,104 @@ def reads_maps(tables: Mapping[str, Mapping[str, Any]]) -> bool:
     return len(known) < len(kinds) or any("/" in part for reads in known for part in (*reads.student, *reads.teacher))
 
 
-def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: int, views: int) -> Objective:
-    """The objective of a recipe.
+class Asked(NamedTuple):
+    """A term before it is made."""
+
+    name: str
+    kind: type[Term]
+    settings: TermSettings
+    teachers: tuple[str, ...]
+    """that it reads"""
+    reads: Reads | None
+    """None where that depends on the term itself"""
+
+
+def asked(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views: int) -> list[Asked]:
+    """The terms that tables name, checked as far as that needs no term.
 
     Args:
         tables: name -> table of a term, as in `[objective.NAME]`.
-        context: what the terms may know.
-        epochs: of the training.
+        context: what the terms may know; of teachers that are not there yet the names are enough.
         views: V, of each image.
 
     Raises:
-        RecipeError: what cannot work: an unknown term, key, teacher, map or view; projections of other widths.
-        PluginError: a term that fails when it is made.
+        RecipeError: what cannot work: an unknown term, key, teacher or view, a map that the student lacks, a detached
+            term that reads no head.
     """
-    terms: dict[str, Term] = {}
+    found = []
     for name, (kind, settings) in settings_of(tables).items():
-        _check_views(name, settings, views)
-        for teacher in kind.teachers(settings, context):
+        beyond = [view for view in settings.views or () if view >= views]
+        if beyond:
+            raise RecipeError(f"objective.{name}.views has view {beyond[0]}; there are {views} (augment.views), from 0")
+        teachers = kind.teachers(settings, context)
+        for teacher in teachers:
             if teacher not in context.teachers:
                 raise RecipeError(
                     f"objective.{name} reads the teacher {teacher!r}; the recipe has "
                     f"{', '.join(context.teachers) or 'none'}, and [teachers.{teacher}] would bring it"
                 )
+        reads = kind.reads if isinstance(kind.reads, Reads) else None
+        if reads is not None:
+            check_student(name, reads, settings, context.student)
+        found.append(Asked(name, kind, settings, teachers, reads))
+    return found
+
+
+def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: int, views: int) -> Objective:
+    """The objective of a recipe.
+
+    Args:
+        tables, context, views: see `asked`.
+        epochs: of the training.
+
+    Raises:
+        RecipeError: as `asked`; a map that a teacher lacks; projections of other widths.
+        PluginError: a term that fails when it is made.
+    """
+    terms: dict[str, Term] = {}
+    for name, kind, settings, teachers, known in asked(tables, context, views=views):
         try:
             terms[name] = kind(settings, context)
         except RecipeError as error:
             raise RecipeError(f"objective.{name}: {error}") from None
         except Exception as error:  # a plug-in's code can raise anything
             raise PluginError(f"objective.{name} cannot be made: {reason(error)}") from error
-        check(name, terms[name], context)
+        reads = terms[name].reads
+        if known is None:
+            check_student(name, reads, settings, context.student)
+        for teacher in teachers:
+            for part in reads.teacher:
+                _check_part(f"objective.{name}", part, context.teachers[teacher], f"the teacher {teacher}")
+            check_widths(name, reads, teacher, context.student.projections, context.teachers[teacher].projections)
     return Objective(terms, context, epochs=epochs)
 
 
-def _check_views(name: str, settings: TermSettings, views: int) -> None:
-    beyond = [view for view in settings.views or () if view >= views]
-    if beyond:
-        raise RecipeError(f"objective.{name}.views has view {beyond[0]}; there are {views} (augment.views), from 0")
-
-
-def check(name: str, term: Term, context: Context) -> None:
-    """Refuse a term that reads what is not there.
+def check_student(name: str, reads: Reads, settings: TermSettings, student: Shapes) -> None:
+    """Refuse a term that reads of the student what is not there, or is detached and reads no head.
 
     Raises:
-        RecipeError: a teacher, a map or an output that is not there; projections of other widths; detached, but
-            reading no head.
+        RecipeError: as said.
     """
-    reads, where = term.reads, f"objective.{name}"
     for part in reads.student:
-        _check_part(where, part, context.student, "the student")
-    for teacher in term.teachers(term.settings, context):
-        shapes = context.teachers[teacher]
-        for part in reads.teacher:
-            _check_part(where, part, shapes, f"the teacher {teacher}")
+        _check_part(f"objective.{name}", part, student, "the student")
+    if settings.detach and not set(HEADS) & set(reads.student):
+        raise RecipeError(
+            f"objective.{name}.detach = true: it reads no head (projections or logits), so nothing would learn"
+        )
+
+
+def check_widths(name: str, reads: Reads, teacher: str, ours: int, theirs: int) -> None:
+    """Refuse a term that compares projections of other widths.
+
+    Raises:
+        RecipeError: as said.
+    """
+    if "projections" in reads.student and "projections" in reads.teacher and ours != theirs:
         whose = "the teacher's" if teacher == "teacher" else f"that of the teacher {teacher}"
-        ours, theirs = context.student.projections, shapes.projections
-        if "projections" in reads.student and "projections" in reads.teacher and ours != theirs:
-            raise RecipeError(
-                f"{where}: model.projector ends in {ours} dimensions, {whose} in {theirs}; they are compared and must "
-                "be equal"
-            )
-    if term.settings.detach and not set(HEADS) & set(reads.student):
-        raise RecipeError(f"{where}.detach = true: it reads no head (projections or logits), so nothing would learn")
+        raise RecipeError(
+            f"objective.{name}: model.projector ends in {ours} dimensions, {whose} in {theirs}; they are compared and "
+            "must be equal"
+        )
 
 
 def _check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
@@ -240,16 +280,15 @@ def _check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
         raise PluginError(f"{where} reads {part!r}; {', '.join(EACH)} or maps/NAME is right")
 
 
-def needs(terms: Iterable[Term], context: Context) -> Needs:
-    """What terms look at, all together."""
+def needs(parts: Iterable[tuple[Reads, TermSettings, tuple[str, ...]]]) -> Needs:
+    """What terms look at, all together; of each what it reads, its settings and the teachers that it reads."""
     attached: set[str] = set()
     detached: set[str] = set()
     teachers: dict[str, frozenset[str]] = {}
     others = False
-    for term in terms:
-        reads = term.reads
-        (detached if term.settings.detach else attached).update(reads.student)
-        for teacher in term.teachers(term.settings, context):
+    for reads, settings, read in parts:
+        (detached if settings.detach else attached).update(reads.student)
+        for teacher in read:
             teachers[teacher] = teachers.get(teacher, frozenset()) | frozenset(reads.teacher)
         others = others or reads.others
     return Needs(frozenset(attached), frozenset(detached), teachers, others)

@@ -1,0 +1,85 @@
+"""The objective of a run: checked before any teacher is trained, made when all of them are there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from supcrd import recipe as recipes
+from supcrd.base.seeding import seed_for
+from supcrd.data import ImageSet
+from supcrd.errors import RecipeError
+from supcrd.jobs.student import Teacher
+from supcrd.models.normalised import Normalised
+from supcrd.recipe.settings import Recipe
+from supcrd.training.objective import presets
+from supcrd.training.objective.build import Needs, Objective, asked, build, check_widths, needs, reads_maps
+from supcrd.training.objective.term import Context, Shapes
+from supcrd.training.teacher import shapes_of
+
+
+def tables(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The objective of a recipe: its own tables, or those that its method stands for."""
+    return recipe.objective or presets.tables(recipe.method)
+
+
+def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> None:
+    """Refuse, before a teacher is trained, terms that cannot work whatever it will be.
+
+    Raises:
+        RecipeError: as `make_objective`, but for what the teacher itself lacks.
+    """
+    ours = shapes_of(student, maps=reads_maps(tables(recipe)))
+    wanted = {name for name, each in recipe.all_teachers.items() if recipes.needs_teacher(recipe, each)}
+    context = _context(recipe, images, ours, dict.fromkeys(wanted, ours))
+    terms = asked(tables(recipe), context, views=recipe.augment.views)
+    for name, settings in recipe.all_teachers.items():
+        teacher = recipes.teacher_recipe(recipe, settings)
+        if teacher is not None and teacher.model.projector[-1] != ours.projections:
+            for term in terms:
+                if term.reads is not None and name in term.teachers:
+                    check_widths(term.name, term.reads, name, ours.projections, teacher.model.projector[-1])
+    known = [(term.reads, term.settings, term.teachers) for term in terms if term.reads is not None]
+    if len(known) == len(terms):
+        _check_needs(needs(known), recipe)
+
+
+def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teachers: Mapping[str, Teacher]) -> Objective:
+    """The terms of a recipe, ready to be trained.
+
+    Raises:
+        RecipeError: terms that cannot work with this student, these teachers or this batch size.
+    """
+    wanted = tables(recipe)
+    maps = reads_maps(wanted)
+    known = {name: shapes_of(teacher.subject, maps=maps) for name, teacher in teachers.items()}
+    torch.manual_seed(seed_for("terms", recipe.seed))  # adapters of terms
+    context = _context(recipe, images, shapes_of(student, maps=maps), known)
+    objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.augment.views)
+    _check_needs(objective.needs, recipe)
+    for name, teacher in teachers.items():
+        if "projections" in objective.needs.teachers.get(name, ()) and not teacher.projection_trained:
+            raise RecipeError(
+                f"the teacher {teacher.folder} has no trained projection head, which {recipe.method.name} reads; "
+                "train it with head.epochs=10"
+            )
+    return objective
+
+
+def _context(recipe: Recipe, images: ImageSet, student: Shapes, teachers: Mapping[str, Shapes]) -> Context:
+    assert images.train is not None
+    labels, classes = images.train.labels, images.num_classes
+    return Context(classes=classes, labels=labels, student=student, teachers=teachers, seed=recipe.seed)
+
+
+def _check_needs(needs: Needs, recipe: Recipe) -> None:
+    if needs.others and recipe.train.batch_size < 2:
+        raise RecipeError(
+            f"train.batch_size = {recipe.train.batch_size}: the objective compares images of a batch; 2 or more are "
+            "needed"
+        )
+    if "logits" not in needs.student | needs.detached:
+        raise RecipeError(
+            "no term of the objective reads the student's logits, so its classifier would not learn; "
+            "[objective.probe] with term = 'cross_entropy' and detach = true teaches it alone"
+        )
