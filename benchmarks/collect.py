@@ -14,7 +14,7 @@ from typing import Any
 from supcrd import recipe as recipes
 from supcrd.analysis.configurations import unseeded
 from supcrd.base.files import write_json
-from supcrd.runs.folder import load_run
+from supcrd.runs.folder import RunFolder
 
 KEPT = (
     "accuracy",
@@ -60,12 +60,15 @@ def main() -> None:
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for folder in options.folders:
-        evaluation = load_run(folder).evaluation() | {"teacher": None}  # a path of this machine
+        evaluation = RunFolder(folder).evaluation | {"teacher": None}  # a path of this machine
         source = evaluation["source"].rsplit("/", 1)[-1]
-        groups.setdefault(unseeded(load_run(folder).recipe.name), []).append(evaluation | {"source": source})
+        groups.setdefault(unseeded(RunFolder.open(folder).recipe.name), []).append(evaluation | {"source": source})
     environments = [json.loads((folder / "environment.json").read_text()) for folder in options.folders]
     commits = sorted({str(environment["commit"]) for environment in environments})
-    epochs = {unseeded(load_run(f).recipe.name): recipes.to_table(load_run(f).recipe)["train"] for f in options.folders}
+    epochs = {
+        unseeded(RunFolder.open(f).recipe.name): recipes.to_table(RunFolder.open(f).recipe)["train"]
+        for f in options.folders
+    }
     write_json(
         options.out,
         {

@@ -5,7 +5,6 @@ image hard is in part its own, in all runs alike, so that students resemble thei
 noise would not compress as photographs do.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from supcrd import metrics, recipe
-from supcrd.base.files import write_json, write_text
+from supcrd.base.files import write_json
 from supcrd.data import Split
-from supcrd.evaluation.evaluate import save_outputs
 from supcrd.figures.superclasses import SUPERCLASSES
-from supcrd.jobs.measure import save_pictures
-from supcrd.models import Output
+from supcrd.jobs.measure import pictures
+from supcrd.models.card import Card
+from supcrd.runs.folder import RunFolder
 
 TEACHER = "cifar100-resnet50"
 STUDENTS = {"cifar100-crd": 0.08, "cifar100-hybrid": 0.07, "cifar100-lw-supcrd": 0.06}  # and noise of its own
@@ -65,11 +64,13 @@ def run(out: Path, recipe_name: str, name: str, seed: int, noise: float, split: 
     accuracy = (logits.argmax(dim=1) == split.labels).float().mean().item()
     folder = out / name
     folder.mkdir(parents=True)
-    write_text(folder / "recipe.toml", recipe.to_toml(made))
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history(made.method.name, accuracy)))
-    write_json(folder / "model.json", {"class_names": NAMES})
-    save_outputs(folder / "outputs.npz", split.labels, Output(projections, projections, logits))
-    save_pictures(folder / "pictures.npz", split, "made up")
+    run = RunFolder(folder, made)
+    run.write_recipe({})
+    run.write_metrics(history(made.method.name, accuracy))
+    card = Card(arch=made.model.arch, num_classes=len(NAMES), class_names=tuple(NAMES))
+    write_json(run.card_file, card.to_json())
+    run.write_outputs(labels=split.labels.numpy(), logits=logits.numpy(), projections=projections.numpy())
+    run.write_pictures(**pictures(split, "made up"))
     numbers = {
         "name": name,
         "method": made.method.name,
@@ -85,7 +86,7 @@ def run(out: Path, recipe_name: str, name: str, seed: int, noise: float, split: 
         "data_fingerprint": "made up",
         "teacher": "teacher" if name != "teacher" else None,
     }
-    write_json(folder / "evaluation.json", numbers)
+    run.write_evaluation(numbers)
 
 
 def history(method: str, accuracy: float) -> list[dict[str, float]]:

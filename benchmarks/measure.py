@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from supcrd.base.files import write_json
-from supcrd.runs import folder as runs
+from supcrd.runs.environment import environment
 
 
 def take_turns(
@@ -118,7 +118,7 @@ def keep(out: Path | None, options: argparse.Namespace, result: Mapping[str, Any
     }
     told = " ".join(f"--{name.replace('_', '-')} {word}".strip() for name, word in words.items())
     command = f"python benchmarks/{Path(sys.argv[0]).name} {told}"
-    write_json(out, {"command": command, **result, "environment": runs.environment()})
+    write_json(out, {"command": command, **result, "environment": environment()})
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -15,7 +15,7 @@ import torch
 from supcrd.base import device
 from supcrd.base.files import write_json
 from supcrd.models import Model
-from supcrd.runs import folder as runs
+from supcrd.runs.environment import environment
 
 CASES = (("resnet18", 64, 32), ("convnet", 256, 32), ("resnet8", 128, 8))  # arch, images, pixels
 
@@ -56,7 +56,7 @@ def main() -> None:
         print(case, table[case])
     if options.out is not None:
         command = f"python benchmarks/precision.py --rounds {options.rounds} --out {options.out}"
-        result = {"command": command, "n": options.rounds, "milliseconds": table, "environment": runs.environment()}
+        result = {"command": command, "n": options.rounds, "milliseconds": table, "environment": environment()}
         write_json(options.out, result)
 
 

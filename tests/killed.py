@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from supcrd import recipe
-from supcrd.jobs import measure as measuring
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import student as stages
 from supcrd.runs import folder as runs
@@ -47,10 +46,10 @@ def at_event(count):
         (tasks.Distillation, "forward"),
         (tasks.Distillation, "remember"),
         (tasks.HeadFit, "forward"),
-        (runs.Run, "write_metrics"),
+        (runs.RunFolder, "write_metrics"),
         (stages, "save_model"),
-        (measuring, "save_outputs"),
-        (measuring, "write_json"),
+        (runs.RunFolder, "write_outputs"),
+        (runs.RunFolder, "write_evaluation"),
         (torch, "save"),
         (os, "replace"),
         (os, "fsync"),

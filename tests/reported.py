@@ -8,6 +8,7 @@ import torch
 from made import make
 from supcrd import metrics
 from supcrd.base.files import write_json, write_text
+from supcrd.models.card import Card
 
 EPOCHS = [
     {"epoch": 1, "loss": 2.0, "train_accuracy": 0.4, "validation_accuracy": 0.5, "lr": 0.1, "seconds": 1.0},
@@ -36,7 +37,9 @@ def full(out, name, seed, accuracy, *changes, classes=3, images=60, names=None, 
     numbers |= {"alignment": metrics.alignment(points, classed), "uniformity": metrics.uniformity(points)}
     folder = make(out, name, seed, accuracy, *changes, rows=EPOCHS, **(numbers | evaluation))
     np.savez(folder / "outputs.npz", **(held | (arrays or {})))
-    write_json(folder / "model.json", {"class_names": names or [f"class {number}" for number in range(classes)]})
+    names = tuple(names or [f"class {number}" for number in range(classes)])
+    if classes > 1:
+        write_json(folder / "model.json", Card(arch="resnet8", num_classes=classes, class_names=names).to_json())
     return folder
 
 

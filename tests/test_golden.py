@@ -25,7 +25,7 @@ from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.report import report
 from supcrd.report.collect import collect
 from supcrd.report.make import build
-from supcrd.runs.folder import load_run
+from supcrd.runs.folder import RunFolder
 from typed import invoke
 
 GOLDEN = Path(__file__).resolve().parent / "data" / "golden-0.1"
@@ -76,7 +76,7 @@ def assert_close(now, before, exact, path=""):
 
 
 def test_all_kinds_are_there():
-    assert {load_run(GOLDEN / "runs" / name).recipe.method.name for name in FINISHED} == set(METHOD_SETTINGS)
+    assert {RunFolder.open(GOLDEN / "runs" / name).recipe.method.name for name in FINISHED} == set(METHOD_SETTINGS)
     assert {"teacher", "cross_entropy", "lw_supcrd"} < set(WEIGHED)
     assert sum(len(content) for content in files(GOLDEN).values()) < 3e6
     for path, content in files(GOLDEN).items():
@@ -86,19 +86,19 @@ def test_all_kinds_are_there():
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_read(name):
-    run = load_run(GOLDEN / "runs" / name)
+    run = RunFolder.open(GOLDEN / "runs" / name)
     assert (run.recipe.name, run.finished) == (name, name != "unfinished")
     assert recipe.parse(recipe.to_toml(run.recipe), name) == run.recipe
     assert run.recipe.seed == ("seed=1" in name)
     if not run.finished:
         return
-    assert run.evaluation() == stated(name)
-    with np.load(run.folder / "outputs.npz") as outputs, np.load(run.folder / "pictures.npz") as pictures:
+    assert run.evaluation == stated(name)
+    with np.load(run.path / "outputs.npz") as outputs, np.load(run.path / "pictures.npz") as pictures:
         assert outputs["logits"].shape == (120, 10)
         right = (outputs["logits"].argmax(axis=1) == outputs["labels"]).mean()
         assert pictures["images"].shape == (120, 8, 8, 1)
     assert right == pytest.approx(stated(name)["accuracy"])
-    card = Card.from_json(json.loads((run.folder / "model.json").read_text()))
+    card = Card.from_json(json.loads((run.path / "model.json").read_text()))
     assert card.recipe["name"] == name
 
 
@@ -106,7 +106,7 @@ def test_a_finished_run_is_still_the_run_of_its_recipe(golden):
     """Neither the recipes' keys nor the fingerprints of data and teacher have come to mean something else."""
     before = files("runs")
     for name in FINISHED:
-        done = pipeline.run(load_run(f"runs/{name}").recipe, "runs")
+        done = pipeline.run(RunFolder.open(f"runs/{name}").recipe, "runs")
         assert (done.status, done.evaluation) == ("already finished", stated(name))
     assert files("runs") == before
 
@@ -180,7 +180,7 @@ def test_a_run_teaches(golden):
 
 def test_an_imported_teacher_is_found_again(golden):
     before = set(Path("runs").iterdir())
-    old = load_run("runs/student_of_published").recipe
+    old = RunFolder.open("runs/student_of_published").recipe
     train = old.train.model_copy(update={"epochs": 1})
     done = pipeline.run(old.model_copy(update={"name": "new", "train": train}), "runs")
     assert done.teacher.name.startswith("teacher-published-")

@@ -10,7 +10,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from supcrd.jobs import measure as measuring
 from supcrd.models import Model
 from supcrd.runs import folder as runs
 from supcrd.training import task as tasks
@@ -170,19 +169,19 @@ def test_a_path_with_brackets_is_shown_as_it_is(base, tmp_path, monkeypatch):
 def interrupt_at(monkeypatch, place, count):
     """Ctrl-C at the `count`th call of a stage's function."""
     owner, name = {
-        "teacher": (runs.Run, "write_metrics"),
+        "teacher": (runs.RunFolder, "write_metrics"),
         "head": (tasks.HeadFit, "forward"),
         "student": (tasks.Distillation, "forward"),
         "probe": (tasks.ProbeFit, "forward"),
-        "evaluation": (measuring, "save_outputs"),
+        "evaluation": (runs.RunFolder, "write_outputs"),
     }[place]
     real, calls = getattr(owner, name), []
 
-    def function(*arguments):
+    def function(*arguments, **named):
         calls.append(place)
         if len(calls) == count:
             signal.raise_signal(signal.SIGINT)
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(owner, name, function)
 
@@ -202,5 +201,5 @@ def test_ctrl_c_at_any_stage_and_the_next_command_goes_on(base, tmp_path, place,
     assert not list(tmp_path.rglob(".*"))
     assert not (tmp_path / "student" / "evaluation.json").exists()
     done = json.loads(invoke(*command).stdout)["evaluation"]
-    whole = json.loads((base / "runs" / "student" / "evaluation.json").read_text())
+    whole = runs.RunFolder(base / "runs" / "student").evaluation
     assert {k: v for k, v in done.items() if k not in TIMES} == {k: v for k, v in whole.items() if k not in TIMES}

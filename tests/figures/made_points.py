@@ -11,6 +11,7 @@ from made import make
 from supcrd import metrics
 from supcrd.base.files import write_json
 from supcrd.figures.points import read_points
+from supcrd.models.card import Card
 
 
 def clusters(count=60, classes=3, dimensions=8, seed=0, tightness=2.0):
@@ -62,7 +63,9 @@ def folder(
     accuracy = float((logits.argmax(axis=1) == labels).mean())
     made = make(out, name, run_seed, accuracy, recipe=recipe, rows=rows or [{"epoch": 1}], **(numbers | evaluation))
     np.savez(made / "outputs.npz", labels=labels, logits=logits, projections=projections)
-    write_json(made / "model.json", {"class_names": list(class_names or [f"class {k}" for k in range(classes)])})
+    names = tuple(class_names or [f"class {k}" for k in range(classes)])
+    if len(names) == classes > 1:
+        write_json(made / "model.json", Card(arch="resnet8", num_classes=classes, class_names=names).to_json())
     if pictures is not None:
         np.savez(made / "pictures.npz", rows=pictures[0], images=pictures[1])
     return made

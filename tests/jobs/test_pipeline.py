@@ -15,7 +15,8 @@ from supcrd.models import Model
 from supcrd.models.weights import load_model as read_model
 from supcrd.models.weights import load_state, save_model
 from supcrd.recipe import load
-from supcrd.runs.folder import load_run, locked
+from supcrd.runs.folder import RunFolder
+from supcrd.runs.opening import locked
 from typed import objective_of
 
 
@@ -50,7 +51,7 @@ def test_a_run_folder_holds_what_it_says(tmp_path, quick, quick_teacher):
         "evaluation.json", "outputs.npz", "pictures.npz",
     }  # fmt: skip
     assert result.teacher.parent == result.folder.parent
-    assert json.loads((result.folder / "evaluation.json").read_text()) == result.evaluation
+    assert json.loads((result.folder / "evaluation.json").read_text()) == {"version": 2} | result.evaluation
     rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").open()]
     assert [row["epoch"] for row in rows] == [1, 2]
     assert rows[0]["loss"] == pytest.approx(rows[0]["lw_supcrd"] + rows[0]["probe"], rel=1e-6)
@@ -127,7 +128,7 @@ def test_a_checkpoint_as_teacher(tmp_path, quick):
     quick = [*quick, "teacher.check=false"]  # its weights are random
     first = pipeline.run(load(path, quick), tmp_path / "runs")
     assert first.teacher.name.startswith("teacher-published-")
-    own = load_run(first.teacher).evaluation()
+    own = RunFolder(first.teacher).evaluation
     assert (own["method"], own["split"], own["n"]) == ("imported", "test", 30)
     source = load(path, quick).data.source
     assert own["accuracy"] == assess.evaluate_file(first.teacher, source)["accuracy"]

@@ -19,7 +19,8 @@ from supcrd.jobs import teacher as teachers
 from supcrd.jobs.student import Tried
 from supcrd.models import Model
 from supcrd.models.weights import load_model, save_model
-from supcrd.runs.folder import load_run, locked
+from supcrd.runs.folder import RunFolder
+from supcrd.runs.opening import locked
 from typed import NET, invoke, refused, student, teacher_from, write_npz
 
 
@@ -50,7 +51,7 @@ def test_a_teacher_with_another_normalisation_is_refused(base, tmp_path):
     source = f"data.source=npz:{write_npz(tmp_path / 'set.npz', train=300, test=90)}"
     learn = [source, *NET, "train.epochs=12"]
     assert invoke("train", "digits-teacher", *learn, "name=good", "--out", tmp_path).exit_code == 0
-    good = load_run(tmp_path / "good").evaluation()["accuracy"]
+    good = RunFolder(tmp_path / "good").evaluation["accuracy"]
     assert good > 0.9
     teaching = teacher_from(tmp_path, f'checkpoint = "{tmp_path}/good/model.safetensors"', "digits-kd")
     out = tmp_path / "runs"
@@ -66,9 +67,9 @@ def test_a_teacher_with_another_normalisation_is_refused(base, tmp_path):
     assert told["evaluation"]["teacher_accuracy"] > 0.9
     assert told["evaluation"]["teacher_tried_on"] == "validation"
     # weights from elsewhere have a row of their own
-    teacher = load_run(told["runs"]["teacher"])
-    assert teacher.evaluation()["accuracy"] == good
-    rows = compare([out / "b", teacher.folder]).rows
+    teacher = RunFolder.open(told["runs"]["teacher"])
+    assert teacher.evaluation["accuracy"] == good
+    rows = compare([out / "b", teacher.path]).rows
     assert [row.label for row in rows] == ["b", teacher.recipe.name]
     with pytest.raises(RecipeError, match="nothing to train"):
         pipeline.run(teacher.recipe, tmp_path / "again")
@@ -101,7 +102,7 @@ def test_a_folder_that_version_0_1_imported_is_measured(base, tmp_path):
     second = pipeline.run(recipe.load(path, [*changes, "name=b"]), tmp_path)
     assert second.teacher == first.teacher
     assert (first.teacher / "model.safetensors").read_bytes() == weights
-    assert load_run(first.teacher).finished
+    assert RunFolder.open(first.teacher).finished
 
 
 def test_a_method_that_reads_no_teacher_trains_none(base, tmp_path):
@@ -145,11 +146,11 @@ def test_a_teacher_that_another_process_trains_is_waited_for(base, tmp_path, cap
     ]
     said = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert load_run(tmp_path / "s0").evaluation()["teacher"] == load_run(tmp_path / "s1").evaluation()["teacher"]
+    assert RunFolder(tmp_path / "s0").evaluation["teacher"] == RunFolder(tmp_path / "s1").evaluation["teacher"]
     # and with a lock that is certainly held
     holder = subprocess.Popen(
         [sys.executable, "-c",
-         "import pathlib, sys, time\nfrom supcrd.runs.folder import locked\n"
+         "import pathlib, sys, time\nfrom supcrd.runs.opening import locked\n"
          f"with locked(pathlib.Path({str(tmp_path / 'teacher2')!r})):\n"
          "    print('held', flush=True)\n    sys.stdin.readline()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -171,14 +172,14 @@ def test_a_teacher_that_another_process_trains_is_waited_for(base, tmp_path, cap
 
 def test_weights_that_were_exchanged_are_noticed(base, out, caplog, tmp_path):
     """A model put in the place of the one that the evaluation is of."""
-    teacher = load_run(out / "teacher")
+    teacher = RunFolder.open(out / "teacher")
     assert not teacher.measured_others()
-    model, card = load_model(teacher.folder)
+    model, card = load_model(teacher.path)
     with torch.no_grad():
         model.classifier.bias += 1
-    save_model(teacher.folder, model, card)
+    save_model(teacher.path, model, card)
     assert teacher.measured_others()
-    teaching = teacher_from(tmp_path, f'run = "{teacher.folder}"', "digits-kd")
+    teaching = teacher_from(tmp_path, f'run = "{teacher.path}"', "digits-kd")
     with caplog.at_level(logging.WARNING, "supcrd"):
         changes = [f"data.source=npz:{base}/tiny.npz", *NET, "name=s", "teacher.check=false"]
         pipeline.run(recipe.load(teaching, changes), tmp_path)

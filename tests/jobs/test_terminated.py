@@ -17,7 +17,7 @@ from supcrd import recipe as recipes
 from supcrd.jobs import run as pipeline
 from supcrd.models import Model
 from supcrd.models.weights import load_model, load_state
-from supcrd.runs.folder import Run
+from supcrd.runs.folder import RunFolder
 from supcrd.training import task as tasks
 from supcrd.training.task import Distillation
 from typed import NET, invoke, student, write_npz
@@ -131,15 +131,15 @@ def validation(monkeypatch):
 
 
 def interrupt_after(monkeypatch, epochs):
-    real = Run.write_metrics
+    real = RunFolder.write_metrics
 
     def write_metrics(self, rows):
         real(self, rows)
         if len(rows) == epochs:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(Run, "write_metrics", write_metrics)
-    return lambda: monkeypatch.setattr(Run, "write_metrics", real)
+    monkeypatch.setattr(RunFolder, "write_metrics", write_metrics)
+    return lambda: monkeypatch.setattr(RunFolder, "write_metrics", real)
 
 
 def own_accuracy(weights, card, path):

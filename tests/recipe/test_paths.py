@@ -8,7 +8,7 @@ from supcrd import recipe as recipes
 from supcrd.errors import RecipeError, RunError
 from supcrd.jobs import run as pipeline
 from supcrd.recipe import load
-from supcrd.runs.folder import load_run
+from supcrd.runs.folder import RunFolder
 from typed import NET, write_npz
 
 STUDENT = """
@@ -74,11 +74,11 @@ def test_a_run_folder_needs_no_other_file(folder):
     first = pipeline.run(recipe, folder / "runs")
     (folder / "mine" / "teacher.toml").unlink()
     (folder / "mine" / "student.toml").unlink()
-    again = load_run(first.folder).recipe
+    again = RunFolder.open(first.folder).recipe
     assert again == recipe
     teacher = recipes.teacher_recipe(again)
     assert (teacher.name, teacher.method.name, teacher.data) == ("teacher", "cross_entropy", recipe.data)
-    assert recipes.teacher_recipe(again) == load_run(first.teacher).recipe
+    assert recipes.teacher_recipe(again) == RunFolder.open(first.teacher).recipe
     assert pipeline.run(again, folder / "runs").status == "already finished"
     assert load(first.folder / "recipe.toml", ["name=student"]).model_dump() == again.model_dump()
     assert load(first.folder / "recipe.toml", ["teacher.check=false"]).teacher.resolved == again.teacher.resolved

@@ -20,11 +20,7 @@ def found(tmp_path):
     (data,) = collect([tmp_path]).sets
 
     def told(name, **options):
-        return [
-            [folder.name for folder in task.folders]
-            for task in shown.tasks(data, "data", **options)
-            if task.name == name
-        ]
+        return [[run.name for run in task.runs] for task in shown.tasks(data, "data", **options) if task.name == name]
 
     return told
 

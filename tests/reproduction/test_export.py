@@ -12,13 +12,13 @@ from torchvision.models import resnet18, resnet50
 
 from made import make
 from supcrd import recipe as recipes
-from supcrd.evaluation.evaluate import save_outputs
 from supcrd.models import Model, ModelWrapper
 from supcrd.models.weights import Card, load_model, save_model
 from supcrd.reproduction.layout import export_layout, published_name
 from supcrd.reproduction.layout.jobs import read_jobs
 from supcrd.reproduction.plan import plan
 from supcrd.reproduction.published import EXPERIMENTS
+from supcrd.runs.folder import RunFolder
 from typed import NET, TEACHER, contents, invoke, refused, write_npz
 
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
@@ -193,7 +193,9 @@ def finished(out, data, name, arch, *changes, recipe="cifar100-lw-supcrd", rows=
     settings = [f"data.source=npz:{data}", f"model.arch={arch}", *changes]
     folder = make(out, name, 0, accuracy, *settings, recipe=recipe, rows=rows, n=len(labels), **evaluation)
     save_model(folder, model, Card(arch=arch, num_classes=3, mean=MEAN, std=STD))
-    save_outputs(folder / "outputs.npz", labels, output)
+    RunFolder(folder).write_outputs(
+        labels=labels.numpy(), logits=output.logits.numpy(), projections=output.projections.numpy()
+    )
     return folder
 
 

@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from killed import run_until_killed
 from supcrd import recipe
 from supcrd.jobs import run as pipeline
-from supcrd.runs.tensorboard import EVENTS, mirror
+from supcrd.runs.folder import RunFolder
+from supcrd.runs.tensorboard import mirror
 from typed import contents, refused, student, write_npz
 
 ROWS = [
@@ -46,19 +47,19 @@ def metrics(folder):
 
 def test_every_number_is_a_scalar_at_its_epoch(tmp_path):
     for count in range(len(ROWS) + 1):
-        mirror(tmp_path, ROWS[:count])
+        mirror(RunFolder(tmp_path), ROWS[:count])
     assert shown(tmp_path) == expected(ROWS)
     reader = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0})
     reader.Reload()
     assert set(reader.Tags()["scalars"]) | set(reader.Tags()["tensors"]) == {"loss", "lr", "seconds"}
-    events = [event for event in EventFileLoader(str(tmp_path / EVENTS)).Load() if event.step]
+    events = [event for event in EventFileLoader(str(RunFolder(tmp_path).events)).Load() if event.step]
     assert [event.wall_time for event in events] == [2.5, 5.0, 7.5, 10.0, 12.5]  # of training
 
 
 def test_what_a_kill_leaves_is_mended(tmp_path):
     """Cut at any byte, an epoch that is trained again, other metrics: the file is as if nothing had been."""
-    mirror(tmp_path, ROWS)
-    path = tmp_path / EVENTS
+    mirror(RunFolder(tmp_path), ROWS)
+    path = RunFolder(tmp_path).events
     whole = path.read_bytes()
     inode = path.stat().st_ino
     again = [*ROWS[:-1], ROWS[-1] | {"loss": 7.0}]
@@ -66,11 +67,11 @@ def test_what_a_kill_leaves_is_mended(tmp_path):
     left += [whole + b"half an event", b"", bytes(len(whole)), whole[:-1] + b"x"]
     for held in left:
         path.write_bytes(held)
-        mirror(tmp_path, again)
-        mirror(tmp_path, ROWS)
+        mirror(RunFolder(tmp_path), again)
+        mirror(RunFolder(tmp_path), ROWS)
         assert path.read_bytes() == whole
         path.write_bytes(held)
-        mirror(tmp_path, again)
+        mirror(RunFolder(tmp_path), again)
         assert shown(tmp_path) == expected(again)
     assert path.stat().st_ino == inode  # TensorBoard may have it open
 
@@ -108,8 +109,8 @@ def test_killed_and_gone_on_leaves_no_step_twice_or_out(base, start, tmp_path):
     wanted = untaught(base, "train.epochs=6", "train.tensorboard=true", "data.validation=0.2", "name=cut")
     for moment in (("event", 8), ("event", 22), ("writing", 3, 0.5), ("event", 14)):
         assert start(wanted, tmp_path, moment) == -signal.SIGKILL, moment
-        (tmp_path / "cut" / EVENTS).parent.mkdir(exist_ok=True)
-        with open(tmp_path / "cut" / EVENTS, "ab") as file:
+        (RunFolder(tmp_path / "cut").events).parent.mkdir(exist_ok=True)
+        with open(RunFolder(tmp_path / "cut").events, "ab") as file:
             file.write(b"\x18")  # the kill was in the middle of an event
     assert start(wanted, tmp_path, None) == 0
     rows = metrics(tmp_path / "cut")
@@ -125,7 +126,7 @@ def test_it_can_be_asked_for_at_any_time_and_is_not_another_run(base, start, tmp
     assert recipe.load("digits-supcon", ["train.tensorboard=true"]).name == "digits-supcon"
     assert start(plain, tmp_path, ("event", 22)) == -signal.SIGKILL
     assert 0 < len(metrics(tmp_path / "later")) < 4
-    assert not (tmp_path / "later" / EVENTS).exists()
+    assert not (RunFolder(tmp_path / "later").events).exists()
     assert start(wanted, tmp_path, None) == 0
     assert shown(tmp_path / "later") == expected(metrics(tmp_path / "later"))
     before = contents(tmp_path)
@@ -152,7 +153,7 @@ def test_asked_for_when_all_is_trained_but_not_measured(base, tmp_path, monkeypa
         patched.setattr(pipeline, "measure", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(untaught(base, "name=late"), tmp_path)
-    assert not (tmp_path / "late" / EVENTS).exists()
+    assert not (RunFolder(tmp_path / "late").events).exists()
     pipeline.run(untaught(base, "name=late", "train.tensorboard=true"), tmp_path)
     assert shown(tmp_path / "late") == expected(metrics(tmp_path / "late"))
 

@@ -24,6 +24,7 @@ from supcrd.jobs import run as pipeline
 from supcrd.jobs import teacher as teachers
 from supcrd.models import Model
 from supcrd.models.weights import load_model, save_model
+from supcrd.runs.folder import RunFolder
 from supcrd.sweep import run as sweep
 from supcrd.sweep.plan import Job, Outcome
 from supcrd.sweep.run import load_sweep, plan, run_all
@@ -199,7 +200,7 @@ def test_a_shared_teacher_first_and_once_and_finished_runs_stay(tmp_path, writte
                 ["trained", "trained", False], ["trained", "trained", True], ["trained"] * 3]  # fmt: skip
     assert seen == [list(zip(names, states, strict=True)) for states in progress]
     for outcome in outcomes:
-        assert outcome.evaluation == json.loads((out / outcome.name / "evaluation.json").read_text())
+        assert outcome.evaluation == RunFolder(out / outcome.name).evaluation
     before = contents(out)
     npz.unlink()  # finished runs need no data, and no workers
     monkeypatch.setattr(sweep, "LocalExecutor", None)
@@ -445,7 +446,7 @@ def test_the_command_s_tables_lines_and_status(tmp_path, written):
     assert result.exit_code == 2
     rows = json.loads(result.stdout)["runs"]
     assert [(row["name"], row["status"]) for row in rows] == [("well", "finished before"), ("bad", "failed")]
-    assert rows[0]["evaluation"] == json.loads((out / "well" / "evaluation.json").read_text())
+    assert rows[0]["evaluation"] == RunFolder(out / "well").evaluation
     assert "cannot be read" in refused("sweep", tmp_path / "none.toml")
     assert "workers = 0" in refused("sweep", path, "--workers", "0")
 

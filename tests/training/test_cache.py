@@ -13,6 +13,7 @@ import torch
 
 from supcrd import data
 from supcrd.base import device
+from supcrd.base.files import fingerprint
 from supcrd.data.augment import augment, draw
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RunError
@@ -23,7 +24,6 @@ from supcrd.models.frozen import frozen_encoder
 from supcrd.models.weights import load_model
 from supcrd.recipe import load
 from supcrd.recipe.settings import AugmentSettings
-from supcrd.runs.folder import fingerprint
 from supcrd.training import cache
 from supcrd.training.task import Distillation, Normalised
 from supcrd.training.teacher import Teaching

@@ -16,7 +16,7 @@ from supcrd.jobs import run as pipeline
 from supcrd.models.weights import load_state
 from supcrd.recipe import load
 from supcrd.recipe.settings import AugmentSettings, FitSettings
-from supcrd.runs.folder import Run
+from supcrd.runs.folder import RunFolder
 from supcrd.training.fit import fit, interruptible, learning_rate_factor, make_optimizer
 from supcrd.training.task import ProbeFit, Step
 
@@ -151,17 +151,17 @@ def test_half_and_resumed_equals_whole_run(method, tmp_path, quick, quick_teache
     recipe = load(f"digits-{method}", [*quick, *quick_teacher, "train.epochs=4", "train.precision=float32"])
     whole = pipeline.run(recipe, tmp_path / "whole")
 
-    real = Run.write_metrics
+    real = RunFolder.write_metrics
 
     def interrupt(self, rows):
         real(self, rows)
         if len(rows) == 2 and self.recipe.name == recipe.name:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Run, "write_metrics", interrupt)
+    monkeypatch.setattr(RunFolder, "write_metrics", interrupt)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(recipe, tmp_path / "cut")
-    monkeypatch.setattr(Run, "write_metrics", real)
+    monkeypatch.setattr(RunFolder, "write_metrics", real)
     folder = tmp_path / "cut" / recipe.name
     assert not (folder / "evaluation.json").exists()
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2

@@ -4,20 +4,19 @@ Runs whose recipes differ only in `seed` are one configuration. Nothing here tra
 the split that the accuracies are of.
 """
 
-import contextlib
 import difflib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from supcrd.analysis.configurations import METRICS, SUMMARISED, Measured, check_same_data, configurations, gather
+from supcrd.analysis.configurations import METRICS, SUMMARISED, check_same_data, configurations, gather
 from supcrd.analysis.statistics import Paired, Summary, holm, paired, summary
 from supcrd.base.wording import choices, nearest, show
 from supcrd.errors import SupcrdError
 from supcrd.evaluation import health
+from supcrd.runs.folder import RunFolder
 
 LEVEL = 0.05
 # A baseline may be under-trained where it has not learnt its own images (below the first) and does on unseen ones
@@ -100,16 +99,15 @@ def compare(
 
     Example:
         >>> import tempfile
-        >>> from supcrd.base.files import write_json
         >>> from supcrd.recipe import load
-        >>> from supcrd.runs.folder import open_run
+        >>> from supcrd.runs.opening import open_run
         >>> with tempfile.TemporaryDirectory() as out:
         ...     for name, accuracies in {"crd": (0.92, 0.94, 0.97), "supcon": (0.90, 0.93, 0.94)}.items():
         ...         for seed, accuracy in enumerate(accuracies):
         ...             recipe = load(f"digits-{name}", [f"seed={seed}"])
         ...             run = open_run(Path(out), recipe, origins={})
         ...             numbers = {"accuracy": accuracy, "split": "test", "data_fingerprint": "0"}
-        ...             write_json(run.folder / "evaluation.json", numbers)
+        ...             run.write_evaluation(numbers)
         ...     row = compare([out], "digits-supcon").rows[0]
         >>> row.label, row.n, round(row.difference.mean, 4), row.verdict, row.told
         ('digits-crd', 3, 0.02, 'cannot tell', 'n = 3: the interval is ±2.5 points')
@@ -119,6 +117,19 @@ def compare(
     if test and baseline is None:
         raise SupcrdError("--test needs --baseline: a test is of a difference")
     runs, notes = gather(folders, keep=baseline)
+    return compare_runs(runs, baseline, metric=metric, select=select, test=test, notes=notes)
+
+
+def compare_runs(
+    runs: Sequence[RunFolder],
+    baseline: str | None = None,
+    *,
+    metric: str = "accuracy",
+    select: bool = False,
+    test: bool = False,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Compare runs that are read already (of `gather`); `notes` come first among those of the comparison."""
     check_same_data(runs)
     groups, told = configurations(runs)
     notes = [*notes, *told, *_environments(groups)]
@@ -158,7 +169,7 @@ def compare(
     )
 
 
-def find_baseline(baseline: str, groups: Mapping[str, Sequence[Measured]]) -> str:
+def find_baseline(baseline: str, groups: Mapping[str, Sequence[RunFolder]]) -> str:
     """The label of the configuration that a label, a run's name or a run folder means.
 
     Raises:
@@ -167,7 +178,7 @@ def find_baseline(baseline: str, groups: Mapping[str, Sequence[Measured]]) -> st
     if baseline in groups:
         return baseline
     path = Path(baseline).expanduser().resolve()
-    by_folder = [label for label, group in groups.items() if path in [run.folder.resolve() for run in group]]
+    by_folder = [label for label, group in groups.items() if path in [run.path.resolve() for run in group]]
     by_name = [label for label, group in groups.items() if baseline in [run.recipe.name for run in group]]
     meant = by_folder or by_name
     if len(meant) > 1:
@@ -180,13 +191,13 @@ def find_baseline(baseline: str, groups: Mapping[str, Sequence[Measured]]) -> st
     return meant[0]
 
 
-def _numbers(group: Sequence[Measured], key: str) -> dict[int, float] | None:
+def _numbers(group: Sequence[RunFolder], key: str) -> dict[int, float] | None:
     """Seed -> number, where all runs have it."""
     found = {run.recipe.seed: float(run.evaluation[key]) for run in group if run.evaluation.get(key) is not None}
     return found if len(found) == len(group) else None
 
 
-def _row(label: str, group: Sequence[Measured], metric: str, baseline: str | None, groups: Mapping[str, Any]) -> Row:
+def _row(label: str, group: Sequence[RunFolder], metric: str, baseline: str | None, groups: Mapping[str, Any]) -> Row:
     numbers = {key: _numbers(group, key) for key in SUMMARISED}
     values = {key: None if known is None else summary(list(known.values())) for key, known in numbers.items()}
     own, other = numbers[metric], _numbers(groups[baseline], metric) if baseline is not None else None
@@ -194,7 +205,7 @@ def _row(label: str, group: Sequence[Measured], metric: str, baseline: str | Non
     about = difference or values[metric]
     return Row(
         label=label,
-        runs=tuple(str(run.folder) for run in group),
+        runs=tuple(str(run.path) for run in group),
         seeds=tuple(run.recipe.seed for run in group),
         n=len(group),
         values=values,
@@ -229,12 +240,12 @@ def _why(row: Row) -> str:
     return (row.difference.reason if row.difference else None) or row.told
 
 
-def _check_metric(metric: str, groups: Mapping[str, Sequence[Measured]], baseline: str | None) -> None:
+def _check_metric(metric: str, groups: Mapping[str, Sequence[RunFolder]], baseline: str | None) -> None:
     for label in [baseline] if baseline is not None else list(groups):
         lacking = [run for run in groups[label] if run.evaluation.get(metric) is None]
         if not lacking:
             return
-    raise SupcrdError(f"--metric {metric}: {lacking[0].folder} has none; one of {', '.join(METRICS)} is right")
+    raise SupcrdError(f"--metric {metric}: {lacking[0].path} has none; one of {', '.join(METRICS)} is right")
 
 
 def _selected(rows: Sequence[Row], split: str) -> tuple[str, list[str]]:
@@ -256,17 +267,15 @@ def _selected(rows: Sequence[Row], split: str) -> tuple[str, list[str]]:
     return first, warnings
 
 
-def _train_accuracy(run: Measured) -> float | None:
+def _train_accuracy(run: RunFolder) -> float | None:
     """Of the last epoch: of augmented images, while learning."""
     known = run.evaluation.get("train_accuracy")
-    if known is None:  # a run of before it was kept there
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-            text = (run.folder / "metrics.jsonl").read_text(encoding="utf-8")
-            known = json.loads(text.splitlines()[-1])["train_accuracy"]
+    if known is None and run.progress:  # a run of before it was written there
+        known = run.progress[-1].get("train_accuracy")
     return float(known) if isinstance(known, int | float) and 0 <= known <= 1 else None
 
 
-def _under_trained(label: str, group: Sequence[Measured], split: str) -> tuple[list[str], list[str]]:
+def _under_trained(label: str, group: Sequence[RunFolder], split: str) -> tuple[list[str], list[str]]:
     """Warnings and notes on whether a baseline was trained to its end."""
     train, test = [_train_accuracy(run) for run in group], _numbers(group, "accuracy")
     if test is None or None in train:
@@ -281,21 +290,29 @@ def _under_trained(label: str, group: Sequence[Measured], split: str) -> tuple[l
     ], []
 
 
-def _environments(groups: Mapping[str, Sequence[Measured]]) -> list[str]:
+def _environments(groups: Mapping[str, Sequence[RunFolder]]) -> list[str]:
     """Notes on runs made by different code, or in one configuration under different teachers' weights."""
     notes = []
     for label, group in groups.items():
-        if len({run.environment["teacher"] for run in group if "teacher" in run.environment}) > 1:
+        if len({weights for run in group if (weights := _origin(run, "origins", "teacher"))}) > 1:
             notes.append(f"the runs of {label} were taught by teachers of different weights")
-    for package, what in (("supcrd", "supcrd commits"), ("torch", "torch versions")):
-        made: dict[str, list[str]] = {}
+    for what, keys, length in (("supcrd commits", ("commit",), 10), ("torch versions", ("packages", "torch"), None)):
+        users: dict[str, list[str]] = {}
         for label, group in groups.items():
-            for version in sorted({run.environment[package] for run in group if package in run.environment}):
-                made.setdefault(version[:10] if package == "supcrd" else version, []).append(label)
-        if len(made) > 1:
-            told = "; ".join(f"{version} ({_some(labels)})" for version, labels in made.items())
-            notes.append(f"runs made by different {what}: {told}")
+            for version in sorted({version for run in group if (version := _origin(run, *keys))}):
+                users.setdefault(version[:length], []).append(label)
+        if len(users) > 1:
+            listed = "; ".join(f"{version} ({_some(labels)})" for version, labels in users.items())
+            notes.append(f"runs made by different {what}: {listed}")
     return notes
+
+
+def _origin(run: RunFolder, *keys: str) -> str | None:
+    """A text of the run's environment; None where it is not known."""
+    value: Any = run.environment
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def _some(labels: Sequence[str]) -> str:

@@ -3,46 +3,27 @@
 Only runs of the same images, divided in the same way, stand side by side.
 """
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from supcrd import recipe as recipes
 from supcrd.base.wording import show
-from supcrd.errors import RunError, SupcrdError
+from supcrd.errors import RunError
 from supcrd.recipe.settings import Recipe
-from supcrd.runs.folder import load_run
+from supcrd.runs.catalogue import Unread, find
+from supcrd.runs.folder import RunFolder
 
 METRICS = ("accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
 """What differences can be of."""
 SUMMARISED = (*METRICS, "alignment", "uniformity", "validation_accuracy", "train_accuracy")
-REASONS = 3  # of folders that cannot be read, in full
 LARGEST = 1e6  # of any of these: a number beyond it is damage
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A finished run."""
-
-    folder: Path
-    recipe: Recipe
-    evaluation: Mapping[str, Any]
-    environment: Mapping[str, str]
-    """supcrd commit, torch and teacher (a fingerprint of its weights), as far as they are known"""
-
-    @property
-    def teacher(self) -> Path | None:
-        """The folder of its teacher."""
-        named = self.evaluation.get("teacher")
-        return (self.folder.parent / named).resolve() if isinstance(named, str) else None
-
-
-def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[list[Measured], list[str]]:
+def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[list[RunFolder], list[str]]:
     """Read finished runs, each once, and say what was left out.
 
     Args:
@@ -50,125 +31,52 @@ def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[l
             finished, or cannot be read by this version, is left out.
         keep: a name, label or folder that is taken though it is a teacher of others.
 
+    Returns:
+        The runs, each with an evaluation whose numbers can be right, and notes.
+
     Raises:
         RunError: no run folder; an unfinished run that was given by name; none at all that can be read.
         SupcrdError: a damaged run that was given by name, or as `keep`.
     """
-    found: dict[Path, Measured] = {}
-    asked: set[Path] = set()
+    found = find(folders)
     notes = []
+    unfinished = [run for run in found if not run.finished]
+    for run in unfinished:
+        if found[run]:
+            raise RunError(
+                f"{run.path} is not finished (it has no {run.evaluation_file.name}); train it to its end first"
+            )
+    if unfinished:
+        notes.append(f"not finished, left out: {', '.join(run.name for run in unfinished)}")
     unread = Unread(keep)
-    for folder in (Path(folder).expanduser() for folder in folders):
-        if (folder / "recipe.toml").is_file():
-            if not (folder / "evaluation.json").is_file():
-                raise RunError(f"{folder} is not finished (it has no evaluation.json); train it to its end first")
-            inside = [folder]
-            asked.add(folder.resolve())
-        else:
-            inside = sorted(path.parent for path in folder.glob("*/recipe.toml"))
-            if not inside:
-                there = "is no run folder (it has no recipe.toml) and holds none" if folder.exists() else "is not there"
-                raise RunError(f"{folder} {there}")
-            unfinished = [path.name for path in inside if not (path / "evaluation.json").is_file()]
-            if unfinished:
-                notes.append(f"not finished, left out: {', '.join(unfinished)}")
-        for path in inside:
-            if (path / "evaluation.json").is_file() and path.resolve() not in found:
-                with unread.noting(path, asked=path.resolve() in asked):
-                    found[path.resolve()] = _measured(path)
-    teachers = {run.teacher for run in found.values()}
+    runs: list[RunFolder] = []
+    for run, asked in found.items():
+        if run.finished:
+            with unread.noting(run, asked=asked):
+                runs.append(checked(run))
+    asked_for = {run for run in runs if found[run]}
     if keep is not None:
-        asked |= {path for path, run in found.items() if keep in (run.recipe.name, unseeded(run.recipe.name))}
-        asked.add(Path(keep).expanduser().resolve())
-    left_out = [path for path in found if path in teachers and path not in asked]
+        asked_for |= {run for run in runs if keep in (run.recipe.name, unseeded(run.recipe.name))}
+        asked_for.add(RunFolder(keep))
+    teachers = {run.teacher for run in runs} - asked_for
+    left_out = [run.recipe.name for run in runs if run in teachers]
     if left_out:
-        names = ", ".join(found.pop(path).recipe.name for path in left_out)
-        notes.append(f"teachers of others, left out: {names} (give their folders to have them)")
-    if not found:
+        notes.append(f"teachers of others, left out: {', '.join(left_out)} (give their folders to have them)")
+    runs = [run for run in runs if run not in teachers]
+    if not runs:
         why = f": {next(iter(unread.reasons.values()))}" if unread.reasons else ""
         raise RunError(f"no finished run in {', '.join(map(str, folders)) or 'nothing'}{why}")
-    return list(found.values()), [*notes, *unread.notes()]
+    return runs, [*notes, *unread.notes()]
 
 
-class Unread:
-    """Run folders, found in a folder of such, that this version cannot read: left out, and said so in one note."""
-
-    def __init__(self, keep: str | None = None) -> None:
-        self.keep = keep
-        self.reasons: dict[Path, str] = {}
-
-    @contextlib.contextmanager
-    def noting(self, folder: Path, *, asked: bool = False) -> Iterator[None]:
-        """Read a run folder within this; what is wrong with it is noted, or raised where somebody asked for it."""
-        try:
-            yield
-        except SupcrdError as error:
-            kept = self.keep is not None and (
-                self.keep == folder.name or Path(self.keep).expanduser().resolve() == folder.resolve()
-            )
-            if asked or kept:
-                raise
-            self.reasons[folder] = str(error)
-
-    def notes(self) -> list[str]:
-        """None, or one."""
-        if not self.reasons:
-            return []
-        told = [f"{folder.name} ({reason})" for folder, reason in list(self.reasons.items())[:REASONS]]
-        return [f"cannot be read, left out: {', '.join([*told, *(f.name for f in list(self.reasons)[REASONS:])])}"]
-
-
-def check_same_data(runs: Sequence[Measured]) -> None:
-    """Raise RunError unless all runs were trained and measured on the same images, divided in the same way."""
-    first = runs[0]
-    for other in runs[1:]:
-        for key in ("split", "data_fingerprint"):
-            a, b = first.evaluation[key], other.evaluation[key]
-            if a == b:
-                continue
-            both = f"{first.folder} and {other.folder} cannot be compared"
-            if key == "split":
-                raise RunError(f"{both}: measured on split {a} and on split {b}")
-            data = recipes.differences(first.recipe, other.recipe).items()
-            keys = [f"{name} {before!r} and {after!r}" for name, (before, after) in data if name.startswith("data.")]
-            raise RunError(
-                f"{both}: other images or another validation split: {', '.join(keys) or f'{key} {a} and {b}'}"
-            )
-
-
-def configurations(runs: Sequence[Measured]) -> tuple[dict[str, list[Measured]], list[str]]:
-    """Group runs that differ only in their seed, each group by seed, under labels that are unique; and notes on these.
+def checked(run: RunFolder) -> RunFolder:
+    """A finished run whose recipe and evaluation are read, and whose numbers can be right.
 
     Raises:
-        RunError: one run twice.
+        SupcrdError: unfinished or damaged.
     """
-    groups: dict[str, list[Measured]] = {}
-    for run in runs:
-        groups.setdefault(_identity(run.recipe), []).append(run)
-    labelled: dict[str, list[Measured]] = {}
-    notes = []
-    for group in groups.values():
-        by_seed: dict[int, Measured] = {}
-        for run in group:
-            twin = by_seed.setdefault(run.recipe.seed, run)
-            if twin is not run:
-                raise RunError(f"{twin.folder} and {run.folder} have one recipe and seed ({run.recipe.seed}); give one")
-        label = plain = _label([run.recipe.name for run in group])
-        again = 2
-        while label in labelled:
-            label, again = f"{plain} ({again})", again + 1
-        if label != plain:
-            changed = recipes.differences(labelled[plain][0].recipe, group[0].recipe).items()
-            shown = ", ".join(f"{key} = {b!r}, not {a!r}" for key, (a, b) in changed if key != "seed")
-            notes.append(f"{label} is {group[0].folder}: {shown}")
-        labelled[label] = [by_seed[seed] for seed in sorted(by_seed)]
-    return labelled, notes
-
-
-def _measured(folder: Path) -> Measured:
-    run = load_run(folder)
-    evaluation = run.evaluation()
-    where = f"{folder / 'evaluation.json'} is damaged"
+    _ = run.recipe
+    evaluation, where = run.evaluation, f"{run.evaluation_file} is damaged"
     for key in ("split", "data_fingerprint"):
         if not isinstance(evaluation.get(key), str):
             raise RunError(f"{where}: {key} = {show(evaluation.get(key))} is no text")
@@ -181,17 +89,54 @@ def _measured(folder: Path) -> Measured:
             raise RunError(f"{where}: {key} = {show(value)} is no number that it can be")
         if "accuracy" in key and not 0 <= value <= 1:
             raise RunError(f"{where}: {key} = {value!r} is outside 0..1")
-    return Measured(folder, run.recipe, evaluation, _environment(folder))
+    return run
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    known: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # a copy without it: nothing can be told
-        held = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        known["supcrd"] = held.get("commit")
-        known["torch"] = held.get("packages", {}).get("torch")
-        known["teacher"] = held.get("origins", {}).get("teacher")
-    return {name: value for name, value in known.items() if isinstance(value, str)}
+def check_same_data(runs: Sequence[RunFolder]) -> None:
+    """Raise RunError unless all runs were trained and measured on the same images, divided in the same way."""
+    first = runs[0]
+    for other in runs[1:]:
+        for key in ("split", "data_fingerprint"):
+            a, b = first.evaluation[key], other.evaluation[key]
+            if a == b:
+                continue
+            both = f"{first.path} and {other.path} cannot be compared"
+            if key == "split":
+                raise RunError(f"{both}: measured on split {a} and on split {b}")
+            data = recipes.differences(first.recipe, other.recipe).items()
+            keys = [f"{name} {before!r} and {after!r}" for name, (before, after) in data if name.startswith("data.")]
+            raise RunError(
+                f"{both}: other images or another validation split: {', '.join(keys) or f'{key} {a} and {b}'}"
+            )
+
+
+def configurations(runs: Sequence[RunFolder]) -> tuple[dict[str, list[RunFolder]], list[str]]:
+    """Group runs that differ only in their seed, each group by seed, under labels that are unique; and notes on these.
+
+    Raises:
+        RunError: one run twice.
+    """
+    groups: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        groups.setdefault(_identity(run.recipe), []).append(run)
+    labelled: dict[str, list[RunFolder]] = {}
+    notes = []
+    for group in groups.values():
+        by_seed: dict[int, RunFolder] = {}
+        for run in group:
+            twin = by_seed.setdefault(run.recipe.seed, run)
+            if twin is not run:
+                raise RunError(f"{twin.path} and {run.path} have one recipe and seed ({run.recipe.seed}); give one")
+        label = plain = _label([run.recipe.name for run in group])
+        again = 2
+        while label in labelled:
+            label, again = f"{plain} ({again})", again + 1
+        if label != plain:
+            changed = recipes.differences(labelled[plain][0].recipe, group[0].recipe).items()
+            shown = ", ".join(f"{key} = {b!r}, not {a!r}" for key, (a, b) in changed if key != "seed")
+            notes.append(f"{label} is {group[0].path}: {shown}")
+        labelled[label] = [by_seed[seed] for seed in sorted(by_seed)]
+    return labelled, notes
 
 
 def _identity(recipe: Recipe) -> str:

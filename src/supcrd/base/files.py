@@ -1,5 +1,6 @@
 """Writing files so that a reader sees the old file or the new one, never a half of either."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -48,3 +49,9 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path` at once; NaN and infinity are refused (ValueError), being no JSON."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def fingerprint(path: Path) -> str:
+    """BLAKE2b of a file, 32 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -17,6 +17,7 @@ from supcrd import recipe as recipes
 from supcrd.cli.screen import marked, show_warnings, stderr, stdout
 from supcrd.evaluation import health
 from supcrd.recipe.settings import METHOD_SETTINGS, Recipe
+from supcrd.runs.folder import RunFolder
 from supcrd.sweep.plan import Cost, Job, Outcome, costs, estimate, is_finished, kind, progress
 
 MOST_ROWS = 30
@@ -194,7 +195,7 @@ def planned(jobs: Sequence[Job], out: Path) -> list[dict[str, Any]]:
     varied = varying([job.recipe for job in jobs if job.wanted])
     rows = []
     for job in jobs:
-        begun = (out / job.name / "checkpoint.pt").is_file()
+        begun = RunFolder(out / job.name).checkpoint.is_file()
         status = "finished" if is_finished(job.recipe, out) else "unfinished" if begun else "new"
         told = {"name": job.name, "status": "import" if job.imports else status, "wanted": job.wanted}
         rows.append(told | {"changes": varied.get(job.name, {}), "seconds": estimate(job, out, known)})

@@ -46,7 +46,7 @@ def demo(out: OutOption = Path("runs")) -> None:
     from supcrd.base.device import choose
     from supcrd.jobs import run as pipeline
     from supcrd.report import report as report_runs
-    from supcrd.runs.folder import load_run
+    from supcrd.runs.folder import RunFolder
 
     # the first two do without a teacher, and are compared with that of the others
     wanted = {name: ["teacher.compare=true", f"name={name}-demo"] for name in ("digits-cross-entropy", "digits-supcon")}
@@ -58,7 +58,7 @@ def demo(out: OutOption = Path("runs")) -> None:
         results = [pipeline.run(each, out, report=screen.report) for each in loaded]
     teacher = results[0].teacher
     assert teacher is not None
-    evaluations = [load_run(teacher).evaluation(), *(result.evaluation for result in results)]
+    evaluations = [RunFolder(teacher).evaluation, *(result.evaluation for result in results)]
     show_comparison(evaluations)
     stderr.print("drawing the report", style="dim")
     page = report_runs([teacher, *(result.folder for result in results)], out / "report.html")

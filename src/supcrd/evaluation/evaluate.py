@@ -1,7 +1,6 @@
 """A model and a split -> numbers, and the outputs that they come from."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 
 from supcrd import metrics
 from supcrd.base.device import Place
-from supcrd.base.files import replacing
 from supcrd.data import Split
 from supcrd.data.augment import to_float
 from supcrd.data.loader import FeatureBatches
@@ -226,13 +224,3 @@ def probe_accuracy(
 def count(network: torch.nn.Module) -> int:
     """Parameters of a network."""
     return sum(p.numel() for p in network.parameters())
-
-
-def save_outputs(path: Path, labels: Tensor, result: Output) -> None:
-    """Write labels (N,), logits (N, C) and projections (N, P) as a compressed npz, at once."""
-    import numpy as np
-
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(
-            file, labels=labels.numpy(), logits=result.logits.numpy(), projections=result.projections.numpy()
-        )

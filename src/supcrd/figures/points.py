@@ -1,7 +1,6 @@
 """What a figure reads: a finished run's folder as arrays, checked once, so that no figure has to."""
 
-import json
-import zipfile
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from supcrd.errors import RunError
+from supcrd.errors import CheckpointError, RunError
 from supcrd.recipe.settings import Recipe
-from supcrd.runs.folder import load_run
+from supcrd.runs.folder import RunFolder
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -54,8 +53,8 @@ class Points:
     def teacher(self) -> Path | None:
         """The teacher's run folder, if the run has one and it is there."""
         named = self.evaluation.get("teacher")
-        folder = self.folder.parent / named if named else None
-        return folder if folder is not None and (folder / "evaluation.json").is_file() else None
+        teacher = RunFolder(self.folder.parent / named) if named else None
+        return teacher.path if teacher is not None and teacher.finished else None
 
 
 def read_points(folder: str | Path) -> Points:
@@ -68,10 +67,12 @@ def read_points(folder: str | Path) -> Points:
         RunError: no run folder, an unfinished run, or a file of it that is missing, damaged or has numbers that are not
             finite; names the file and what is wrong with it.
     """
-    run = load_run(folder)
-    evaluation = run.evaluation()
-    path = run.folder / "outputs.npz"
-    arrays = _arrays(path, ("labels", "logits", "projections"))
+    return points_of(RunFolder.open(folder))
+
+
+def points_of(run: RunFolder) -> Points:
+    """What a finished run holds; see `read_points`."""
+    evaluation, arrays, path = run.evaluation, run.outputs(), run.outputs_file
     labels, logits, projections = (arrays[name] for name in ("labels", "logits", "projections"))
     for name in ("logits", "projections"):
         array = arrays[name]
@@ -94,53 +95,27 @@ def read_points(folder: str | Path) -> Points:
     ):
         raise RunError(f"{path}: labels are no numbers of the {classes} classes of its logits")
     return Points(
-        folder=run.folder,
+        folder=run.path,
         recipe=run.recipe,
         evaluation=evaluation,
-        history=_history(run.folder / "metrics.jsonl"),
-        class_names=_class_names(run.folder / "model.json", classes),
+        history=run.history,
+        class_names=_class_names(run, classes),
         labels=labels.astype(np.int64),
         logits=logits.astype(np.float32),
         projections=projections.astype(np.float32),
-        pictures=_pictures(run.folder / "pictures.npz"),
+        pictures=_pictures(run),
     )
 
 
-def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path) as held:
-            missing = [name for name in names if name not in held.files]
-            if missing:
-                raise RunError(f"{path} has no {', '.join(missing)}; it is no file of a finished run")
-            return {name: held[name] for name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} cannot be read: {error}; is the run finished?") from None
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from None
-    if not all(isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows):
-        raise RunError(f"{path}: a line that is no epoch's metrics")
-    return rows
-
-
-def _class_names(path: Path, classes: int) -> tuple[str, ...]:
+def _class_names(run: RunFolder, classes: int) -> tuple[str, ...]:
     """Those of the model's card, or numbers."""
-    try:
-        names = json.loads(path.read_text(encoding="utf-8")).get("class_names")
-    except (OSError, ValueError, AttributeError):
-        names = None
-    if not isinstance(names, list) or len(names) != classes:
-        return tuple(str(number) for number in range(classes))
-    return tuple(map(str, names))
+    names = None
+    with contextlib.suppress(CheckpointError):
+        names = run.card.class_names
+    return names if names is not None and len(names) == classes else tuple(str(number) for number in range(classes))
 
 
-def _pictures(path: Path) -> Pictures | None:
+def _pictures(run: RunFolder) -> Pictures | None:
     """None where the run was made before pictures were kept."""
-    if not path.is_file():
-        return None
-    arrays = _arrays(path, ("rows", "images"))
-    return Pictures(arrays["rows"].astype(np.int64), arrays["images"])
+    arrays = run.pictures()
+    return None if arrays is None else Pictures(arrays["rows"].astype(np.int64), arrays["images"])

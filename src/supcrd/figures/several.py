@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from supcrd.analysis.configurations import Measured, configurations
+from supcrd.analysis.configurations import configurations
 from supcrd.errors import RunError
 from supcrd.figures.points import Points, read_points
+from supcrd.runs.folder import RunFolder
 
 
 def check_same_data(points: Sequence[Points]) -> None:
@@ -69,14 +70,14 @@ def by_configuration(points: Sequence[Points]) -> dict[str, list[Points]]:
         RunError: runs of different images, or one run twice.
     """
     check_same_data(points)
-    by_folder = {run.folder: run for run in points}
-    measured = [Measured(run.folder, run.recipe, run.evaluation, {}) for run in points]
-    groups, _ = configurations(measured)
+    runs = [RunFolder(run.folder, run.recipe) for run in points]
+    groups, _ = configurations(runs)
+    by_folder = dict(zip(runs, points, strict=True))
     found: dict[str, list[Points]] = {}
     for label, group in groups.items():
-        runs = [by_folder[each.folder] for each in group]
-        alone = len(runs) == 1 and runs[0].name not in (*found, *groups)
-        found[runs[0].name if alone else label] = runs
+        shown = [by_folder[run] for run in group]
+        alone = len(shown) == 1 and shown[0].name not in (*found, *groups)
+        found[shown[0].name if alone else label] = shown
     return found
 
 

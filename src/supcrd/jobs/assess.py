@@ -23,7 +23,7 @@ from supcrd.models import Model
 from supcrd.models.weights import Card, has_card
 from supcrd.models.weights import load_model as read_model
 from supcrd.recipe.settings import DataSettings, ProbeSettings
-from supcrd.runs.folder import load_run
+from supcrd.runs.folder import RunFolder
 from supcrd.training.task import Normalised
 
 SPLITS = ("test", "validation", "train")
@@ -229,7 +229,7 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
 def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:
     """Say so where a run's own data are no longer those that it was trained and measured on."""
     with contextlib.suppress(RunError):
-        before = load_run(path).evaluation().get("data_fingerprint") if source is None else None
+        before = RunFolder(path).evaluation.get("data_fingerprint") if source is None else None
         if before not in (None, images.fingerprint):
             logger.warning("%s has changed since %s was trained: other images, or divided otherwise", images.source,
                            path)  # fmt: skip

@@ -9,22 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from supcrd import metrics
 from supcrd.base.device import Place
-from supcrd.base.files import replacing, write_json
+from supcrd.base.files import fingerprint
 from supcrd.base.seeding import permutation, seed_for
 from supcrd.data import ImageSet, Split
 from supcrd.data.stream import fetch
 from supcrd.errors import RunError
 from supcrd.evaluation import health
-from supcrd.evaluation.evaluate import evaluate, glance, outputs, save_outputs
+from supcrd.evaluation.evaluate import evaluate, glance, outputs
 from supcrd.jobs.student import Report, Teacher, Trained, held_out
 from supcrd.models.weights import save_model
-from supcrd.runs.folder import Run, fingerprint, load_run
+from supcrd.runs.folder import RunFolder
 from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
@@ -33,7 +33,7 @@ PICTURES = 1000  # of the measured split, kept small for figures: 2.5 MB of CIFA
 
 
 def measure(
-    this: Run,
+    this: RunFolder,
     student: Normalised,
     trained: Trained,
     images: ImageSet,
@@ -97,7 +97,7 @@ def measure(
         "place": str(place),
         "data_fingerprint": images.fingerprint,
         # from the folder of run folders, so that this may be moved
-        "teacher": os.path.relpath(teacher.folder, this.folder.parent) if teacher is not None else None,
+        "teacher": os.path.relpath(teacher.folder, this.path.parent) if teacher is not None else None,
         # on images that the student does not learn from, before it began; of which split, "validation" as a rule
         "teacher_accuracy": teacher.tried.accuracy if teacher is not None else None,
         "teacher_tried_on": teacher.tried.split if teacher is not None else None,
@@ -105,19 +105,22 @@ def measure(
     others = {each: known for each, known in teachers.items() if each != "teacher"}
     if others:
         evaluation["teachers"] = {
-            each: _beside(known, numbers.outputs.logits, split, name, images, place, this.folder.parent)
+            each: _beside(known, numbers.outputs.logits, split, name, images, place, this.path.parent)
             for each, known in others.items()
         }
     evaluation |= {"warnings": health.judge(evaluation | by_class, history), **by_class}
     _log(evaluation)
-    save_outputs(this.folder / "outputs.npz", split.labels, numbers.outputs)
-    save_pictures(this.folder / "pictures.npz", split, images.fingerprint)
+    measured = numbers.outputs
+    this.write_outputs(
+        labels=split.labels.numpy(), logits=measured.logits.numpy(), projections=measured.projections.numpy()
+    )
+    this.write_pictures(**pictures(split, images.fingerprint))
     # the card tells what the model is worth wherever it goes; evaluation.json, which ends the run, is written last
     about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
     card = replace(trained.card, evaluation=about, warnings=tuple(evaluation["warnings"]))
-    weights = save_model(this.folder, student.model, card)
+    weights = save_model(this.path, student.model, card)
     evaluation["weights"] = fingerprint(weights)  # whose outputs these are: a model may be put in another's place
-    write_json(this.folder / "evaluation.json", evaluation)
+    this.write_evaluation(evaluation)
     return evaluation
 
 
@@ -142,17 +145,16 @@ def _log(evaluation: dict[str, Any]) -> None:
             logger.warning("%s: %s", evaluation["name"], line)
 
 
-def save_pictures(path: Path, split: Split, fingerprint: str) -> None:
-    """Write `rows` (M,), which images of the split, and `images` (M, H, W, channels) uint8, at most 64 px, at once.
+def pictures(split: Split, fingerprint: str) -> dict[str, NDArray[Any]]:
+    """`rows` (M,), which images of the split, and `images` (M, H, W, channels) uint8, at most 64 px.
 
-    A figure of a run's neighbours can then be drawn from its folder alone. The rows are drawn by the data's
-    fingerprint, so that all runs on a data set keep the same ones.
+    With these a figure of a run's neighbours can be drawn from its folder alone. The rows are drawn by the data's
+    fingerprint, so that all runs on a data set have the same ones.
     """
     rows = permutation(len(split), "pictures", fingerprint)[:PICTURES].sort().values
     (images,) = fetch(split.images, [rows], torch.device("cpu"))
     step = -(-images.shape[1] // 64)  # every so many pixels of a larger image, which a thumbnail is good enough for
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, rows=rows.numpy(), images=images[:, ::step, ::step].contiguous().numpy())
+    return {"rows": rows.numpy(), "images": images[:, ::step, ::step].contiguous().numpy()}
 
 
 def _accuracy_with(weights: dict[str, Tensor], student: Normalised, split: Split, place: Place) -> float | None:
@@ -167,12 +169,12 @@ def _accuracy_with(weights: dict[str, Tensor], student: Normalised, split: Split
 def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet, place: Place) -> Tensor:
     """The teacher's logits of a split: those of its own evaluation where that was of the same images."""
     as_kept = teacher.order == tuple(range(len(teacher.order)))
-    with contextlib.suppress(OSError, ValueError, KeyError, RunError):
-        own = load_run(teacher.folder).evaluation()
+    run = RunFolder(teacher.folder)
+    with contextlib.suppress(KeyError, RunError):
+        own = run.evaluation
         same = own.get("weights", teacher.weights) == teacher.weights  # runs of 0.1 do not say it
         if as_kept and same and (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
-            with np.load(teacher.folder / "outputs.npz") as kept:
-                logits = torch.from_numpy(kept["logits"])
+            logits = torch.from_numpy(run.outputs()["logits"])
             if logits.shape == (len(split), images.num_classes):
                 return logits
     return outputs(teacher.subject, split.images, place).logits

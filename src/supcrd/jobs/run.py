@@ -8,6 +8,7 @@ from typing import Any
 from supcrd import data
 from supcrd import recipe as recipes
 from supcrd.base import device
+from supcrd.base.files import fingerprint
 from supcrd.data import ImageSet
 from supcrd.data.classes import renamed
 from supcrd.errors import RecipeError, SupcrdError
@@ -16,10 +17,10 @@ from supcrd.jobs import teacher as teachers
 from supcrd.jobs.measure import measure
 from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.student import Report, Teacher
-from supcrd.models.weights import WEIGHTS
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
-from supcrd.runs.folder import check_origins, check_same, fingerprint, load_run, locked, open_run
+from supcrd.runs.folder import RunFolder
+from supcrd.runs.opening import check_origins, check_same, locked, open_run
 from supcrd.training.objective.build import settings_of
 
 logger = logging.getLogger("supcrd")
@@ -103,7 +104,7 @@ def _run(
         logger.info("%s: evaluating", recipe.name)
         evaluation = measure(this, student, trained, images, taught, place, report)
     first = taught.get("teacher")
-    return Result(this.folder, first.folder if first else None, evaluation, status)
+    return Result(this.path, first.folder if first else None, evaluation, status)
 
 
 def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | None:
@@ -112,21 +113,21 @@ def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | No
     Raises:
         RunError: it is of another recipe, data or teacher.
     """
-    if not (out / recipe.name / "evaluation.json").is_file():
+    finished = RunFolder(out / recipe.name)
+    if not finished.finished:
         return None
-    finished = load_run(out / recipe.name)
-    check_same(finished.recipe, recipe, finished.folder)
-    evaluation = finished.evaluation()
+    check_same(finished.recipe, recipe, finished.path)
     origins: dict[str, str | None] = {"data": images.fingerprint} if images is not None else {}
     origins |= _plugins(recipe)
-    taught = out / evaluation["teacher"] if evaluation.get("teacher") else None
-    if taught is not None and (taught / WEIGHTS).is_file():
+    taught = finished.teacher
+    if taught is not None and taught.weights.is_file():
         to_train = recipes.teacher_recipe(recipe)
         if to_train is not None:
-            check_same(load_run(taught).recipe, to_train, taught)
-        origins["teacher"] = fingerprint(taught / WEIGHTS)
-    check_origins(finished.folder, origins)
-    return Result(finished.folder, taught, evaluation, "already finished")
+            check_same(taught.recipe, to_train, taught.path)
+        origins["teacher"] = fingerprint(taught.weights)
+    check_origins(finished, origins)
+    teacher = out / finished.evaluation["teacher"] if taught is not None else None
+    return Result(finished.path, teacher, finished.evaluation, "already finished")
 
 
 def _plugins(recipe: Recipe) -> dict[str, str | None]:

@@ -20,7 +20,7 @@ from supcrd.models import Model
 from supcrd.models.weights import Card, save_model
 from supcrd.recipe.settings import AugmentSettings, HeadSettings, Recipe, TeacherSettings
 from supcrd.runs import tensorboard
-from supcrd.runs.folder import Run, load_run
+from supcrd.runs.folder import RunFolder
 from supcrd.training import cache
 from supcrd.training.fit import Progress, fit
 from supcrd.training.objective.build import Needs, Objective
@@ -115,7 +115,7 @@ def generation(recipe: Recipe) -> int:
 
     def above(settings: TeacherSettings) -> int:
         if settings.run is not None:
-            return generation(load_run(settings.run).recipe)
+            return generation(RunFolder.open(settings.run).recipe)
         to_train = recipes.teacher_recipe(recipe, settings)
         return generation(to_train) if to_train is not None else 0
 
@@ -123,7 +123,12 @@ def generation(recipe: Recipe) -> int:
 
 
 def _kept(
-    this: Run, images: ImageSet, teachers: Mapping[str, Teacher], needs: Needs, place: Place, report: Report | None
+    this: RunFolder,
+    images: ImageSet,
+    teachers: Mapping[str, Teacher],
+    needs: Needs,
+    place: Place,
+    report: Report | None,
 ) -> dict[str, cache.FeatureCache]:
     """The caches of those teachers that keep their features, filled.
 
@@ -162,7 +167,7 @@ def _kept(
 
 
 def train(
-    this: Run,
+    this: RunFolder,
     student: Normalised,
     images: ImageSet,
     objective: Objective,
@@ -187,7 +192,7 @@ def train(
     history = _fit(this, task, student, images, kept, place, report)
     trained = needs.trains_projector
     if not trained and recipe.head.epochs > 0:
-        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.folder)
+        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.path)
         trained = True
     card = describe(
         student.model,
@@ -198,13 +203,13 @@ def train(
         recipe=recipes.to_table(recipe),
         levels=images.levels,
     )
-    save_model(this.folder, student.model, card)
-    (this.folder / "head.pt").unlink(missing_ok=True)  # its work is in the model now
+    save_model(this.path, student.model, card)
+    this.head.unlink(missing_ok=True)  # its work is in the model now
     return Trained(card, history, task.best)
 
 
 def _fit(
-    this: Run,
+    this: RunFolder,
     task: Distillation,
     student: Normalised,
     images: ImageSet,
@@ -228,7 +233,7 @@ def _fit(
     def keep(rows: list[dict[str, Any]]) -> None:
         this.write_metrics(rows)
         if recipe.train.tensorboard:
-            tensorboard.mirror(this.folder, rows)
+            tensorboard.mirror(this, rows)
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
@@ -254,7 +259,7 @@ def _fit(
             report=(lambda progress: report(recipe.name, "train", progress)) if report else None,
         )
     except RunError as error:
-        raise RunError(f"{this.folder}: {error}") from None
+        raise RunError(f"{this.path}: {error}") from None
     except SupcrdError:
         raise
     except Exception as error:
@@ -295,7 +300,7 @@ def fit_head(
     view = augment.model_copy(update={"views": 1})
     batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)
     told = (lambda progress: report(folder.name, "head", progress)) if report else None
-    fit(task, batches, settings, seed=seed, place=place, state_file=folder / "head.pt", report=told)
+    fit(task, batches, settings, seed=seed, place=place, state_file=RunFolder(folder).head, report=told)
 
 
 def describe(model: Model, **values: Any) -> Card:

@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from supcrd import recipe as recipes
 from supcrd.base import device
 from supcrd.base.device import Place
-from supcrd.base.files import write_json, write_text
+from supcrd.base.files import fingerprint
 from supcrd.data import ImageSet, Split
 from supcrd.data.classes import match, pick_outputs, read_names
 from supcrd.data.split import balanced, subset
@@ -21,9 +20,11 @@ from supcrd.jobs.measure import measure
 from supcrd.jobs.student import Report, Teacher, Trained, Tried
 from supcrd.models import Model
 from supcrd.models.outside import load_timm
-from supcrd.models.weights import WEIGHTS, Card, load_model, save_model
+from supcrd.models.weights import Card, load_model, save_model
 from supcrd.recipe.settings import Imported, ModelSettings, Recipe, TeacherSettings, TrainSettings
-from supcrd.runs.folder import Run, environment, fingerprint, load_run, locked
+from supcrd.runs.environment import environment
+from supcrd.runs.folder import RunFolder
+from supcrd.runs.opening import locked
 from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
@@ -79,18 +80,18 @@ def ready(
     if tried is None:
         tried = _try(subject, images, place)
         _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
-    return Teacher(subject, folder, fingerprint(folder / WEIGHTS), order, tried, card.projection_trained)
+    return Teacher(subject, folder, fingerprint(RunFolder(folder).weights), order, tried, card.projection_trained)
 
 
 def _own_run(recipe: Recipe, run: str, images: ImageSet, out: Path) -> Path:
-    held = load_run(run)
-    if held.folder.resolve() == (out / recipe.name).resolve():
+    held = RunFolder.open(run)
+    if held == RunFolder(out / recipe.name):
         raise RecipeError(f"teacher.run {run} is the folder of the run itself; give it another name=...")
     if not held.finished:
         raise RunError(f"teacher.run {run} is not finished; run `supcrd train` on it first")
-    if held.evaluation().get("data_fingerprint") != images.fingerprint:
-        logger.warning("the teacher %s was trained on other data or another validation split", held.folder)
-    return held.folder
+    if held.evaluation.get("data_fingerprint") != images.fingerprint:
+        logger.warning("the teacher %s was trained on other data or another validation split", held.path)
+    return held.path
 
 
 def _imported(
@@ -125,7 +126,7 @@ def _imported(
     if order != tuple(range(len(order))):
         told = (*told, order)
     folder = _folder(out, stem, told, model)
-    if (folder / "evaluation.json").is_file():
+    if RunFolder(folder).finished:
         return folder, None
     assert card.mean is not None
     assert card.std is not None
@@ -134,9 +135,9 @@ def _imported(
     tried = _try(subject, images, place)
     _judge(tried, own.get("accuracy") if own else None, stem, settings.check)
     with locked(folder, wait=wait):
-        if (folder / "evaluation.json").is_file():
+        if RunFolder(folder).finished:
             return folder, None  # another process has brought it in meanwhile
-        if (folder / WEIGHTS).is_file():
+        if RunFolder(folder).weights.is_file():
             model, card = load_model(folder)  # by supcrd 0.1, or cut before it was measured
             subject = Normalised(model, subject.mean, subject.std)
         elif not card.projection_trained and settings.head.epochs > 0:
@@ -144,10 +145,9 @@ def _imported(
             stages.fit_head(subject, images, recipe.augment, settings.head, place, report, seed=0, folder=folder)
             card = replace(card, projection_trained=True)
         save_model(folder, model, card)
-        (folder / "head.pt").unlink(missing_ok=True)
-        this = Run(folder, _recipe_of(recipe, settings, model, folder.name, key))
-        write_text(folder / "recipe.toml", recipes.to_toml(this.recipe))
-        write_json(folder / "environment.json", environment() | {"origins": {"data": images.fingerprint}})
+        this = RunFolder(folder, _recipe_of(recipe, settings, model, folder.name, key))
+        this.head.unlink(missing_ok=True)
+        this.write_recipe(environment() | {"origins": {"data": images.fingerprint}})
         measure(this, subject, Trained(card, [], {}), images, {}, place, report)
     return folder, tried
 
@@ -159,7 +159,7 @@ def _folder(out: Path, stem: str, told: tuple[Any, ...], model: Model) -> Path:
         return out / f"teacher-{stem}-{hashlib.blake2b(repr(about).encode(), digest_size=5).hexdigest()}"
 
     folder, wanted = of(*told), (model.stem, model.image_size)
-    if (folder / WEIGHTS).is_file():
+    if RunFolder(folder).weights.is_file():
         held = load_model(folder)[0]
         if (held.stem, held.image_size) != wanted:
             return of(*told, *wanted)
@@ -178,7 +178,7 @@ def _from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, C
             image_size=settings.image_size,
             default_size=images.image_size,
         )
-        return model, card, path.stem, fingerprint(path / WEIGHTS if path.is_dir() else path)[:10]
+        return model, card, path.stem, fingerprint(RunFolder(path).weights if path.is_dir() else path)[:10]
     if settings.mean is not None and len(settings.mean) != images.channels:
         raise RecipeError(f"teacher.mean has {len(settings.mean)} channels, the images have {images.channels}")
     try:
@@ -249,11 +249,11 @@ def _chance(split: Split) -> float:
 
 def _own_accuracy(folder: Path, card: Card, images: ImageSet) -> float | None:
     """What a teacher's own run says of it: on these very validation images where it has seen the same, else on test."""
-    held = load_run(folder)
+    held = RunFolder(folder)
     if held.measured_others():
         logger.warning("the weights in %s are not those that its evaluation is of", folder)
         return None
-    own = held.evaluation()
+    own = held.evaluation
     same = own.get("data_fingerprint") == images.fingerprint and images.validation is not None
     told = own.get("validation_accuracy") if same else None
     told = told if told is not None else own.get("accuracy", (card.evaluation or {}).get("accuracy"))

@@ -4,10 +4,13 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from supcrd.base.versions import migrate
 from supcrd.errors import CheckpointError
 
-ADDED = {"evaluation", "warnings", "stem", "levels"}
-"""Fields that cards of 0.1 do not have; they are read with the defaults."""
+WEIGHTS, CARD = "model.safetensors", "model.json"
+"""The files of a saved model."""
+VERSION = 2
+"""Of cards that are written; 1, which says nothing of it, is that of 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +76,23 @@ class Card:
                 raise ValueError(f"{name} is {value}; wrong for {classes!r} classes and {channels!r} channels")
 
     def to_json(self) -> dict[str, Any]:
-        """The card as JSON has it."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """The card as JSON has it, with the version of its format."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {"version": VERSION} | values
 
     @classmethod
     def from_json(cls, value: Any) -> "Card":
-        """The card that `to_json` wrote.
+        """The card that `to_json` wrote, in this version or an older one.
 
         Raises:
-            CheckpointError: no such card: a key that is unknown, missing or of an impossible value.
+            CheckpointError: no such card: a key that is unknown, missing or of an impossible value; one that a newer
+                supcrd wrote.
         """
         if not isinstance(value, dict):
             raise CheckpointError(f"card: {type(value).__name__} in place of an object")
+        value = migrate(value, "card", VERSION, {1: _from_0_1}, CheckpointError)
         names = {field.name for field in fields(cls)}
-        for what, odd in (("unknown", value.keys() - names), ("missing", names - value.keys() - ADDED)):
+        for what, odd in (("unknown", value.keys() - names), ("missing", names - value.keys())):
             if odd:
                 raise CheckpointError(f"card: {what} key {min(odd)!r}")
         try:
@@ -94,6 +100,11 @@ class Card:
             return cls(**parts)
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"card: {error}") from error
+
+
+def _from_0_1(card: dict[str, Any]) -> dict[str, Any]:
+    """Cards of 0.1 lack four fields, whose defaults say what was so then."""
+    return {"evaluation": None, "warnings": [], "stem": None, "levels": None} | card
 
 
 def _is_count(value: Any) -> bool:

@@ -12,14 +12,12 @@ from torch import Tensor
 from supcrd.base.files import replacing, write_json
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, outside
-from supcrd.models.card import Card
+from supcrd.models.card import CARD, WEIGHTS, Card
 from supcrd.models.names import ARCHS, NETWORKS
 from supcrd.models.published import keys_of, projector_widths
 from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, state_dict, torch_load
 
 __all__ = ["Card", "has_card", "load_model", "load_state", "save_model", "save_state"]
-
-WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
 def save_model(folder: Path, model: Model, card: Card) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from supcrd.base.versions import migrate
 from supcrd.base.wording import nearest, show
 from supcrd.errors import RecipeError
 from supcrd.models.names import check_name
@@ -27,6 +28,12 @@ SHORT_TABLES = ("data", "model", "method", "augment", "train")
 # Values that name no run where a file does not say them: defaults of keys that came after 0.1 to tables which a recipe
 # may get by an override, and what a recipe has by its [objective.NAME] tables.
 UNNAMED = {"teacher.compare": False, "method.name": "objective"}
+
+
+RESOLVED = "recipe.toml"
+"""The file of a run folder that has the run's whole recipe."""
+VERSION = 2
+"""Of recipes that are written; 1 is that of 0.1, and of a recipe that does not say its `version`."""
 
 
 def builtin_names() -> list[str]:
@@ -207,7 +214,7 @@ def to_table(recipe: Recipe) -> dict[str, Any]:
 
 def to_toml(recipe: Recipe) -> str:
     """The whole recipe, defaults included, as TOML text that `load` reads back."""
-    return tomli_w.dumps(to_table(recipe))
+    return tomli_w.dumps({"version": VERSION} | to_table(recipe))
 
 
 def parse(text: str, where: str, *, check_archs: bool = True) -> Recipe:
@@ -280,7 +287,7 @@ def _read(recipe: str | Path) -> tuple[dict[str, Any], str]:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        inside = path / "recipe.toml"
+        inside = path / RESOLVED
         hint = f"; did you mean {inside}?" if inside.is_file() else ""  # of a run folder
         raise RecipeError(f"recipe {text} cannot be read: {reason}{hint}") from None
     return _toml(content, text), re.sub(r"[^A-Za-z0-9._=+-]+", "-", path.stem)
@@ -302,9 +309,10 @@ def _folder(recipe: str | Path) -> Path:
 
 def _toml(text: str, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also an integer of thousands of digits, endless nesting
         raise RecipeError(f"{where} is not TOML: {error}") from None
+    return migrate(table, where, VERSION, error=RecipeError)
 
 
 def _validate(table: dict[str, Any], where: str) -> Recipe:

@@ -6,18 +6,18 @@ from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 
 from supcrd.base.workers import LocalExecutor
 from supcrd.errors import SupcrdError
 from supcrd.figures.draw import KINDS
-from supcrd.figures.points import Points, read_points
+from supcrd.figures.points import Points, points_of
 from supcrd.figures.style import LIGHT, svg_text
 from supcrd.figures.subjects import named_classes, some_images
 from supcrd.report.collect import DataSet
 from supcrd.report.embed import drawing, plot
 from supcrd.report.html import Html, element, join
 from supcrd.report.shown import SHOWN, Task
+from supcrd.runs.folder import RunFolder
 
 TSNE_CLASSES, TSNE_ROWS = 20, 990  # of all runs of a figure together: below a thousand it takes seconds
 WORTH_WORKERS, MOST_WORKERS = 24, 2  # figures; processes, of half a gigabyte each
@@ -49,7 +49,7 @@ def make(wanted: Sequence[Task], *, notify: Notify | None = None) -> dict[str, H
             try:
                 made[task.anchor] = Html(future.result())
             except BrokenExecutor as error:  # killed, for want of memory most likely
-                made[task.anchor] = _note(f"{task.folders[0]}: {task.name} could not be drawn ({error})")
+                made[task.anchor] = _note(f"{task.runs[0].path}: {task.name} could not be drawn ({error})")
             _tell(notify, place, len(wanted), task)
     return made
 
@@ -74,17 +74,17 @@ def _tell(notify: Notify | None, done: int, of: int, task: Task) -> None:
 
 
 @lru_cache(maxsize=64)
-def _points(folder: Path) -> Points | str:
+def _points(run: RunFolder) -> Points | str:
     """The points of a run, or why there are none."""
     try:
-        return read_points(folder)
+        return points_of(run)
     except SupcrdError as error:
         return str(error)
 
 
 def figure(task: Task) -> Html:
     """One figure with its downloads, and a note for each run that cannot be in it."""
-    told = [_points(folder) for folder in task.folders]
+    told = [_points(run) for run in task.runs]
     points = [each for each in told if isinstance(each, Points)]
     notes = [_note(each) for each in told if isinstance(each, str)]
     alone = task.called and not any(isinstance(each, Points) for each in told[: task.own])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from supcrd.analysis.compare import Comparison, compare, find_baseline
+from supcrd.analysis.compare import Comparison, compare_runs, find_baseline
 from supcrd.base.files import write_text
 from supcrd.errors import SupcrdError
 from supcrd.figures.extra import check_drawing
@@ -125,7 +125,7 @@ def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
 
 def _compared(data: DataSet, baseline: str) -> Comparison | str:
     try:
-        return compare([run.folder for run in data.runs], str(data.configurations[baseline][0].folder))
+        return compare_runs(data.runs, str(data.configurations[baseline][0].path))
     except SupcrdError as error:
         return str(error)
 

@@ -34,7 +34,7 @@ def state(run: Unfinished) -> str:
     if row["epoch"] >= epochs:
         text += " Trained to its end; it is being measured."
     try:
-        written = time.localtime((run.folder / "metrics.jsonl").stat().st_mtime)
+        written = time.localtime(run.run.metrics.stat().st_mtime)
         text += f" Last news at {time.strftime('%H:%M:%S', written)}."
     except OSError:
         pass  # the folder has gone since
@@ -52,7 +52,7 @@ def _curves(run: Unfinished, anchor: str) -> Html | None:
         return None
     empty = np.zeros((0, 0), np.float32)
     points = Points(
-        folder=run.folder,
+        folder=run.run.path,
         recipe=run.recipe,
         evaluation={},
         history=run.history,

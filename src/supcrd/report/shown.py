@@ -1,12 +1,11 @@
 """Which figures a report has, and of which runs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-from supcrd.analysis.configurations import Measured
 from supcrd.figures.draw import KINDS
 from supcrd.report.collect import DataSet
+from supcrd.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,9 @@ class Task(NamedTuple):
 
     name: str  # of KINDS
     called: str  # what people choose it by; empty for one of all runs
-    folders: tuple[Path, ...]  # of the runs that it shows
+    runs: tuple[RunFolder, ...]  # that it shows
     anchor: str  # unique on the page
-    own: int = 1  # of the folders, those before what they are shown beside
+    own: int = 1  # of the runs, those before what they are shown beside
 
 
 def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]:
@@ -101,26 +100,26 @@ def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]
             continue
         anchor = f"{key}-{name}"
         if shown.of == "all":
-            found.append(Task(name, "", tuple(run.folder for run in data.runs), anchor))
+            found.append(Task(name, "", tuple(data.runs), anchor))
             continue
         if shown.of == "first":
-            found.append(Task(name, "", tuple(group[0].folder for group in data.configurations.values()), anchor))
+            found.append(Task(name, "", tuple(group[0] for group in data.configurations.values()), anchor))
             continue
         for place, (label, group) in enumerate(data.configurations.items()):
             beside = _beside(name, group[0], label, data, baseline)
             if shown.of == "student" and not beside:
                 continue
             both = (group, beside) if shown.seeds else (group[:1], beside[:1])
-            folders = tuple(run.folder for side in both for run in side)
+            runs = tuple(run for side in both for run in side)
             called = label if len(group) > 1 else group[0].recipe.name
-            found.append(Task(name, called, folders, f"{anchor}-{place}", len(both[0])))
+            found.append(Task(name, called, runs, f"{anchor}-{place}", len(both[0])))
     return found
 
 
-def _beside(name: str, run: Measured, label: str, data: DataSet, baseline: str | None) -> list[Measured]:
+def _beside(name: str, run: RunFolder, label: str, data: DataSet, baseline: str | None) -> list[RunFolder]:
     """The runs that a figure shows a run beside: the baseline's, or else its teacher; [] for none."""
     if name not in ("classes", "similarity", "neighbours", "tsne"):
         return []
     if name == "classes" and baseline is not None and baseline in data.configurations:
         return data.configurations[baseline] if label != baseline else []
-    return [other for other in data.runs if other.folder.resolve() == run.teacher]
+    return [other for other in data.runs if other == run.teacher]

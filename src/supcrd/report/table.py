@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from supcrd import recipe as recipes
-from supcrd.analysis.configurations import Measured
 from supcrd.analysis.statistics import ROUNDING, Summary, summary
 from supcrd.base.wording import show
 from supcrd.evaluation import health
 from supcrd.recipe.keys import flatten
 from supcrd.report.collect import DataSet
+from supcrd.runs.folder import RunFolder
 
 
 class Column(NamedTuple):
@@ -162,7 +162,7 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
     return found
 
 
-def number(run: Measured, key: str) -> float | None:
+def number(run: RunFolder, key: str) -> float | None:
     """A finite number of the run's evaluation, else None."""
     value = run.evaluation.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -193,7 +193,7 @@ def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:
     }
 
 
-def _summary(group: Sequence[Measured], key: str) -> Summary | None:
+def _summary(group: Sequence[RunFolder], key: str) -> Summary | None:
     values = [value for value in (number(run, key) for run in group) if value is not None]
     return summary(values) if len(values) == len(group) else None
 

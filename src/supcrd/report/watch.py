@@ -9,6 +9,7 @@ from supcrd.report.collect import Material, collect
 from supcrd.report.figures import Notify
 from supcrd.report.make import build, check_out
 from supcrd.report.progress import state
+from supcrd.runs.folder import RunFolder
 
 SECONDS = 2.0  # between two looks at the folders
 RELOAD = 5.0  # after which the open page loads itself again
@@ -38,7 +39,7 @@ def watch(
         As `report`.
     """
     out = check_out(out)
-    seen: list[tuple[Path, int, bool]] | None = None
+    seen: list[tuple[RunFolder, int, bool]] | None = None
     material = collect(folders)
     try:
         while material.unfinished:
@@ -48,7 +49,7 @@ def watch(
                 known = baseline if material.sets else None
                 write_text(out, build(material, baseline=known, watch=RELOAD, quick=True))
                 for run in material.unfinished:
-                    if notify and (seen is None or (run.folder, len(run.history), False) not in seen):
+                    if notify and (seen is None or (run.run, len(run.history), False) not in seen):
                         notify(f"{run.recipe.name}: {state(run)}")
                 seen = now
             time.sleep(seconds)
@@ -59,6 +60,6 @@ def watch(
     return out
 
 
-def _stage(material: Material) -> list[tuple[Path, int, bool]]:
-    going = [(run.folder, len(run.history), False) for run in material.unfinished]
-    return going + [(run.folder, 0, True) for data in material.sets for run in data.runs]
+def _stage(material: Material) -> list[tuple[RunFolder, int, bool]]:
+    going = [(run.run, len(run.history), False) for run in material.unfinished]
+    return going + [(run, 0, True) for data in material.sets for run in data.runs]

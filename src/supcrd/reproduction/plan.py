@@ -1,6 +1,5 @@
 """The reference's experiments by one command: their recipes, and what finished runs of them say."""
 
-import json
 import math
 import re
 import shlex
@@ -14,7 +13,7 @@ from supcrd.base.wording import nearest
 from supcrd.errors import SupcrdError
 from supcrd.recipe.settings import Recipe
 from supcrd.reproduction.published import BANK, EXPERIMENTS, PLAIN, REPLICATES, SETS, TABLES, Row
-from supcrd.runs.folder import load_run
+from supcrd.runs.folder import RunFolder
 
 KEPT = (
     "accuracy",
@@ -181,15 +180,14 @@ def collect(planned: Plan, out: Path) -> dict[str, Any]:
 
 def _evaluation(out: Path, recipe: Recipe) -> tuple[dict[str, Any] | None, str | None]:
     """The numbers of a finished run, or why a folder that has some does not count."""
-    folder = out / recipe.name
-    if not (folder / "evaluation.json").is_file():
+    run = RunFolder(out / recipe.name)
+    if not run.finished:
         return None, None
     try:
-        run = load_run(folder)
-        evaluation = run.evaluation()
+        before, evaluation = run.recipe, run.evaluation
     except (SupcrdError, OSError):
         return None, "cannot be read"
-    changed = recipes.differences(run.recipe, recipe)
+    changed = recipes.differences(before, recipe)
     if changed:
         return None, f"of another recipe: {', '.join(changed)}"
     accuracy = _kept(evaluation)["accuracy"]
@@ -233,9 +231,4 @@ def _all_of(values: Iterable[str | None]) -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, Any]:
-    try:
-        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    held = environment if isinstance(environment, dict) else {}
-    return {key: value for key, value in held.items() if key != "origins"}
+    return {key: value for key, value in RunFolder(folder).environment.items() if key != "origins"}

@@ -1,240 +1,234 @@
-"""The run folder: one recipe, everything it gave, and nothing that another process would have to guess.
+"""The run folder: one recipe and everything that its run gave. Only this file spells the names of its files.
 
-recipe.toml (resolved), environment.json, metrics.jsonl (a line an epoch), checkpoint.pt (all state),
-model.safetensors and model.json, outputs.npz, pictures.npz, and last evaluation.json: a run that has it is finished.
+`recipe.toml` (resolved), `environment.json`, `metrics.jsonl` (a line per epoch), `checkpoint.pt` (all state),
+`model.safetensors` and `model.json`, `outputs.npz`, `pictures.npz`, and last `evaluation.json`: a run that has it is
+finished.
 """
 
 import contextlib
-import hashlib
 import json
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib import metadata
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from supcrd import recipe as recipes
-from supcrd.base import locks
-from supcrd.base.files import write_json, write_text
-from supcrd.errors import RunError
+from supcrd.base.files import fingerprint, write_json, write_text
+from supcrd.base.versions import migrate
+from supcrd.errors import CheckpointError, RunError
+from supcrd.models.card import CARD, WEIGHTS, Card
 from supcrd.recipe.settings import Recipe
+from supcrd.runs.arrays import read_arrays, write_arrays
 
-FILES = (
-    "evaluation.json",  # first: a folder that is being cleared is no finished run
-    "recipe.toml",
-    "environment.json",
-    "metrics.jsonl",
-    "checkpoint.pt",
-    "head.pt",  # while the projection head is being fitted
-    "model.safetensors",
-    "model.json",
-    "outputs.npz",
-    "pictures.npz",
-    "tensorboard/events.out.tfevents.0.supcrd",
-)
+VERSION = 2
+"""Of evaluation.json; 1, which says nothing of it, is that of 0.1. What a run of 0.1 did not measure is missing."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run folder and the recipe that it belongs to."""
+class RunFolder:
+    """A run folder: paths of its files, and what they hold, each file read once.
 
-    folder: Path
-    recipe: Recipe
+    What is read stays as it was read: make a new object to see what another process has written since.
+
+    Args:
+        path: the folder; nothing is read before it is asked for.
+        recipe: of the run, where the caller has it: where it runs (`train.device`) may differ from the file's.
+
+    Example:
+        >>> run = RunFolder("runs/nowhere")
+        >>> run.exists, run.finished, run.checkpoint.name
+        (False, False, 'checkpoint.pt')
+    """
+
+    def __init__(self, path: str | Path, recipe: Recipe | None = None) -> None:
+        self.path = path = Path(path).expanduser()
+        self.evaluation_file = path / "evaluation.json"
+        self.recipe_file = path / recipes.RESOLVED
+        self.environment_file = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoint = path / "checkpoint.pt"
+        self.head = path / "head.pt"  # while the projection head is being fitted
+        self.weights = path / WEIGHTS
+        self.card_file = path / CARD
+        self.outputs_file = path / "outputs.npz"
+        self.pictures_file = path / "pictures.npz"
+        self.events = path / "tensorboard" / "events.out.tfevents.0.supcrd"  # TensorBoard reads files that are named so
+        if recipe is not None:
+            self.__dict__["recipe"] = recipe
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """A run folder that is there.
+
+        Raises:
+            RunError: there is none; its recipe cannot be read.
+        """
+        run = cls(path)
+        _ = run.recipe
+        return run
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunFolder) and self.path.resolve() == other.path.resolve()
+
+    def __hash__(self) -> int:
+        return hash(self.path.resolve())
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that a run may leave; the evaluation first: a folder that is being cleared is not a finished run."""
+        return (
+            self.evaluation_file, self.recipe_file, self.environment_file, self.metrics, self.checkpoint, self.head,
+            self.weights, self.card_file, self.outputs_file, self.pictures_file, self.events,
+        )  # fmt: skip
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.recipe_file.is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether the run went to its end: the evaluation is what is written last."""
-        return (self.folder / "evaluation.json").is_file()
+        """Whether the run went to its end: the evaluation is written last."""
+        return self.evaluation_file.is_file()
 
     @property
-    def checkpoint(self) -> Path:
-        """All state of the training."""
-        return self.folder / "checkpoint.pt"
+    def name(self) -> str:
+        """The folder's name, which is the run's."""
+        return self.path.name
 
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe, resolved.
+
+        Raises:
+            RunError: no run folder, or not UTF-8 text.
+            RecipeError: a recipe that this version cannot read.
+        """
+        if not self.exists:
+            raise RunError(f"{self.path} is no run folder: it has no {self.recipe_file.name}")
+        try:
+            # its networks were known when the run began; figures and tables of runs need no torch to look them up
+            return recipes.parse(self.recipe_file.read_text(encoding="utf-8"), str(self.recipe_file), check_archs=False)
+        except UnicodeDecodeError:
+            raise RunError(f"{self.recipe_file} is damaged: not UTF-8 text") from None
+
+    @cached_property
     def evaluation(self) -> dict[str, Any]:
         """The numbers of a finished run.
 
         Raises:
-            RunError: the run is not finished, or the file is damaged.
+            RunError: the run is not finished, or the file is damaged or written by a newer supcrd.
         """
-        path = self.folder / "evaluation.json"
+        path = self.evaluation_file
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}; is the run finished?") from None
         if not isinstance(values, dict):
             raise RunError(f"{path} holds no JSON object; --force starts the run over")
-        return values
+        return migrate(values, str(path), VERSION, error=RunError)
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """The metrics of all epochs: a row per epoch, with an integer `epoch`.
+
+        Raises:
+            RunError: missing or damaged.
+        """
+        try:
+            lines = self.metrics.read_text(encoding="utf-8").splitlines()
+            rows = [json.loads(line) for line in lines if line.strip()]
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.metrics} cannot be read: {error}") from None
+        if not all(isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows):
+            raise RunError(f"{self.metrics}: a line that is no epoch's metrics")
+        return rows
+
+    @property
+    def progress(self) -> list[dict[str, Any]]:
+        """The history of a run that may be under way, as far as it can be read now: no file yet is no mistake."""
+        rows: list[dict[str, Any]] = []
+        with contextlib.suppress(OSError, ValueError):
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+                    rows.append(row)
+        return rows
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, hardware and origins that the run was begun with; empty where that is not known."""
+        try:
+            values = json.loads(self.environment_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    @cached_property
+    def card(self) -> Card:
+        """What `model.json` says of the model, whose weights are not read.
+
+        Raises:
+            CheckpointError: missing, damaged, or written by a newer supcrd.
+        """
+        try:
+            return Card.from_json(json.loads(self.card_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.card_file} cannot be read: {error}") from None
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.card_file}: {error}") from None
+
+    @property
+    def teacher(self) -> "RunFolder | None":
+        """The run of its teacher, whether it is still there or not; None where the evaluation names none.
+
+        Raises:
+            RunError: as `evaluation`.
+        """
+        named = self.evaluation.get("teacher")
+        return RunFolder((self.path.parent / named).resolve()) if isinstance(named, str) else None
+
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """labels (N,), logits (N, C) and projections (N, P) of the split measured, as they were written.
+
+        Raises:
+            RunError: missing or damaged.
+        """
+        return read_arrays(self.outputs_file, ("labels", "logits", "projections"))
+
+    def pictures(self) -> dict[str, NDArray[Any]] | None:
+        """rows (M,), which of the outputs' images, and images (M, H, W, channels) uint8; None in runs without them.
+
+        Raises:
+            RunError: damaged.
+        """
+        return read_arrays(self.pictures_file, ("rows", "images")) if self.pictures_file.is_file() else None
 
     def measured_others(self) -> bool:
         """Whether the evaluation is of other weights than lie there: a model was put in the place of the run's own."""
-        known, path = self.evaluation().get("weights"), self.folder / "model.safetensors"
-        return known is not None and path.is_file() and known != fingerprint(path)
+        known = self.evaluation.get("weights")
+        return known is not None and self.weights.is_file() and known != fingerprint(self.weights)
+
+    def write_recipe(self, environment: dict[str, Any]) -> None:
+        """Write the recipe and the environment: the run has begun."""
+        write_text(self.recipe_file, recipes.to_toml(self.recipe))
+        write_json(self.environment_file, environment)
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Bring metrics.jsonl to these rows, one JSON object a line, all at once."""
-        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
+    def write_outputs(self, **arrays: NDArray[Any]) -> None:
+        """Write what `outputs` reads."""
+        write_arrays(self.outputs_file, **arrays)
 
-def open_run(out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping[str, str | None]) -> Run:
-    """Create the folder of a run, or open the one that is there to go on with it.
+    def write_pictures(self, **arrays: NDArray[Any]) -> None:
+        """Write what `pictures` reads."""
+        write_arrays(self.pictures_file, **arrays)
 
-    Args:
-        out: the folder of run folders.
-        recipe: its name is the folder's.
-        force: start over: what an earlier run wrote there is removed (nothing else is).
-        origins: fingerprints of what the run is made from (data, teacher); None where there is none.
-
-    Raises:
-        RunError: the folder cannot be written; it holds another recipe's run (the difference is shown) or something
-            that is no run.
-    """
-    folder = out / recipe.name
-    run = Run(folder, recipe)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
-        held = folder / "recipe.toml"
-        ours = held.exists()
-        if force and ours:
-            for name in FILES:
-                (folder / name).unlink(missing_ok=True)
-        if held.exists():
-            check_same(_read_recipe(held), recipe, folder)
-            check_origins(folder, origins)
-        elif not ours and any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise RunError(
-                f"{folder} is no run folder (it has files, but no recipe.toml); choose another --out or name"
-            )
-        else:
-            write_text(held, recipes.to_toml(recipe))
-            write_json(folder / "environment.json", environment() | {"origins": dict(origins)})
-    except OSError as error:
-        raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
-    return run
-
-
-@contextlib.contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep a run folder (made if need be) to this process, and clear what a killed one left half written.
-
-    Args:
-        folder: of the run.
-        wait: as `supcrd.base.locks.locked`.
-
-    Raises:
-        RunError: another process works there and `wait` is false, or the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
-    with locks.locked(folder, wait=wait):
-        for name in FILES:
-            for leftover in folder.glob(f".{name}.*.tmp"):
-                leftover.unlink(missing_ok=True)
-        yield
-
-
-def load_run(folder: str | Path) -> Run:
-    """Open a run folder for reading.
-
-    Raises:
-        RunError: there is none.
-    """
-    folder = Path(folder).expanduser()
-    path = folder / "recipe.toml"
-    if not path.is_file():
-        raise RunError(f"{folder} is no run folder: it has no recipe.toml")
-    return Run(folder, _read_recipe(path))
-
-
-def _read_recipe(path: Path) -> Recipe:
-    try:
-        # its networks were known when the run began; figures and tables of runs need no torch to look them up
-        return recipes.parse(path.read_text(encoding="utf-8"), str(path), check_archs=False)
-    except UnicodeDecodeError:
-        raise RunError(f"{path} is damaged: not UTF-8 text") from None
-
-
-def fingerprint(path: Path) -> str:
-    """BLAKE2b of a file, 32 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def environment() -> dict[str, Any]:
-    """Versions and hardware that a number may depend on."""
-    import torch
-
-    packages = ("supcrd", "torch", "torchvision", "timm", "numpy", "scikit-learn", "safetensors")
-    return {
-        "python": sys.version.split()[0],
-        "packages": {name: _version(name) for name in packages},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "commit": _commit(),
-    }
-
-
-def check_same(old: Recipe, new: Recipe, folder: Path) -> None:
-    """Raise RunError, showing the difference, unless both recipes ask for the same run."""
-    changed = recipes.differences(old, new)
-    if changed:
-        shown = "; ".join(f"{key} was {before!r}, is {after!r}" for key, (before, after) in changed.items())
-        raise RunError(
-            f"{folder} holds a run of another recipe: {shown}; give another name=..., or --force to start over"
-        )
-
-
-def check_origins(folder: Path, origins: Mapping[str, str | None]) -> None:
-    """Raise RunError if the run in `folder` was begun with other data, teachers' weights or plug-ins than these."""
-    try:
-        before = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["origins"]
-        both = [(name, before.get(name), now) for name, now in origins.items()]
-        changed = [name for name, old, now in both if None not in (old, now) and old != now]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # a run of before these were kept, or a file that somebody edited: nothing can be told
-    if changed:
-        name = changed[0]
-        raise RunError(
-            f"{folder} was begun with another {name} (fingerprint {before[name]}, now {origins[name]}); "
-            "give another name=..., or --force to start over"
-        )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """The commit of the source that runs, where it runs from a checkout of this project."""
-    source = Path(__file__).resolve().parents[1]
-    if source.parent.name != "src":
-        return None
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return told.stdout.strip() or None if told.returncode == 0 else None
+    def write_evaluation(self, values: dict[str, Any]) -> None:
+        """Write the evaluation: the run is finished."""
+        write_json(self.evaluation_file, {"version": VERSION} | values)

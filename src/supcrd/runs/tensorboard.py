@@ -3,13 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from supcrd.errors import RecipeError
-
-EVENTS = "tensorboard/events.out.tfevents.0.supcrd"
-"""In the run folder; TensorBoard reads files that are named so."""
+from supcrd.runs.folder import RunFolder
 
 
 def check() -> None:
@@ -30,7 +27,7 @@ def check() -> None:
         ) from None
 
 
-def mirror(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def mirror(run: RunFolder, rows: Sequence[Mapping[str, Any]]) -> None:
     """Bring the event file of a run to its metrics, every number of a row a scalar at the row's epoch.
 
     What the file should hold is made anew from all rows, and only what differs is written: an epoch more is appended,
@@ -38,7 +35,7 @@ def mirror(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     file, which TensorBoard may have open.
 
     Args:
-        folder: the run folder.
+        run: whose metrics these are.
         rows: of metrics.jsonl: an integer `epoch` each. A value that is no number is left out.
 
     Times are those of training (`seconds`), from when the run's recipe was written: a pause between two sessions is
@@ -50,10 +47,10 @@ def mirror(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     mirror(Path(folder), [{"epoch": 1, "loss": 0.5}])
-        ...     size = Path(folder, EVENTS).stat().st_size
-        ...     mirror(Path(folder), [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
-        ...     Path(folder, EVENTS).stat().st_size > size
+        ...     mirror(RunFolder(folder), [{"epoch": 1, "loss": 0.5}])
+        ...     size = RunFolder(folder).events.stat().st_size
+        ...     mirror(RunFolder(folder), [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+        ...     RunFolder(folder).events.stat().st_size > size
         True
     """
     import io
@@ -62,8 +59,8 @@ def mirror(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    recipe, path = folder / "recipe.toml", folder / EVENTS
-    now = recipe.stat().st_mtime if recipe.exists() else 0.0
+    path = run.events
+    now = run.recipe_file.stat().st_mtime if run.exists else 0.0
     whole = io.BytesIO()
     writer = RecordWriter(whole)
     writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())

@@ -1,7 +1,6 @@
 """What there is to do for a list of recipes: jobs, teachers' before those that need them, and how long they take."""
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, NamedTuple
 from supcrd import recipe as recipes
 from supcrd.errors import RecipeError, SupcrdError
 from supcrd.recipe.settings import Recipe, TeacherSettings
-from supcrd.runs.folder import load_run
+from supcrd.runs.catalogue import runs_in
+from supcrd.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
 
 def is_finished(recipe: Recipe, out: Path) -> bool:
     """Whether the run's folder has what is written last."""
-    return (out / recipe.name / "evaluation.json").is_file()
+    return RunFolder(out / recipe.name).finished
 
 
 class Progress(NamedTuple):
@@ -114,11 +114,8 @@ class Progress(NamedTuple):
 
 def progress(folder: Path) -> Progress:
     """How far the run of a folder is."""
-    with contextlib.suppress(OSError, ValueError):
-        lines = (folder / "metrics.jsonl").read_bytes().splitlines()
-        if lines:
-            return Progress(len(lines), json.loads(lines[-1]))
-    return Progress(0, {})
+    rows = RunFolder(folder).progress
+    return Progress(len(rows), rows[-1] if rows else {})
 
 
 class Cost(NamedTuple):
@@ -138,13 +135,12 @@ def kind(recipe: Recipe) -> tuple[object, ...]:
 def costs(out: Path) -> dict[tuple[object, ...], Cost]:
     """What each kind of run took, as a mean over those finished runs of a folder that can be read."""
     found: dict[tuple[object, ...], list[Cost]] = {}
-    for path in sorted(out.glob("*/evaluation.json")):
+    for run in runs_in(out):
         with contextlib.suppress(SupcrdError, KeyError, TypeError, ValueError):
-            run = load_run(path.parent)
-            told = run.evaluation()
-            if run.recipe.train.epochs == 0:
-                continue  # weights from elsewhere
-            cost = Cost(told["train_seconds"] / run.recipe.train.epochs, float(told["evaluation_seconds"]))
+            if not run.finished or run.recipe.train.epochs == 0:
+                continue  # weights from elsewhere have no epochs
+            seconds = run.evaluation["train_seconds"], run.evaluation["evaluation_seconds"]
+            cost = Cost(seconds[0] / run.recipe.train.epochs, float(seconds[1]))
             found.setdefault(kind(run.recipe), []).append(cost)
     return {
         key: Cost(sum(c.epoch for c in those) / len(those), sum(c.evaluation for c in those) / len(those))

@@ -9,6 +9,7 @@ from supcrd.figures.points import Points
 from supcrd.figures.several import by_configuration, clipped
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.figures.style.palette import TEN
+from supcrd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -233,6 +234,6 @@ def _line(run: Points, key: str, group: int, label: str) -> Line:
     for row in run.history:
         value = row.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise RunError(f"{run.folder / 'metrics.jsonl'}: {key} = {value!r} of epoch {row['epoch']} is no number")
+            raise RunError(f"{RunFolder(run.folder).metrics}: {key} = {value!r} of epoch {row['epoch']} is no number")
         values.append(math.nan if value is None else scale * float(value))
     return Line(run.name, group, label, [row["epoch"] for row in run.history], values)

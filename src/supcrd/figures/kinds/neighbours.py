@@ -11,6 +11,7 @@ from supcrd.figures.points import Floats, Integers, Pictures, Points
 from supcrd.figures.several import beside, clipped
 from supcrd.figures.style import FONT, LIGHT, Theme, headline, new_figure
 from supcrd.figures.subjects import caveat, shown, split_of
+from supcrd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,7 +142,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
 
 def _pictures(runs: Sequence[Points]) -> Pictures:
     pictures = next((run.pictures for run in runs if run.pictures is not None), None)
-    path = runs[0].folder / "pictures.npz"
+    path = RunFolder(runs[0].folder).pictures_file
     if pictures is None:
         raise RunError(
             f"{path} is not there: the run was made before pictures were kept; supcrd train --force makes it anew"

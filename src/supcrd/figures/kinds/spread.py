@@ -10,6 +10,7 @@ from supcrd.errors import RunError
 from supcrd.figures.points import Points
 from supcrd.figures.several import by_configuration, clipped
 from supcrd.figures.style import FONT, LIGHT, WIDTH, Theme, dress, escaped, headline, layout, new_figure
+from supcrd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +62,7 @@ def _number(run: Points, key: str) -> float | None:
     if value is not None and (
         isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf")
     ):
-        raise RunError(f"{run.folder / 'evaluation.json'}: {key} = {value!r} is no finite number")
+        raise RunError(f"{RunFolder(run.folder).evaluation_file}: {key} = {value!r} is no finite number")
     return value
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from supcrd.analysis.configurations import Measured, gather
+from supcrd.analysis.configurations import checked, gather
 from supcrd.errors import RunError
-from supcrd.figures.points import read_points
-from supcrd.models.weights import WEIGHTS, load_model
+from supcrd.figures.points import points_of
+from supcrd.models.weights import load_model
 from supcrd.reproduction.layout.names import Name, published_name, teacher_name
-from supcrd.runs.folder import load_run
+from supcrd.runs.folder import RunFolder
 
 CONTRASTIVE = ("supcon", "crd", "lw_supcrd")
 """Terms that are a contrastive loss; the others are the online classifier's, and kd."""
@@ -24,7 +24,7 @@ class Job:
 
     folder: Path
     name: Name
-    run: Measured | None
+    run: RunFolder | None
     log: dict[str, list[Any]] | None
 
     @property
@@ -37,35 +37,34 @@ def read_jobs(folders: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
     """The runs and their teachers under their published names, all files but the weights checked; and notes."""
     runs, notes = gather(folders)
     notes = [note for note in notes if not note.startswith("teachers of others")]  # they are exported
-    known = {run.folder.resolve() for run in runs}
     teachers = list(dict.fromkeys(run.teacher for run in runs if run.teacher is not None))
     jobs: list[Job] = []
-    for folder in [folder for folder in teachers if folder not in known]:
-        if (folder / "evaluation.json").is_file():
-            runs += gather([folder])[0]
-        elif (folder / WEIGHTS).is_file():
-            source = next(run for run in runs if run.teacher == folder).recipe.data.source
-            jobs.append(Job(folder, teacher_name(load_model(folder)[1].arch, source), None, None))
-            notes.append(f"{folder} are weights from outside: they have neither a training log nor an accuracy")
+    for teacher in [teacher for teacher in teachers if teacher not in runs]:
+        if teacher.finished:
+            runs.append(checked(teacher))
+        elif teacher.weights.is_file():
+            source = next(run for run in runs if run.teacher == teacher).recipe.data.source
+            jobs.append(Job(teacher.path, teacher_name(load_model(teacher.path)[1].arch, source), None, None))
+            notes.append(f"{teacher.path} are weights from outside: they have neither a training log nor an accuracy")
         else:
-            notes.append(f"the teacher {folder} is not there: it is not exported")
+            notes.append(f"the teacher {teacher.path} is not there: it is not exported")
     for run in runs:
-        if load_run(run.folder).measured_others():
+        if run.measured_others():
             raise RunError(
-                f"{run.folder}: its weights are not those that its evaluation is of; evaluate or train it again"
+                f"{run.path}: its weights are not those that its evaluation is of; evaluate or train it again"
             )
-        name = published_name(run.recipe, teaches=run.folder.resolve() in teachers)
+        name = published_name(run.recipe, teaches=run in teachers)
         if not name.published:
-            notes.append(f"{run.folder} has no published name ({run.recipe.method.name}): it goes by its own")
+            notes.append(f"{run.path} has no published name ({run.recipe.method.name}): it goes by its own")
         if run.evaluation["split"] != "test":
-            notes.append(f"{run.folder}: the data have no test split; its accuracy is of {run.evaluation['split']}")
+            notes.append(f"{run.path}: the data have no test split; its accuracy is of {run.evaluation['split']}")
         if run.recipe.data.limit is not None:
-            notes.append(f"{run.folder}: its accuracy is of data.limit = {run.recipe.data.limit} images a split")
+            notes.append(f"{run.path}: its accuracy is of data.limit = {run.recipe.data.limit} images a split")
         if run.recipe.method.name == "imported":
-            notes.append(f"{run.folder} are weights from outside: they have no training log")
-            jobs.append(Job(run.folder, name, run, None))
+            notes.append(f"{run.path} are weights from outside: they have no training log")
+            jobs.append(Job(run.path, name, run, None))
             continue
-        jobs.append(Job(run.folder, name, run, _log(run)))
+        jobs.append(Job(run.path, name, run, _log(run)))
     taken: dict[str, Path] = {}
     for job in jobs:
         other = taken.setdefault(job.name.file, job.folder)
@@ -80,10 +79,9 @@ def read_jobs(folders: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
     return jobs, notes
 
 
-def _log(run: Measured) -> dict[str, list[Any]]:
+def _log(run: RunFolder) -> dict[str, list[Any]]:
     """The training log, from metrics.jsonl."""
-    rows = read_points(run.folder).history
-    where = run.folder / "metrics.jsonl"
+    rows, where = points_of(run).history, run.metrics
     if not rows:
         raise RunError(f"{where} has no epoch")
     if run.recipe.method.contrastive:

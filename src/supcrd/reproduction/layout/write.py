@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from supcrd.analysis.configurations import Measured, check_same_data
+from supcrd.analysis.configurations import check_same_data
 from supcrd.base.files import write_json
 from supcrd.errors import RunError, SupcrdError
 from supcrd.figures.draw import plot
@@ -24,6 +24,7 @@ from supcrd.models.weightfiles import METADATA_KEY
 from supcrd.models.weights import load_model, save_state
 from supcrd.reproduction.layout.jobs import Job, percent, read_jobs
 from supcrd.reproduction.layout.names import short_arch, short_source
+from supcrd.runs.folder import RunFolder
 
 WRAPPED = ("convnet", "resnet18", "resnet50")
 """What the published `ModelWrapper` can build."""
@@ -130,14 +131,14 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
 
 def _results(jobs: Sequence[Job]) -> dict[tuple[str, str], dict[str, Any]]:
     """For each architecture of students and data set, what the comprehensive results hold."""
-    groups: dict[tuple[str, str], dict[str, Measured]] = {}
+    groups: dict[tuple[str, str], dict[str, RunFolder]] = {}
     for job in jobs:
         if job.run is not None and not job.teaches:
             recipe = job.run.recipe
             group = groups.setdefault((short_arch(recipe.model.arch), short_source(recipe.data.source)), {})
             taken = job.name.result in (*group, "teacher")  # by a run whose own name is that of an experiment
             group[job.name.file if taken else job.name.result] = job.run
-    by_folder = {job.folder.resolve(): job for job in jobs}
+    by_folder = {RunFolder(job.folder): job for job in jobs}
     found = {}
     for key, group in groups.items():
         runs = list(group.values())
@@ -167,10 +168,10 @@ def _results(jobs: Sequence[Job]) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-def _accuracy(run: Measured) -> float:
+def _accuracy(run: RunFolder) -> float:
     accuracy = run.evaluation.get("accuracy")
     if accuracy is None:
-        raise RunError(f"{run.folder / 'evaluation.json'} has no accuracy")
+        raise RunError(f"{run.evaluation_file} has no accuracy")
     return percent(accuracy)
 
 

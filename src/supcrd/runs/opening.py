@@ -1,0 +1,98 @@
+"""Begin a run in its folder, or resume the one that is there; another run there is refused."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from supcrd import recipe as recipes
+from supcrd.base import locks
+from supcrd.errors import RunError
+from supcrd.recipe.settings import Recipe
+from supcrd.runs.environment import environment
+from supcrd.runs.folder import RunFolder
+
+
+def open_run(out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping[str, str | None]) -> RunFolder:
+    """Create the folder of a run, or open the one that is there to resume it.
+
+    Args:
+        out: the folder of run folders.
+        recipe: its name is the folder's.
+        force: start over: what an earlier run wrote there is removed (nothing else is).
+        origins: fingerprints of what the run is made from (data, teacher); None where there is none.
+
+    Raises:
+        RunError: the folder cannot be written; it holds another recipe's run (the difference is shown) or something
+            that is not a run.
+    """
+    run = RunFolder(out / recipe.name, recipe)
+    folder = run.path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+        begun = run.recipe_file.exists()
+        if force and begun:
+            for file in run.files:
+                file.unlink(missing_ok=True)
+        if run.recipe_file.exists():
+            check_same(RunFolder(folder).recipe, recipe, folder)
+            check_origins(run, origins)
+        elif not begun and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise RunError(
+                f"{folder} is no run folder (it has files, but no {run.recipe_file.name}); choose another --out or name"
+            )
+        else:
+            run.write_recipe(environment() | {"origins": dict(origins)})
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
+    return run
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep a run folder (made if needed) to this process, and clear what a killed one left half written.
+
+    Args:
+        folder: of the run.
+        wait: as `supcrd.base.locks.locked`.
+
+    Raises:
+        RunError: another process works there and `wait` is false, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
+    with locks.locked(folder, wait=wait):
+        for file in RunFolder(folder).files:
+            for leftover in file.parent.glob(f".{file.name}.*.tmp"):
+                leftover.unlink(missing_ok=True)
+        yield
+
+
+def check_same(old: Recipe, new: Recipe, folder: Path) -> None:
+    """Raise RunError, showing the difference, unless both recipes ask for the same run."""
+    changed = recipes.differences(old, new)
+    if changed:
+        shown = "; ".join(f"{key} was {before!r}, is {after!r}" for key, (before, after) in changed.items())
+        raise RunError(
+            f"{folder} holds a run of another recipe: {shown}; give another name=..., or --force to start over"
+        )
+
+
+def check_origins(run: RunFolder, origins: Mapping[str, str | None]) -> None:
+    """Raise RunError if a run was begun with other data, teachers' weights or plug-ins than these."""
+    before = run.environment.get("origins")
+    if not isinstance(before, dict):
+        return  # a run made before these were written, or an edited file: nothing can be compared
+    both = [(name, before.get(name), now) for name, now in origins.items()]
+    changed = [name for name, old, now in both if None not in (old, now) and old != now]
+    if changed:
+        name = changed[0]
+        raise RunError(
+            f"{run.path} was begun with another {name} (fingerprint {before[name]}, now {origins[name]}); "
+            "give another name=..., or --force to start over"
+        )

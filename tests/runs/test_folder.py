@@ -1,0 +1,132 @@
+"""The run folder: only its code spells the files' names; formats of a newer version are refused, each in one line."""
+
+import ast
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import supcrd
+from made import make
+from reported import full
+from supcrd import recipe
+from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
+from supcrd.models import Model
+from supcrd.models.card import Card
+from supcrd.models.weights import load_model, save_model
+from supcrd.report import report
+from supcrd.report.collect import collect
+from supcrd.runs.catalogue import find
+from supcrd.runs.folder import RunFolder
+from typed import refused
+
+SOURCE = Path(supcrd.__file__).parent
+
+
+def test_only_one_file_spells_the_names_of_a_run_folder():
+    """Docstrings and messages may name a file; a path is made from a text that is a file's name and nothing else."""
+    names = {file.name for file in RunFolder("x").files}
+    homes = {"recipe.toml": "recipe/__init__.py", "model.json": "models/card.py", "model.safetensors": "models/card.py"}
+    spelt = {}
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and node.value in names:
+                spelt.setdefault(node.value, set()).add(path.relative_to(SOURCE).as_posix())
+    assert set(spelt) == names
+    assert {name: files for name, files in spelt.items() if files != {homes.get(name, "runs/folder.py")}} == {}
+
+
+def test_a_report_reads_each_file_once(tmp_path, monkeypatch):
+    full(tmp_path / "runs", "teacher", 0, 0.9, recipe="digits-teacher")
+    for seed in (0, 1):
+        full(tmp_path / "runs", f"student-{seed}", seed, 0.8, teacher="teacher")
+    seen = []
+    real_text, real_load = Path.read_text, np.load
+
+    def read_text(path, *arguments, **named):
+        seen.append(path)
+        return real_text(path, *arguments, **named)
+
+    def load(path, *arguments, **named):
+        seen.append(Path(path))
+        return real_load(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(np, "load", load)
+    monkeypatch.setattr("supcrd.report.figures.WORTH_WORKERS", 10**6)  # each process reads for itself
+    report([tmp_path / "runs"], tmp_path / "report.html", baseline="teacher")
+    ours = [path for path in seen if tmp_path / "runs" in path.parents]
+    assert sorted(ours) == sorted(set(ours))
+    kinds = {"recipe.toml", "evaluation.json", "environment.json", "metrics.jsonl", "outputs.npz", "model.json"}
+    assert {path.name for path in ours} == kinds
+
+
+def test_runs_are_the_same_by_their_folder(tmp_path):
+    make(tmp_path / "runs", "a", 0, 0.9)
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    assert RunFolder(tmp_path / "runs" / "a") == RunFolder(tmp_path / "link" / "a")
+    found = find([tmp_path / "link", tmp_path / "runs" / "a"])
+    assert list(found.values()) == [True]  # one run, which was given by name as well
+    assert RunFolder(tmp_path) != tmp_path
+    assert repr(RunFolder("a")) == "RunFolder('a')"
+
+
+def newer(path, text):
+    """The file with a version that is yet to come."""
+    path.write_text(text)
+    return path
+
+
+def test_files_of_a_newer_version_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = full(tmp_path / "runs", "a", 0, 0.8)
+    run = RunFolder(folder)
+    evaluation = json.loads(run.evaluation_file.read_text())
+    run.evaluation_file.write_text(json.dumps(evaluation | {"version": 9}))
+    line = refused("compare", folder)
+    assert line == f"error: {run.evaluation_file} was written by a newer supcrd (format 9; this one reads 1 to 2)"
+    run.evaluation_file.write_text(json.dumps(evaluation | {"version": "two"}))
+    with pytest.raises(RunError, match=r"evaluation.json: version = 'two' is wrong; 1 to 2 is right"):
+        _ = RunFolder(folder).evaluation
+    run.evaluation_file.write_text(json.dumps(evaluation))
+    assert collect([folder]).sets
+
+    held = run.outputs()
+    np.savez(run.outputs_file, version=9, **held)
+    with pytest.raises(RunError, match=r"outputs.npz was written by a newer supcrd"):
+        RunFolder(folder).outputs()
+
+    text = run.recipe_file.read_text()
+    assert text.startswith("version = 2\n")
+    run.recipe_file.write_text(text.replace("version = 2", "version = 3"))
+    with pytest.raises(
+        RecipeError, match=r"recipe.toml was written by a newer supcrd \(format 3; this one reads 1 to 2"
+    ):
+        _ = RunFolder(folder).recipe
+    (tmp_path / "mine.toml").write_text('version = 7\n[data]\nsource = "digits"\n')
+    assert "mine.toml was written by a newer supcrd (format 7" in refused("train", "mine.toml")
+    (tmp_path / "mine.toml").write_text(text.replace("version = 2", "version = 1"))
+    assert recipe.load("mine.toml") == recipe.load(str(newer(tmp_path / "same.toml", text)), ["name=a"])
+
+    model = Model(2, "resnet8", in_channels=1, image_size=8)
+    save_model(folder, model, Card(arch="resnet8", num_classes=2))
+    card = json.loads(run.card_file.read_text())
+    assert card["version"] == 2
+    run.card_file.write_text(json.dumps(card | {"version": 3, "from_the_future": 1}))
+    with pytest.raises(CheckpointError, match=r"model.json: card was written by a newer supcrd \(format 3"):
+        _ = RunFolder(folder).card
+    monkeypatch.setattr("supcrd.models.card.VERSION", 3)
+    save_model(folder, model, Card(arch="resnet8", num_classes=2))
+    monkeypatch.setattr("supcrd.models.card.VERSION", 2)
+    with pytest.raises(SupcrdError, match=r"model.safetensors: card was written by a newer supcrd \(format 3"):
+        load_model(folder)
+
+
+def test_a_card_of_this_version_lacks_nothing():
+    card = Card(arch="resnet8", num_classes=2).to_json()
+    card.pop("stem")
+    with pytest.raises(CheckpointError, match="missing key 'stem'"):
+        Card.from_json(card)
+    card.pop("version")  # 0.1 knew no stem
+    assert Card.from_json(card).stem is None
