@@ -18,19 +18,30 @@ from browsing import ARGUMENTS, CHROMIUM, DRIVER, media, size
 from supcrd.models import Model
 from typed import images, invoke, student, write_npz
 
-# What `make quick` leaves out: whole jobs, processes of their own, signals, the browser.
+# What `make quick` leaves out: whole jobs and reports, networks of others' size, processes of their own, signals, the browser.
 SLOW = (
     "tests/browser/",
     "tests/jobs/",
     "tests/sweep/",
     "tests/test_golden.py",
-    "tests/test_public.py::test_a_type_checker_knows_the_card_of_a_loaded_model",
+    "tests/test_objectives.py::test_a_changed_term_asks_for_force_which_keeps_the_teacher",
+    "tests/test_objectives.py::test_a_term_is_tried_without_a_run",
+    "tests/test_objectives.py::test_the_commands_run_in_their_order",
+    "tests/test_public.py",
     "tests/test_notebook.py",
+    "tests/base/test_seeding.py::test_the_same_in_another_process",
+    "tests/base/test_workers.py::test_threads_are_set_before_torch_is_there",
     "tests/cli/test_bad_runs.py",
     "tests/cli/test_cli.py",
     "tests/data/test_data_stream.py::test_a_process_that_stops_early_ends",
+    "tests/figures/test_extra.py",
     "tests/figures/test_style.py::test_the_ending_chooses_the_format_and_the_same_bytes_come_again",
     "tests/figures/test_words.py",
+    "tests/models/test_outside.py",
+    "tests/models/test_weights.py::test_any_timm_model_whose_arch_is_named",
+    "tests/models/test_weights.py::test_weights_need_nothing_beside_them",
+    "tests/report/test_report_page.py",
+    "tests/report/test_shown.py::test_no_figure_needs_torch",
     "tests/reproduction/test_export.py",
     "tests/runs/test_tensorboard.py::test_killed_and_gone_on_leaves_no_step_twice_or_out",
     "tests/training/test_compile.py",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from supcrd.data import ImageSet, Split, source
+    from supcrd.data.loader import Batch
     from supcrd.jobs.assess import load_model
     from supcrd.losses import (
         CRD,
@@ -44,13 +45,14 @@ _HOMES = {
     ],
     "supcrd.models.names": ["arch"],
     "supcrd.data": ["ImageSet", "Split", "source"],
+    "supcrd.data.loader": ["Batch"],
 }  # fmt: skip
 
 __all__ = [
     "CRD", "DKD", "KD", "Hybrid", "LWSupCRD", "SupCon",
     "crd", "dkd", "hybrid", "kd", "lw_supcrd", "standardise", "supcon",
     "Model", "Output", "Card", "save_model", "load_model",
-    "Term", "TermSettings", "Reads", "Context", "Step", "Outputs", "Shapes",
+    "Term", "TermSettings", "Reads", "Context", "Step", "Outputs", "Shapes", "Batch",
     "term", "arch", "source", "ImageSet", "Split",
 ]  # fmt: skip
 

@@ -27,7 +27,7 @@ SOURCE = Path(supcrd.__file__).parent
 def test_only_one_file_spells_the_names_of_a_run_folder():
     """Docstrings and messages may name a file; a path is made from a text that is a file's name and nothing else."""
     names = {file.name for file in RunFolder("x").files}
-    homes = {"recipe.toml": "recipe/__init__.py", "model.json": "models/card.py", "model.safetensors": "models/card.py"}
+    homes = {"recipe.toml": "recipe/files.py", "model.json": "models/card.py", "model.safetensors": "models/card.py"}
     spelt = {}
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""Dividing and thinning a split by its labels alone."""
+"""Drawing the validation split, and thinning a split, by labels alone."""
 
 import numpy as np
 import torch

@@ -1,7 +1,7 @@
 """Which of timm's architectures a state dict belongs to, told from its keys and shapes."""
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from math import isqrt
 from typing import NamedTuple
@@ -78,16 +78,18 @@ def fitting_stems(arch: str, state: dict[str, Tensor], in_channels: int, image_s
     """Those stems with which a timm architecture has exactly the keys and shapes of an encoder's weights."""
     size = size_of(state) or image_size or timm_defaults(arch).image_size
     own = _shapes(state)
-    found = []
-    for stem in STEMS:
-        try:
-            with torch.device("meta"):
-                net, made = create(arch.removeprefix("timm:"), in_channels, size, stem=stem)
-        except Exception:  # timm raises whatever it likes where a size or a stem does not suit
-            continue
-        if made == stem and _shapes(net.state_dict()) == own:
-            found.append(stem)
-    return found
+    return [stem for stem in STEMS if _built(arch, in_channels, size, stem) == own]
+
+
+@lru_cache(maxsize=256)
+def _built(arch: str, in_channels: int, size: int, stem: str) -> dict[str, tuple[int, ...]] | None:
+    """Keys and shapes of a timm architecture with a stem; None where it cannot be built so. Building takes a second."""
+    try:
+        with torch.device("meta"):
+            net, actual = create(arch.removeprefix("timm:"), in_channels, size, stem=stem)
+    except Exception:  # timm raises whatever it likes where a size or a stem does not suit
+        return None
+    return _shapes(net.state_dict()) if actual == stem else None
 
 
 def size_of(state: dict[str, Tensor]) -> int | None:

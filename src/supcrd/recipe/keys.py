@@ -1,6 +1,7 @@
 """The keys of a recipe as the settings have them: which there are, their defaults, which one was meant."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -51,9 +52,14 @@ def all_keys(method: str | None = None) -> list[str]:
         >>> "method.beta" in all_keys("dkd"), "method.beta" in all_keys("kd"), all_keys()[:2]
         (True, False, ['name', 'seed'])
     """
-    methods = [METHOD_SETTINGS[method]] if method in METHOD_SETTINGS else METHOD_SETTINGS.values()
+    return list(_all_keys(method if method in METHOD_SETTINGS else None))
+
+
+@cache
+def _all_keys(method: str | None) -> tuple[str, ...]:
+    methods = METHOD_SETTINGS.values() if method is None else [METHOD_SETTINGS[method]]
     keys = [*_keys_of(Recipe), *(f"method.{field}" for settings in methods for field in settings.model_fields)]
-    return sorted(dict.fromkeys(keys), key=lambda key: ORDER.index(key.partition(".")[0] if "." in key else ""))
+    return tuple(sorted(dict.fromkeys(keys), key=lambda key: ORDER.index(key.partition(".")[0] if "." in key else "")))
 
 
 def own_keys(settings: type[BaseModel]) -> list[str]:

@@ -1,14 +1,12 @@
 """`shards:PATH`: a folder of tar files in WebDataset's format."""
 
 import io
-import json
 import re
-import tarfile
 from array import array
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 import torch
@@ -16,12 +14,11 @@ import torch
 from supcrd.data.encoded import AS_IT_IS, Reading, contents
 from supcrd.data.images import Contents
 from supcrd.data.listing import NAMES
+from supcrd.data.sources.samples import CLASS_NAMES, complete, samples_of
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
 
-IMAGES = ("jpg", "jpeg", "png", "webp")
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4")
-CLASS_NAMES = "classes.txt"
 
 
 def read(
@@ -34,10 +31,10 @@ def read(
 
     A sample is the members of a shard whose names are the same up to the first dot of their last part: one image (.jpg,
     .jpeg, .png or .webp) and its label, .cls (an integer as ASCII) or .json (an object with an integer `label`).
-    Other members, and tar files of no split, are left out and counted. Where names have more dots, see `_add_dotted`.
-    Samples come in the order of the shards' names, then of their first members. The classes
-    are the lines of PATH/classes.txt; without it the labels count from 0 and are their own names. Grey or RGB, and
-    sizes: as in `folder:`.
+    Other members, and tar files of no split, are left out and counted. Names with more dots: see `samples.samples_of`.
+    Samples come in the order of the shards' names, then of their first members. The classes are the lines of
+    PATH/classes.txt; without it the labels count from 0 and are their own names. Grey or RGB, and sizes: as in
+    `folder:`.
 
     The members are listed once. Each image is then read at its offset, so that any order is random access, nothing is
     extracted and no file stays open.
@@ -90,8 +87,8 @@ class ShardFiles:
         self.shards, self.names = shards, Names()
         self.shard, self.offsets, self.sizes, labels = array("i"), array("q"), array("q"), array("q")
         for number, shard in enumerate(shards):
-            for key, sample in _samples(shard, skipped).items():
-                image, label = _complete(shard, key, sample, class_names)
+            for key, sample in samples_of(shard, skipped).items():
+                image, label = complete(shard, key, sample, class_names)
                 self.names.append(image.name.encode("utf-8", "surrogateescape"))
                 self.shard.append(number)
                 self.offsets.append(image.offset)
@@ -123,25 +120,6 @@ class ShardFiles:
         """Shard and member by name, offset and size."""
         shard = self.shards[self.shard[row]].name.encode("utf-8", "surrogateescape")
         return b"%b\0%b\0%d\0%d\0" % (shard, self.names[row], self.offsets[row], self.sizes[row])
-
-
-class Member(NamedTuple):
-    """A member of a shard."""
-
-    name: str
-    offset: int  # of its content in the shard, bytes
-    size: int  # bytes
-
-
-class Sample:
-    """What members of one key were met."""
-
-    __slots__ = ("image", "label", "label_name")
-
-    def __init__(self) -> None:
-        self.image: Member | None = None
-        self.label: int | None = None
-        self.label_name = ""
 
 
 def _tar_files(path: Path, split: str) -> list[Path]:
@@ -187,124 +165,3 @@ def _class_names(path: Path) -> list[str] | None:
     if not names:
         raise DataError(f"{path}: names no class; one a line is right, in the order of the labels")
     return names
-
-
-def _samples(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
-    """Key -> sample, in the order of their first members; members of other kinds are counted."""
-    samples: dict[str, Sample] = {}
-    dotted: list[tuple[str, str, str, Member]] = []
-    first: dict[str, int] = {}  # key -> offset of its first member
-    try:
-        with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                # "a.b/c.seg.png" is file seg.png of sample a.b/c, as in webdataset; hidden files are of none
-                parts = re.fullmatch(r"((?:.*/)?[^./][^./]*)\.([^/]*)", member.name, re.DOTALL)
-                if parts is None or not member.isreg() or member.issparse():
-                    continue
-                key, kind = parts[1], parts[2].lower()
-                first.setdefault(key, member.offset)
-                if "." in kind and kind.rpartition(".")[2] in (*IMAGES, "cls", "json"):
-                    here = Member(member.name, member.offset_data, member.size)
-                    dotted.append((key, *member.name.rpartition(".")[::2], here))
-                elif kind in IMAGES:
-                    sample = samples.setdefault(key, Sample())
-                    if sample.image is not None:
-                        raise DataError(
-                            f"{shard}: {member.name} is a second image of sample {key!r} (after {sample.image.name})"
-                        )
-                    sample.image = Member(member.name, member.offset_data, member.size)
-                elif kind in ("cls", "json"):
-                    file.seek(member.offset_data)
-                    _add_label(shard, samples.setdefault(key, Sample()), member.name, kind, file.read(member.size))
-                else:
-                    skipped[f".{kind}"] += 1
-            end = tar.offset
-            _add_dotted(shard, file, samples, dotted, first)
-            file.seek(end)
-            # tarfile takes any header that it cannot read for the end, which has to be a block of zeros
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise DataError(f"{shard}: damaged or cut short at byte {end}; write it again")
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise DataError(f"{shard}: not an uncompressed tar file, or a damaged one ({_line(error)})") from error
-    except OSError as error:
-        raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
-    if not any(sample.image for sample in samples.values()):
-        raise DataError(f"{shard}: holds no image (.{', .'.join(IMAGES)})")
-    return {key: samples[key] for key in sorted(samples, key=lambda key: first[key])}
-
-
-def _add_dotted(
-    shard: Path,
-    file: IO[bytes],
-    samples: dict[str, Sample],
-    dotted: list[tuple[str, str, str, Member]],
-    first: dict[str, int],
-) -> None:
-    """Members such as img.001.jpg: by WebDataset's rule file 001.jpg of sample img, but often image img.001.
-
-    They are read as the latter where its label is there too; otherwise they are further files of a sample that has an
-    image and a label without them, and ignored.
-
-    Raises:
-        DataError: they are neither.
-    """
-    images = {key for _, key, kind, _ in dotted if kind.lower() in IMAGES}
-    labels = {key for _, key, kind, _ in dotted if kind.lower() not in IMAGES}
-    for sample, key, ending, member in dotted:
-        kind = ending.lower()
-        if key in images and key in labels:
-            first[key] = min(first.get(key, member.offset), member.offset)
-            held = samples.setdefault(key, Sample())
-            if kind not in IMAGES:
-                file.seek(member.offset)
-                _add_label(shard, held, member.name, kind, file.read(member.size))
-            elif held.image is not None:
-                raise DataError(f"{shard}: {member.name} is a second image of {key!r} (after {held.image.name})")
-            else:
-                held.image = member
-        elif kind in IMAGES and (sample not in samples or samples[sample].image is None):
-            raise DataError(
-                f"{shard}: {member.name} has no label: by WebDataset's rule it is file "
-                f"{member.name[len(sample) + 1 :]} of sample {sample!r}, and read up to its last dot it needs {key}.cls"
-                "; keys without a dot are right"
-            )
-
-
-def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes) -> None:
-    """Read a label into a sample; .cls goes before .json, which may say other things."""
-    if kind == "cls":
-        if not re.fullmatch(rb"\s*[+-]?\d{1,18}\s*", content):
-            raise DataError(f"{shard}: {name} holds {_line(content)}; an integer as text is right")
-        label = int(content)
-        if sample.label_name.lower().endswith(".cls"):
-            raise DataError(f"{shard}: {name} is a second label of its sample (after {sample.label_name})")
-    else:
-        if sample.label is not None:
-            return
-        try:
-            label = json.loads(content).get("label")
-        except (ValueError, AttributeError, RecursionError):
-            raise DataError(f"{shard}: {name} is no JSON object") from None
-        if label is None:
-            return
-        if type(label) is not int or abs(label) >= 10**18:
-            raise DataError(f"{shard}: {name}: label is {_line(label)}; an integer is right")
-    sample.label, sample.label_name = label, name
-
-
-def _complete(shard: Path, key: str, sample: Sample, class_names: Sequence[str] | None) -> tuple[Member, int]:
-    """A sample's image and label, both of them there and right."""
-    if sample.image is None:
-        raise DataError(f"{shard}: sample {key!r} has label {sample.label_name} but no image (.{', .'.join(IMAGES)})")
-    if sample.label is None:
-        raise DataError(f"{shard}: {sample.image.name} has no label; {key}.cls with an integer is right")
-    if sample.label < 0 or (class_names is not None and sample.label >= len(class_names)):
-        right = "0 or more" if class_names is None else f"0 to {len(class_names) - 1}, the lines of {CLASS_NAMES},"
-        raise DataError(f"{shard}: {sample.label_name} holds label {sample.label}; {right} is right")
-    return sample.image, sample.label
-
-
-def _line(value: object) -> str:
-    """What a value or an error says, in at most one line."""
-    text = str(value) if isinstance(value, Exception) else repr(value)
-    return (text.splitlines() or [type(value).__name__])[0][:60]

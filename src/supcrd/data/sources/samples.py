@@ -1,0 +1,162 @@
+"""The samples of a shard: which members of a tar file belong together, and what their labels say."""
+
+import json
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from supcrd.errors import DataError
+
+IMAGES = ("jpg", "jpeg", "png", "webp")
+CLASS_NAMES = "classes.txt"
+
+
+class Member(NamedTuple):
+    """A member of a shard."""
+
+    name: str
+    offset: int  # of its content in the shard, bytes
+    size: int  # bytes
+
+
+class Sample:
+    """What members of one key were met."""
+
+    __slots__ = ("image", "label", "label_name")
+
+    def __init__(self) -> None:
+        self.image: Member | None = None
+        self.label: int | None = None
+        self.label_name = ""
+
+
+def samples_of(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
+    """Read a shard: key -> sample, in the order of their first members.
+
+    Args:
+        shard: an uncompressed tar file.
+        skipped: members of other kinds are added to it, by their ending.
+
+    Raises:
+        DataError: as `shards.read`, for one shard. Names with more than one dot: see `_add_dotted`.
+    """
+    samples: dict[str, Sample] = {}
+    dotted: list[tuple[str, str, str, Member]] = []
+    first: dict[str, int] = {}  # key -> offset of its first member
+    try:
+        with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                # "a.b/c.seg.png" is file seg.png of sample a.b/c, as in webdataset; hidden files are of none
+                parts = re.fullmatch(r"((?:.*/)?[^./][^./]*)\.([^/]*)", member.name, re.DOTALL)
+                if parts is None or not member.isreg() or member.issparse():
+                    continue
+                key, kind = parts[1], parts[2].lower()
+                first.setdefault(key, member.offset)
+                if "." in kind and kind.rpartition(".")[2] in (*IMAGES, "cls", "json"):
+                    here = Member(member.name, member.offset_data, member.size)
+                    dotted.append((key, *member.name.rpartition(".")[::2], here))
+                elif kind in IMAGES:
+                    sample = samples.setdefault(key, Sample())
+                    if sample.image is not None:
+                        raise DataError(
+                            f"{shard}: {member.name} is a second image of sample {key!r} (after {sample.image.name})"
+                        )
+                    sample.image = Member(member.name, member.offset_data, member.size)
+                elif kind in ("cls", "json"):
+                    file.seek(member.offset_data)
+                    _add_label(shard, samples.setdefault(key, Sample()), member.name, kind, file.read(member.size))
+                else:
+                    skipped[f".{kind}"] += 1
+            end = tar.offset
+            _add_dotted(shard, file, samples, dotted, first)
+            file.seek(end)
+            # tarfile takes any header that it cannot read for the end, which has to be a block of zeros
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise DataError(f"{shard}: damaged or cut short at byte {end}; write it again")
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise DataError(f"{shard}: not an uncompressed tar file, or a damaged one ({_line(error)})") from error
+    except OSError as error:
+        raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
+    if not any(sample.image for sample in samples.values()):
+        raise DataError(f"{shard}: holds no image (.{', .'.join(IMAGES)})")
+    return {key: samples[key] for key in sorted(samples, key=lambda key: first[key])}
+
+
+def _add_dotted(
+    shard: Path,
+    file: IO[bytes],
+    samples: dict[str, Sample],
+    dotted: list[tuple[str, str, str, Member]],
+    first: dict[str, int],
+) -> None:
+    """Members such as img.001.jpg: by WebDataset's rule file 001.jpg of sample img, but often image img.001.
+
+    They are read as the latter where its label is there too; otherwise they are further files of a sample that has an
+    image and a label without them, and ignored.
+
+    Raises:
+        DataError: they are neither.
+    """
+    images = {key for _, key, kind, _ in dotted if kind.lower() in IMAGES}
+    labels = {key for _, key, kind, _ in dotted if kind.lower() not in IMAGES}
+    for sample, key, ending, member in dotted:
+        kind = ending.lower()
+        if key in images and key in labels:
+            first[key] = min(first.get(key, member.offset), member.offset)
+            held = samples.setdefault(key, Sample())
+            if kind not in IMAGES:
+                file.seek(member.offset)
+                _add_label(shard, held, member.name, kind, file.read(member.size))
+            elif held.image is not None:
+                raise DataError(f"{shard}: {member.name} is a second image of {key!r} (after {held.image.name})")
+            else:
+                held.image = member
+        elif kind in IMAGES and (sample not in samples or samples[sample].image is None):
+            raise DataError(
+                f"{shard}: {member.name} has no label: by WebDataset's rule it is file "
+                f"{member.name[len(sample) + 1 :]} of sample {sample!r}, and read up to its last dot it needs {key}.cls"
+                "; keys without a dot are right"
+            )
+
+
+def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes) -> None:
+    """Read a label into a sample; .cls goes before .json, which may say other things."""
+    if kind == "cls":
+        if not re.fullmatch(rb"\s*[+-]?\d{1,18}\s*", content):
+            raise DataError(f"{shard}: {name} holds {_line(content)}; an integer as text is right")
+        label = int(content)
+        if sample.label_name.lower().endswith(".cls"):
+            raise DataError(f"{shard}: {name} is a second label of its sample (after {sample.label_name})")
+    else:
+        if sample.label is not None:
+            return
+        try:
+            label = json.loads(content).get("label")
+        except (ValueError, AttributeError, RecursionError):
+            raise DataError(f"{shard}: {name} is no JSON object") from None
+        if label is None:
+            return
+        if type(label) is not int or abs(label) >= 10**18:
+            raise DataError(f"{shard}: {name}: label is {_line(label)}; an integer is right")
+    sample.label, sample.label_name = label, name
+
+
+def complete(shard: Path, key: str, sample: Sample, class_names: Sequence[str] | None) -> tuple[Member, int]:
+    """A sample's image and label, both of them there and right."""
+    if sample.image is None:
+        raise DataError(f"{shard}: sample {key!r} has label {sample.label_name} but no image (.{', .'.join(IMAGES)})")
+    if sample.label is None:
+        raise DataError(f"{shard}: {sample.image.name} has no label; {key}.cls with an integer is right")
+    if sample.label < 0 or (class_names is not None and sample.label >= len(class_names)):
+        right = "0 or more" if class_names is None else f"0 to {len(class_names) - 1}, the lines of {CLASS_NAMES},"
+        raise DataError(f"{shard}: {sample.label_name} holds label {sample.label}; {right} is right")
+    return sample.image, sample.label
+
+
+def _line(value: object) -> str:
+    """What a value or an error says, in at most one line."""
+    text = str(value) if isinstance(value, Exception) else repr(value)
+    return (text.splitlines() or [type(value).__name__])[0][:60]
