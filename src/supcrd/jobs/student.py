@@ -10,7 +10,7 @@ import torch
 
 from supcrd import recipe as recipes
 from supcrd.base.device import Place
-from supcrd.base.seeding import seed_for
+from supcrd.base.seeding import forked, seed_for
 from supcrd.data import ImageSet, channel_statistics
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RecipeError, RunError, SupcrdError
@@ -88,20 +88,22 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
         tensorboard.check()  # here, since a pipeline makes the network before any work
     # a student of the architecture and seed of its teacher must not begin as that began
     role = generation(recipe)
-    torch.manual_seed(seed_for("weights", recipe.seed, role) if role else seed_for("weights", recipe.seed))
+    seed = seed_for("weights", recipe.seed, role) if role else seed_for("weights", recipe.seed)
     mean, std = statistics(recipe, images)
-    try:
-        model = Model(
-            images.num_classes,
-            recipe.model.arch,
-            in_channels=images.channels,
-            image_size=images.image_size,
-            projector=recipe.model.projector,
-            pretrained=recipe.model.pretrained,
-            stem=recipe.model.stem,
-        )
-    except ValueError as error:
-        raise RecipeError(f"model.arch: {error}") from None
+    with forked() as reseed:
+        reseed(seed)
+        try:
+            model = Model(
+                images.num_classes,
+                recipe.model.arch,
+                in_channels=images.channels,
+                image_size=images.image_size,
+                projector=recipe.model.projector,
+                pretrained=recipe.model.pretrained,
+                stem=recipe.model.stem,
+            )
+        except ValueError as error:
+            raise RecipeError(f"model.arch: {error}") from None
     return Normalised(model, mean, std)
 
 
@@ -288,9 +290,10 @@ def fit_head(
     """Train a model's projection head on its frozen encoder, by `HeadFit`."""
     assert images.train is not None
     seed = seed_for("head", seed)
-    torch.manual_seed(seed)
     place.put(subject.model)
-    task = place.put(HeadFit(subject, temperature=settings.temperature))
+    with forked() as reseed:
+        reseed(seed)
+        task = place.put(HeadFit(subject, temperature=settings.temperature))
     task.projector.requires_grad_(True)
     view = augment.model_copy(update={"views": 1})
     batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)

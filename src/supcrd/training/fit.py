@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from supcrd.base.device import Place
-from supcrd.base.seeding import seed_for
+from supcrd.base.seeding import forked, seed_for
 from supcrd.data.loader import Batch, Batches
 from supcrd.errors import CheckpointError, RunError, Terminated
 from supcrd.models.weights import load_state, save_state
@@ -97,7 +97,8 @@ def fit(
             `task.groups(lr)` the parameters.
         batches: the training batches.
         settings: epochs, optimiser, schedule.
-        seed: of what is random in the network (dropout); batches have their own.
+        seed: of what is random in the network (dropout); batches have their own. The caller's global generators are
+            left as they were.
         place: device and precision.
         state_file: written at every end of an epoch, on Ctrl-C and SIGTERM; read first if it is there. None: nothing
             is kept.
@@ -152,13 +153,13 @@ def fit(
                 networks | {"version": VERSION, "epoch": epoch, "step": step, "history": history, "tally": saved},
             )
 
-    with interruptible() as interrupted:
+    with interruptible() as interrupted, forked(place.device) as reseed:
         for epoch in range(first_epoch, settings.epochs):
             task.train()
             tally = tally or Tally(place.device)
             start = last_told = time.perf_counter()
             for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
-                torch.manual_seed(seed_for("step", seed, epoch, step))
+                reseed(seed_for("step", seed, epoch, step))
                 factor = learning_rate_factor(settings, epoch * batches.steps + step, batches.steps)
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
