@@ -37,10 +37,11 @@ from supcrd.models import Model
 from supcrd.models.frozen import frozen_encoder
 from supcrd.recipe.settings import AugmentSettings, FitSettings, LWSupCRD
 from supcrd.training import cache
-from supcrd.training.fit import Tally, make_optimizer
 from supcrd.training.objective import presets
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context
+from supcrd.training.optimiser import make_optimizer
+from supcrd.training.tally import Tally
 from supcrd.training.task import Distillation, Normalised
 from supcrd.training.teacher import Teaching, shapes_of
 

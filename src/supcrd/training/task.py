@@ -13,9 +13,10 @@ from supcrd.data.loader import Batch
 from supcrd.models.normalised import Normalised
 from supcrd.models.taps import Taps
 from supcrd.training.objective.build import Objective
-from supcrd.training.objective.term import ALONE, Outputs, World
+from supcrd.training.objective.term import Outputs
 from supcrd.training.objective.term import Step as TermStep
 from supcrd.training.teacher import FrozenTeacher, Teaching
+from supcrd.training.world import ALONE, World
 
 __all__ = ["Distillation", "HeadFit", "Normalised", "ProbeFit", "Step"]
 

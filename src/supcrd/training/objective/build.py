@@ -64,6 +64,9 @@ class Objective(nn.Module):
     def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
         """Each term times its weight, by name; one whose weight is 0 in this step is not computed, and 0.
 
+        What only such terms teach gets no gradient in the step, and the optimiser leaves it alone. (Processes that
+        train together have the same weights, so they leave out the same terms.) Their banks take nothing in.
+
         Args:
             attached: the step with outputs that teach the encoder.
             detached: the same step with outputs that teach heads only.
