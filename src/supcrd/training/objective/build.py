@@ -290,8 +290,9 @@ def needs(parts: Iterable[tuple[Reads, TermSettings, tuple[str, ...]]]) -> Needs
     teachers: dict[str, frozenset[str]] = {}
     others = False
     for reads, settings, read in parts:
-        (detached if settings.detach else attached).update(reads.student)
+        if settings.weight > 0:  # else the term is never computed: a head that it alone reads would not learn
+            (detached if settings.detach else attached).update(reads.student)
+            others = others or reads.others
         for teacher in read:
             teachers[teacher] = teachers.get(teacher, frozenset()) | frozenset(reads.teacher)
-        others = others or reads.others
     return Needs(frozenset(attached), frozenset(detached), teachers, others)
