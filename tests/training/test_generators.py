@@ -15,7 +15,7 @@ from supcrd.data.loader import FeatureBatches
 from supcrd.errors import RunError
 from supcrd.evaluation.evaluate import evaluate
 from supcrd.jobs import run as pipeline
-from supcrd.jobs import student as stages
+from supcrd.jobs.network import new_student
 from supcrd.models.weights import Card, save_model
 from supcrd.recipe.settings import FitSettings, ProbeSettings
 from supcrd.training.fit import fit
@@ -101,7 +101,7 @@ def test_a_run_that_fails(base, tmp_path):
 
 def test_measuring_and_loading(base, tmp_path):
     images = pipeline.load_data(recipe.load("digits-crd", changes_of(base)))
-    made = [stages.new_student(recipe.load("digits-crd", changes_of(base)), images) for _ in range(2)]
+    made = [new_student(recipe.load("digits-crd", changes_of(base)), images) for _ in range(2)]
     weights = [each.model.state_dict() for each in made]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     evaluate(made[0], images.test, CPU, train=images.train, probe=ProbeSettings(epochs=1))

@@ -7,7 +7,7 @@ from supcrd import recipe as recipes
 from supcrd.base.seeding import forked, seed_for
 from supcrd.data import ImageSet
 from supcrd.errors import RecipeError
-from supcrd.jobs.student import Teacher
+from supcrd.jobs.taught import Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
@@ -50,7 +50,7 @@ def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teache
     """
     wanted = tables(recipe)
     maps = reads_maps(wanted)
-    known = {name: shapes_of(teacher.subject, maps=maps) for name, teacher in teachers.items()}
+    known = {name: shapes_of(teacher.whole(), maps=maps) for name, teacher in teachers.items()}
     context = _context(recipe, images, shapes_of(student, maps=maps), known)
     with forked() as reseed:
         reseed(seed_for("terms", recipe.seed))  # adapters of terms
