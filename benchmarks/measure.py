@@ -15,9 +15,6 @@ from typing import Any
 
 import torch
 
-from supcrd.base.files import write_json
-from supcrd.runs.environment import environment
-
 
 def take_turns(
     ways: Mapping[str, Callable[[], object]], *, rounds: int, settle: Callable[[], object] | None = None
@@ -108,6 +105,10 @@ def ready() -> None:
 
 def keep(out: Path | None, options: argparse.Namespace, result: Mapping[str, Any]) -> None:
     """Write a result with its command, hardware and versions, where `--out` was given."""
+    # here, since what is timed against an older package is timed by a process that has only that
+    from supcrd.base.files import write_json
+    from supcrd.runs.environment import environment
+
     if out is None:
         return
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -37,10 +37,11 @@ from supcrd.models import Model
 from supcrd.models.frozen import frozen_encoder
 from supcrd.recipe.settings import AugmentSettings, FitSettings, LWSupCRD
 from supcrd.training import cache
-from supcrd.training.fit import Tally, make_optimizer
 from supcrd.training.objective import presets
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context
+from supcrd.training.optimiser import make_optimizer
+from supcrd.training.tally import Tally
 from supcrd.training.task import Distillation, Normalised
 from supcrd.training.teacher import Teaching, shapes_of
 
@@ -111,7 +112,7 @@ def our_steps(
     clock: dict[str, list[float]] | None = None,
 ) -> Iterator[None]:
     """`training.fit`'s step, for ever; with `clock` its parts are timed where they happen."""
-    pupil, taught = Normalised(student, MEAN, STD), Normalised(place.put(teacher), MEAN, STD)
+    pupil, taught = Normalised(student, MEAN, STD), Normalised(teacher, MEAN, STD)
     context = Context(
         classes=student.num_classes,
         labels=split.labels,
@@ -119,7 +120,8 @@ def our_steps(
         teachers={"teacher": shapes_of(taught, maps=False)},
     )
     objective = build(presets.tables(LWSupCRD(name="lw_supcrd")), context, epochs=10**6, views=2)
-    task = place.put(Distillation(pupil, objective, {"teacher": Teaching(taught)}, bfloat16=place.bfloat16))
+    teaching = {"teacher": Teaching(taught, kept=kept is not None)}
+    task = place.put(Distillation(pupil, objective, teaching, bfloat16=place.bfloat16))
     if compiled != "off":
         task.compile_encoders(compiled)
     settings = FitSettings(epochs=1)
@@ -136,7 +138,8 @@ def our_steps(
     task.train()
     times = clock if clock is not None else {}
     if clock is not None:  # compiled code has no hooks
-        _time("teacher", task.frozen_encoders[0], times, first=True)
+        for encoder in task.frozen_encoders:
+            _time("teacher", encoder, times, first=True)
         _time("student", student.encoder, times, first=True)
         for head in (student.projector, student.classifier):
             _time("student", head, times, first=False)

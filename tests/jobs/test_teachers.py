@@ -14,9 +14,9 @@ from supcrd import recipe
 from supcrd.analysis.compare import compare
 from supcrd.errors import RecipeError, RunError
 from supcrd.jobs import run as pipeline
-from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
-from supcrd.jobs.student import Tried
+from supcrd.jobs.network import new_student
+from supcrd.jobs.taught import Tried
 from supcrd.models import Model
 from supcrd.models.weights import load_model, save_model
 from supcrd.runs.folder import RunFolder
@@ -119,12 +119,12 @@ def test_a_student_does_not_begin_as_its_teacher_did(base):
     changes = [*student(base), "teacher.override.seed=0", "seed=0"]
     kd = recipe.load("digits-kd", changes)
     images = pipeline.load_data(kd)
-    taught = stages.new_student(kd, images).model
-    teacher = stages.new_student(recipe.teacher_recipe(kd), images).model
+    taught = new_student(kd, images).model
+    teacher = new_student(recipe.teacher_recipe(kd), images).model
     weights = [dict(model.named_parameters())["encoder.conv.0.weight"] for model in (taught, teacher)]
     assert not torch.equal(*weights)
     # all students of a seed begin alike: their differences are the methods'
-    crd = stages.new_student(recipe.load("digits-crd", changes), images).model
+    crd = new_student(recipe.load("digits-crd", changes), images).model
     assert torch.equal(weights[0], crd.encoder.conv[0].weight)
 
 

@@ -18,7 +18,7 @@ from supcrd.data.augment import augment, draw
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RunError
 from supcrd.jobs import measure as measuring
-from supcrd.jobs import student as stages
+from supcrd.jobs.taught import Teacher, Tried
 from supcrd.models import Model, Output
 from supcrd.models.frozen import frozen_encoder
 from supcrd.models.weights import load_model
@@ -29,7 +29,7 @@ from supcrd.training.task import Distillation, Normalised
 from supcrd.training.teacher import Teaching
 from typed import invoke, objective_of, refused, student
 
-TRIED = stages.Tried(1.0, "validation", 3, 0.3)
+TRIED = Tried(1.0, "validation", 3, 0.3)
 
 AUGMENT = AugmentSettings()
 PLACE = device.choose("cpu", "float32")
@@ -242,7 +242,7 @@ def test_a_teachers_own_evaluation_is_read_for_its_images_only(base, monkeypatch
     folder = base / "runs" / "teacher"
     model, card = load_model(folder)
     weights = fingerprint(folder / "model.safetensors")
-    teacher = stages.Teacher(Normalised(model, card.mean, card.std), folder, weights, (0, 1, 2), TRIED)
+    teacher = Teacher(Normalised(model, card.mean, card.std), folder, weights, (0, 1, 2), TRIED)
     computed = torch.zeros(len(images.test), 3)
     monkeypatch.setattr(measuring, "outputs", lambda *_: Output(computed, computed, computed))
     with np.load(folder / "outputs.npz") as kept:

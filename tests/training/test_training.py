@@ -17,7 +17,9 @@ from supcrd.models.weights import load_state
 from supcrd.recipe import load
 from supcrd.recipe.settings import AugmentSettings, FitSettings
 from supcrd.runs.folder import RunFolder
-from supcrd.training.fit import fit, interruptible, learning_rate_factor, make_optimizer
+from supcrd.training.fit import fit
+from supcrd.training.optimiser import learning_rate_factor, make_optimizer
+from supcrd.training.signals import interruptible
 from supcrd.training.task import ProbeFit, Step
 
 CPU = choose("cpu", "float32")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from supcrd import metrics
 from supcrd.base.device import Place
+from supcrd.base.seeding import forked
 from supcrd.data import Split
 from supcrd.data.augment import to_float
 from supcrd.data.loader import FeatureBatches
@@ -212,8 +213,9 @@ def probe_accuracy(
     """
     mean, std = train_features.mean(dim=0), train_features.std(dim=0, unbiased=False)
     std = torch.where(std > 0, std, 1)
-    torch.manual_seed(seed)
-    task = ProbeFit(train_features.shape[1], num_classes)
+    with forked() as reseed:
+        reseed(seed)
+        task = ProbeFit(train_features.shape[1], num_classes)
     place = Place(torch.device("cpu"), bfloat16=False)  # a step is too small for a device to gain from
     batches = FeatureBatches((train_features - mean) / std, train_labels, batch_size=settings.batch_size, seed=seed)
     fit(task, batches, settings, seed=seed, place=place, report=report)

@@ -22,7 +22,8 @@ from supcrd.data.stream import fetch
 from supcrd.errors import RunError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate, glance, outputs
-from supcrd.jobs.student import Report, Teacher, Trained, held_out
+from supcrd.jobs.student import Report, Trained, held_out
+from supcrd.jobs.taught import Teacher
 from supcrd.models.weights import save_model
 from supcrd.runs.folder import RunFolder
 from supcrd.training.task import Normalised
@@ -177,4 +178,4 @@ def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet,
             logits = torch.from_numpy(run.outputs()["logits"])
             if logits.shape == (len(split), images.num_classes):
                 return logits
-    return outputs(teacher.subject, split.images, place).logits
+    return outputs(teacher.whole(), split.images, place).logits

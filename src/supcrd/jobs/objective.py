@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from supcrd import recipe as recipes
-from supcrd.base.seeding import seed_for
+from supcrd.base.seeding import forked, seed_for
 from supcrd.data import ImageSet
 from supcrd.errors import RecipeError
-from supcrd.jobs.student import Teacher
+from supcrd.jobs.taught import Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
@@ -52,10 +50,11 @@ def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teache
     """
     wanted = tables(recipe)
     maps = reads_maps(wanted)
-    known = {name: shapes_of(teacher.subject, maps=maps) for name, teacher in teachers.items()}
-    torch.manual_seed(seed_for("terms", recipe.seed))  # adapters of terms
+    known = {name: shapes_of(teacher.whole(), maps=maps) for name, teacher in teachers.items()}
     context = _context(recipe, images, shapes_of(student, maps=maps), known)
-    objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.augment.views)
+    with forked() as reseed:
+        reseed(seed_for("terms", recipe.seed))  # adapters of terms
+        objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.augment.views)
     _check_needs(objective.needs, recipe)
     for name, teacher in teachers.items():
         if "projections" in objective.needs.teachers.get(name, ()) and not teacher.projection_trained:

@@ -15,8 +15,10 @@ from supcrd.errors import RecipeError, SupcrdError
 from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
 from supcrd.jobs.measure import measure
+from supcrd.jobs.network import new_student
 from supcrd.jobs.objective import check_objective, make_objective, tables
-from supcrd.jobs.student import Report, Teacher
+from supcrd.jobs.student import Report
+from supcrd.jobs.taught import Teacher
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
@@ -87,7 +89,7 @@ def _run(
     settings_of(tables(recipe))  # an unknown term or key is found before the data are read
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
-    student = stages.new_student(recipe, images)  # before any work: an impossible network is found here
+    student = new_student(recipe, images)  # before any work: an impossible network is found here
     check_objective(recipe, student, images)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own

@@ -1,8 +1,7 @@
-"""The stages of one run: a new student, its training, its projection head."""
+"""The stages of one run: the student's training, its projection head."""
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +9,16 @@ import torch
 
 from supcrd import recipe as recipes
 from supcrd.base.device import Place
-from supcrd.base.seeding import seed_for
-from supcrd.data import ImageSet, channel_statistics
+from supcrd.base.seeding import forked, seed_for
+from supcrd.data import ImageSet
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RecipeError, RunError, SupcrdError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import glance
+from supcrd.jobs.taught import Teacher
 from supcrd.models import Model
 from supcrd.models.weights import Card, save_model
-from supcrd.recipe.settings import AugmentSettings, HeadSettings, Recipe, TeacherSettings
+from supcrd.recipe.settings import AugmentSettings, HeadSettings, Recipe
 from supcrd.runs import tensorboard
 from supcrd.runs.folder import RunFolder
 from supcrd.training import cache
@@ -33,93 +33,12 @@ Report = Callable[[str, str, Progress], None]
 """Told (run name, stage, progress); stages are cache, train, head and probe."""
 
 
-class Tried(NamedTuple):
-    """How a teacher did on images of its student."""
-
-    accuracy: float
-    split: str  # validation, or train where there is none
-    n: int
-    chance: float  # the accuracy of always giving the most frequent class
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A teacher ready to teach: its outputs are the classes of the student's data, in their order."""
-
-    subject: Normalised
-    folder: Path
-    weights: str  # fingerprint
-    order: tuple[int, ...]  # which outputs of the model in the folder these are
-    tried: Tried
-    projection_trained: bool = True
-
-
 class Trained(NamedTuple):
     """What a training gives."""
 
     card: Card
     history: list[dict[str, Any]]  # the metrics of all epochs
     best: dict[str, Any]  # see `Distillation.best`
-
-
-def statistics(recipe: Recipe, images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Channel mean and std: the recipe's, or those of its training images.
-
-    Raises:
-        RecipeError: given for another number of channels.
-    """
-    if recipe.data.mean is None or recipe.data.std is None:
-        assert images.train is not None
-        return channel_statistics(images.train.images)
-    if len(recipe.data.mean) != images.channels:
-        raise RecipeError(
-            f"data.mean has {len(recipe.data.mean)} channels, the images of {images.source} have {images.channels}"
-        )
-    return recipe.data.mean, recipe.data.std
-
-
-def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
-    """The network of a recipe, its weights drawn by the recipe's seed.
-
-    Raises:
-        RecipeError: the architecture cannot take these images, or a package that the recipe asks for is not there.
-    """
-    if recipe.train.tensorboard:
-        tensorboard.check()  # here, since a pipeline makes the network before any work
-    # a student of the architecture and seed of its teacher must not begin as that began
-    role = generation(recipe)
-    torch.manual_seed(seed_for("weights", recipe.seed, role) if role else seed_for("weights", recipe.seed))
-    mean, std = statistics(recipe, images)
-    try:
-        model = Model(
-            images.num_classes,
-            recipe.model.arch,
-            in_channels=images.channels,
-            image_size=images.image_size,
-            projector=recipe.model.projector,
-            pretrained=recipe.model.pretrained,
-            stem=recipe.model.stem,
-        )
-    except ValueError as error:
-        raise RecipeError(f"model.arch: {error}") from None
-    return Normalised(model, mean, std)
-
-
-def generation(recipe: Recipe) -> int:
-    """How many teachers stand above a run, its teacher's teacher counting too; weights from elsewhere have none.
-
-    Example:
-        >>> generation(recipes.load("digits-teacher")), generation(recipes.load("digits-kd"))
-        (0, 1)
-    """
-
-    def above(settings: TeacherSettings) -> int:
-        if settings.run is not None:
-            return generation(RunFolder.open(settings.run).recipe)
-        to_train = recipes.teacher_recipe(recipe, settings)
-        return generation(to_train) if to_train is not None else 0
-
-    return max((1 + above(settings) for settings in recipe.all_teachers.values()), default=0)
 
 
 def _kept(
@@ -154,7 +73,7 @@ def _kept(
         name: cache.prepare(
             teachers[name].folder,
             teachers[name].weights,
-            teachers[name].subject,
+            teachers[name].whole(),
             images.train,
             images.fingerprint,
             recipe.augment,
@@ -178,15 +97,11 @@ def train(
     """Train the student and, where no term does, its projection head; save the model with its card."""
     recipe, needs = this.recipe, objective.needs
     assert images.train is not None
-    for name in needs.teachers:  # a teacher that no term reads does not pay for its forward passes
-        place.put(teachers[name].subject.model)
     kept = _kept(this, images, teachers, needs, place, report)
-    settings = recipe.all_teachers
-    taught = {
-        name: Teaching(teacher.subject, settings[name].joint, settings[name].joint_lr_scale)
-        for name, teacher in teachers.items()
-    }
-    task = place.put(Distillation(student, objective, taught, bfloat16=place.bfloat16))
+    # copies of what is run; the device never sees the whole teachers, and while the student learns nothing holds them
+    task = place.put(Distillation(student, objective, _teaching(recipe, teachers, kept), bfloat16=place.bfloat16))
+    for teacher in teachers.values():
+        teacher.let_go()
     if recipe.train.compile != "off":
         task.compile_encoders(recipe.train.compile)
     history = _fit(this, task, student, images, kept, place, report)
@@ -206,6 +121,14 @@ def train(
     save_model(this.path, student.model, card)
     this.head.unlink(missing_ok=True)  # its work is in the model now
     return Trained(card, history, task.best)
+
+
+def _teaching(recipe: Recipe, teachers: Mapping[str, Teacher], kept: Collection[str]) -> dict[str, Teaching]:
+    settings = recipe.all_teachers
+    return {
+        name: Teaching(teacher.whole(), settings[name].joint, settings[name].joint_lr_scale, kept=name in kept)
+        for name, teacher in teachers.items()
+    }
 
 
 def _fit(
@@ -293,9 +216,10 @@ def fit_head(
     """Train a model's projection head on its frozen encoder, by `HeadFit`."""
     assert images.train is not None
     seed = seed_for("head", seed)
-    torch.manual_seed(seed)
     place.put(subject.model)
-    task = place.put(HeadFit(subject, temperature=settings.temperature))
+    with forked() as reseed:
+        reseed(seed)
+        task = place.put(HeadFit(subject, temperature=settings.temperature))
     task.projector.requires_grad_(True)
     view = augment.model_copy(update={"views": 1})
     batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)

@@ -17,7 +17,9 @@ from supcrd.errors import CheckpointError, RecipeError, RunError
 from supcrd.evaluation.evaluate import glance
 from supcrd.jobs import student as stages
 from supcrd.jobs.measure import measure
-from supcrd.jobs.student import Report, Teacher, Trained, Tried
+from supcrd.jobs.network import statistics
+from supcrd.jobs.student import Report, Trained
+from supcrd.jobs.taught import Teacher, Tried
 from supcrd.models import Model
 from supcrd.models.outside import load_timm
 from supcrd.models.weights import Card, load_model, save_model
@@ -80,6 +82,7 @@ def ready(
     if tried is None:
         tried = _try(subject, images, place)
         _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
+    model.cpu()  # the trial was on the device; a training brings there what it runs
     return Teacher(subject, folder, fingerprint(RunFolder(folder).weights), order, tried, card.projection_trained)
 
 
@@ -111,7 +114,7 @@ def _imported(
     """
     model, card, stem, key = _from_outside(settings, images)
     order = _fitted(model, card, images, stem, settings)
-    mean, std = stages.statistics(recipe, images)
+    mean, std = statistics(recipe, images)
     own = card.evaluation
     card = replace(
         card,

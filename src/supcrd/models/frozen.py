@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def frozen_encoder(encoder: nn.Module, *, bfloat16: bool = False) -> nn.Module:
-    """A copy of an encoder for inference only, on the same device, without gradients.
+    """A copy of an encoder for inference only, where that is, without gradients.
 
     In eval mode a batch normalisation after a convolution is a scale and a shift: they go into the convolution's
     weights, which saves a pass over its output. What cannot be folded (no such pair, or a network that cannot be

@@ -13,12 +13,33 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (images - mean[:, None, None]) / std[:, None, None]
 
 
+class View(NamedTuple):
+    """What the images of a model have to be."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+
+    def prepare(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """See `Normalised.prepare`."""
+        size = self.image_size
+        if images.shape[-2:] != (size, size):
+            images = functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        mean, std = images.new_tensor([self.mean, self.std]) if statistics is None else statistics
+        return normalise(images, mean, std)
+
+
 class Normalised(NamedTuple):
     """A model and the channel statistics that its images are normalised with."""
 
     model: Model
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def view(self) -> View:
+        """What its images have to be: two models of the same view are fed the same tensor of the same images."""
+        return View(self.mean, self.std, self.model.image_size)
 
     def prepare(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
         """What the model is fed of images: all that sees them goes this way.
@@ -31,14 +52,4 @@ class Normalised(NamedTuple):
             (B, channels, S, S), normalised; S is the model's image size, to which images of another are brought by
             bilinear interpolation with antialiasing, on their device.
         """
-        size = self.model.image_size
-        if images.shape[-2:] != (size, size):
-            images = functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
-        mean, std = images.new_tensor([self.mean, self.std]) if statistics is None else statistics
-        return normalise(images, mean, std)
-
-
-def same_view(one: Normalised, other: Normalised) -> bool:
-    """Whether two models are fed the same tensor of the same images."""
-    views = [(subject.mean, subject.std, subject.model.image_size) for subject in (one, other)]
-    return views[0] == views[1]
+        return self.view.prepare(images, statistics)

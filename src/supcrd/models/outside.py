@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from supcrd.base.seeding import forked
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, check_arch
 from supcrd.models.archs.from_timm import LOW_RESOLUTION, timm_defaults
@@ -47,7 +48,9 @@ def load_timm(
     arch = f"timm:{name}"
 
     def build(size: int, stem: str) -> Model:
-        return Model(num_classes, arch, in_channels=in_channels, image_size=size, pretrained=True, stem=stem)
+        with forked() as reseed:
+            reseed(0)  # what the weights lack is always the same
+            return Model(num_classes, arch, in_channels=in_channels, image_size=size, pretrained=True, stem=stem)
 
     try:
         check_arch(arch)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from supcrd.base.seeding import forked
 from supcrd.models.archs.from_timm import STEMS, create, timm_defaults
 
 INDEX = "timm_index.csv"
@@ -135,8 +136,8 @@ def _distance(known: tuple[int, int], own: tuple[int, int]) -> float:
 def _same(first: str, other: str, state: dict[str, Tensor], in_channels: int, image_size: int | None) -> bool:
     """Whether two architectures make the same of one image with these weights."""
     size = size_of(state) or image_size or timm_defaults(f"timm:{first}").image_size
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        torch.default_generator.manual_seed(0)
+    with forked() as reseed, torch.inference_mode():
+        reseed(0)
         image, seen = torch.rand(1, in_channels, size, size), []
         for name in (first, other):
             (stem, *_) = fitting_stems(f"timm:{name}", state, in_channels, image_size)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from supcrd.base.files import replacing, write_json
+from supcrd.base.seeding import forked
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, outside
 from supcrd.models.card import CARD, WEIGHTS, Card
@@ -181,8 +182,8 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
     if widths != list(card.projector):
         raise CheckpointError(f"its card says projector {list(card.projector)}, its weights say {widths}")
     _check_plugin(card)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)  # a projection head that the weights lack is always the same
+    with forked() as reseed:
+        reseed(0)  # a projection head that the weights lack is always the same
         model = Model(
             card.num_classes,
             card.arch,

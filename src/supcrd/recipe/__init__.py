@@ -14,8 +14,8 @@ from supcrd.recipe.tables import check_networks, parse, to_table, to_toml, valid
 from supcrd.recipe.teachers import chain_of, needs_teacher, resolved, teacher_recipe, unresolved
 
 __all__ = [
-    "PLACE_KEYS", "RESOLVED", "SHORT_TABLES", "UNNAMED", "VERSION", "builtin_names", "builtin_text", "differences", "load", "needs_teacher",
-    "parse", "read", "run_name", "teacher_recipe", "to_table", "to_toml",
+    "PLACE_KEYS", "RESOLVED", "SHORT_TABLES", "UNNAMED", "VERSION", "builtin_names", "builtin_text", "differences",
+    "load", "needs_teacher", "parse", "read", "run_name", "teacher_recipe", "to_table", "to_toml",
 ]  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def prepare(
     Args:
         folder: the teacher's run folder; the cache lies in `cache/KEY` below it.
         weights: fingerprint of the teacher's weights. Caches of other weights are removed: nothing can use them.
-        subject: the teacher, on the place's device.
+        subject: the teacher; a folded copy of its encoder runs on the place's device.
         split: the training images.
         data_fingerprint: of the data set that the split belongs to.
         augment: what makes the views.
@@ -158,7 +158,7 @@ def _fill(
     if missing:
         logger.info("teacher.cache: %s, %s in %s", what, told(needed), files[0].parent)
     views_of = ViewBatches(split, augment, batch_size=batch_size, seed=SEED, device=place.device).views
-    encoder = frozen_encoder(subject.model.encoder, bfloat16=place.bfloat16)
+    encoder = place.put(frozen_encoder(subject.model.encoder, bfloat16=place.bfloat16))
     start = header(shape)
     for file in missing:
         epoch, path = files.index(file), file.with_suffix(".partial")

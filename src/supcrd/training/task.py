@@ -2,8 +2,8 @@
 
 import copy
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,10 @@ from supcrd.data.loader import Batch
 from supcrd.models.normalised import Normalised
 from supcrd.models.taps import Taps
 from supcrd.training.objective.build import Objective
-from supcrd.training.objective.term import ALONE, Outputs, World
+from supcrd.training.objective.term import Outputs
 from supcrd.training.objective.term import Step as TermStep
 from supcrd.training.teacher import FrozenTeacher, Teaching
+from supcrd.training.world import ALONE, World
 
 __all__ = ["Distillation", "HeadFit", "Normalised", "ProbeFit", "Step"]
 
@@ -31,8 +32,8 @@ class Distillation(nn.Module):
     """A student with its objective, and copies of the teachers' projection heads that learn along.
 
     The student's encoder runs once a step on all views, and of its heads those that some term reads: on features that
-    teach the encoder, on detached ones, or on both. Teachers are frozen in eval mode and no part of the state; an
-    encoder is not run where the batch brings its features along.
+    teach the encoder, on detached ones, or on both. Of teachers it holds what is run, frozen copies that go to its
+    device with it and are no part of the state; an encoder is not run where the batch brings its features along.
 
     Args:
         student: model and normalisation.
@@ -58,8 +59,7 @@ class Distillation(nn.Module):
         self._encoder = [Taps(student.model.encoder, sorted(needs.maps))]
         read = {name: teaching for name, teaching in (teachers or {}).items() if name in needs.teachers}
         self._teachers = {
-            name: FrozenTeacher(teaching.subject, needs.teachers[name], bfloat16=bfloat16)
-            for name, teaching in read.items()
+            name: FrozenTeacher(teaching, needs.teachers[name], bfloat16=bfloat16) for name, teaching in read.items()
         }
         self.heads = nn.ModuleDict()
         for name, teaching in read.items():
@@ -74,7 +74,14 @@ class Distillation(nn.Module):
     @property
     def frozen_encoders(self) -> list[nn.Module]:
         """The teachers' encoders, which are no part of the state."""
-        return [teacher.encoder for teacher in self._teachers.values()]
+        return [teacher.encoder for teacher in self._teachers.values() if teacher.encoder is not None]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Teachers go along wherever the module is moved."""
+        for teacher in self._teachers.values():
+            teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def compile_encoders(self, mode: str) -> None:
         """Compile what is run in a step, in place: neither state nor parameters change."""
@@ -149,7 +156,7 @@ class Distillation(nn.Module):
         if kept is not None:
             features, maps = kept, dict[str, Tensor]()
         else:
-            features, maps = teacher.encode(batch.inputs, self._subject[0], normalised)
+            features, maps = teacher.encode(batch.inputs, self._subject[0].view, normalised)
         features = features.float()  # kept ones are in half precision
         with torch.no_grad():
             logits = teacher.classifier(features) if "logits" in teacher.reads else None

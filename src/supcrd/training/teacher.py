@@ -5,10 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from supcrd.models.frozen import frozen_encoder
-from supcrd.models.normalised import Normalised, same_view
+from supcrd.models.normalised import Normalised, View
 from supcrd.models.taps import Taps, map_shapes
 from supcrd.training.objective.term import Shapes
 
@@ -22,36 +22,40 @@ class Teaching:
     """a copy of its projection head learns along"""
     joint_lr_scale: float = 0.1
     """its learning rate over the student's"""
+    kept: bool = False
+    """every batch brings its features along, so that its encoder is not run"""
 
 
-class FrozenTeacher:
-    """A teacher's encoder, in eval mode, without gradients, folded where no map of it is read; and its classifier.
+class FrozenTeacher(nn.Module):
+    """What is run of a teacher, in eval mode, without gradients: its encoder, folded where no map of it is read, and
+    its classifier. Both are copies; the model that they are of is neither changed nor held.
 
     Args:
-        subject: the teacher, on the device where it is to run.
+        teaching: the teacher.
         reads: what terms read of it.
         bfloat16: steps run under autocast to it.
     """
 
-    def __init__(self, subject: Normalised, reads: Collection[str], *, bfloat16: bool) -> None:
-        self.subject, self.reads = subject, frozenset(reads)
-        subject.model.requires_grad_(False).eval()
-        self.classifier = subject.model.classifier
+    def __init__(self, teaching: Teaching, reads: Collection[str], *, bfloat16: bool) -> None:
+        super().__init__()
+        model, self.view, self.reads = teaching.subject.model, teaching.subject.view, frozenset(reads)
+        self.classifier = copy.deepcopy(model.classifier).requires_grad_(False)
         names = sorted(name.removeprefix("maps/") for name in reads if name.startswith("maps/"))
-        # folding traces the network, and what was traced has no submodules whose output could be kept
-        self.encoder = (
-            copy.deepcopy(subject.model.encoder).requires_grad_(False).eval()
-            if names
-            else frozen_encoder(subject.model.encoder, bfloat16=bfloat16)
-        )
-        self._taps = Taps(self.encoder, names)
-        # on the device once: a step must not wait for a copy
-        self._statistics = torch.tensor([subject.mean, subject.std], device=self.classifier.weight.device)
+        self.encoder: nn.Module | None = None
+        if names:
+            # folding traces the network, and what was traced has no submodules whose output could be kept
+            self.encoder = copy.deepcopy(model.encoder).requires_grad_(False).eval()
+        elif not teaching.kept:
+            self.encoder = frozen_encoder(model.encoder, bfloat16=bfloat16)
+        self._taps = Taps(self.encoder, names) if self.encoder is not None else None
+        # moved with the rest: a step must not wait for a copy
+        self.register_buffer("statistics", torch.tensor([self.view.mean, self.view.std]))
 
-    def encode(self, images: Tensor, student: Normalised, normalised: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def encode(self, images: Tensor, student: View, normalised: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Features (V B, F) and maps of images in [0, 1]; `normalised` are these as the student wants them."""
-        if not same_view(self.subject, student):
-            normalised = self.subject.prepare(images, self._statistics)
+        assert self._taps is not None
+        if self.view != student:
+            normalised = self.view.prepare(images, self.get_buffer("statistics"))
         with torch.inference_mode():
             features, maps = self._taps(normalised)
         # out of inference mode: heads that learn along read them

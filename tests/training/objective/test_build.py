@@ -138,6 +138,13 @@ def test_a_term_without_weight_in_a_step_is_zero_and_not_computed(monkeypatch):
     assert found["kd"] == 0
 
 
+def test_a_term_that_never_weighs_anything_trains_no_head():
+    needs = made({"cross_entropy": {}, "supcon": {"weight": 0.0}}).needs
+    assert not needs.trains_projector
+    assert not needs.others
+    assert needs.student == {"logits"}
+
+
 def test_a_detached_term_is_given_the_detached_outputs():
     objective = made({"cross_entropy": {"detach": True}, "kd": {}})
     attached, detached = step(seed=1), step(seed=2)

@@ -64,6 +64,9 @@ class Objective(nn.Module):
     def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
         """Each term times its weight, by name; one whose weight is 0 in this step is not computed, and 0.
 
+        What only such terms teach gets no gradient in the step, and the optimiser leaves it alone. (Processes that
+        train together have the same weights, so they leave out the same terms.) Their banks take nothing in.
+
         Args:
             attached: the step with outputs that teach the encoder.
             detached: the same step with outputs that teach heads only.
@@ -287,8 +290,9 @@ def needs(parts: Iterable[tuple[Reads, TermSettings, tuple[str, ...]]]) -> Needs
     teachers: dict[str, frozenset[str]] = {}
     others = False
     for reads, settings, read in parts:
-        (detached if settings.detach else attached).update(reads.student)
+        if settings.weight > 0:  # else the term is never computed: a head that it alone reads would not learn
+            (detached if settings.detach else attached).update(reads.student)
+            others = others or reads.others
         for teacher in read:
             teachers[teacher] = teachers.get(teacher, frozenset()) | frozenset(reads.teacher)
-        others = others or reads.others
     return Needs(frozenset(attached), frozenset(detached), teachers, others)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from supcrd.data.loader import Batch
 from supcrd.errors import PluginError
 from supcrd.recipe.settings import Settings
 from supcrd.registry import Registry
+from supcrd.training.world import ALONE, World
 
 NonNegative = Annotated[float, Field(ge=0)]
 HEADS = ("projections", "logits")
@@ -76,35 +77,6 @@ class Context:
     student: Shapes
     teachers: Mapping[str, Shapes] = field(default_factory=dict)
     seed: int = 0
-
-
-class World(Protocol):
-    """The processes that train together."""
-
-    @property
-    def rank(self) -> int:
-        """Of this process, from 0."""
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all processes, in the order of their ranks; gradients flow back to where rows came from."""
-
-
-class Alone(NamedTuple):
-    """One process: every operation is the identity."""
-
-    rank: int = 0
-    size: int = 1
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """The rows themselves."""
-        return rows
-
-
-ALONE = Alone()
 
 
 class Outputs:
@@ -197,7 +169,7 @@ class Term(nn.Module):
 
     A subclass names its `Settings` and what it `reads` (a class attribute, or a property where settings decide), takes
     what it needs from the context when it is made, and gives a scalar in `forward`: the mean over this process's rows.
-    Its weight is applied outside.
+    Its weight is applied outside; in a step where that is 0 the term is not called.
 
     Example:
         >>> from supcrd.training.objective.term import Reads, Term

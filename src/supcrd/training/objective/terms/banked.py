@@ -11,6 +11,7 @@ from supcrd.errors import RecipeError
 from supcrd.recipe.settings import Positive
 from supcrd.training.objective.bank import Bank
 from supcrd.training.objective.term import Context, Outputs, TermSettings
+from supcrd.training.world import ALONE, World
 
 
 class BankedSettings(TermSettings):
@@ -42,19 +43,38 @@ def make_bank(settings: BankedSettings, context: Context) -> Bank | None:
     return Bank(context.labels, width, size=settings.bank, momentum=settings.bank_momentum, seed=context.seed)
 
 
-def candidates(bank: Bank | None, teacher: Outputs, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The batch's teacher rows and, after them, those drawn from a bank; all labels and which rows are valid.
+def candidates(
+    bank: Bank | None, teacher: Outputs, batch: Batch, world: World = ALONE
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The batch's teacher rows, then those of the other processes, in the order of their ranks, then a bank's.
 
-    The bank then takes the batch in. Without one: the teacher's rows, None and None.
+    The bank, which holds the same rows in every process, then takes the batches of all of them in.
+
+    Returns:
+        Rows (N, D), the first V B those of this process; labels (N,) and which rows are valid (N,): None and None in
+        one process without a bank.
     """
     own = teacher.projections
+    rows, labels, everyone, features = own, batch.labels, batch, own
+    if world.size > 1:
+        rows, features = _gathered(own, batch, world)
+        labels, every_label = _gathered(batch.labels, batch, world)
+        everyone = batch._replace(labels=every_label, indices=world.gather(batch.indices))
     if bank is None:
-        return own, None, None
-    drawn = bank.draw(batch)
-    bank.update(batch, own)
-    here = torch.ones(len(own), dtype=torch.bool, device=own.device)
+        return (own, None, None) if world.size == 1 else (rows, labels, None)
+    drawn = bank.draw(everyone)
+    bank.update(everyone, features)
+    here = torch.ones(len(rows), dtype=torch.bool, device=own.device)
     return (
-        torch.cat([own, drawn.rows.to(own.dtype)]),
-        torch.cat([batch.labels, drawn.labels]),
+        torch.cat([rows, drawn.rows.to(own.dtype)]),
+        torch.cat([labels, drawn.labels]),
         torch.cat([here, drawn.valid]),
     )
+
+
+def _gathered(part: Tensor, batch: Batch, world: World) -> tuple[Tensor, Tensor]:
+    """Rows (V B, ...) of all processes: this one's first, and view after view as those of one large batch."""
+    count = len(batch.indices)
+    whole = world.gather(part.reshape(-1, count, *part.shape[1:]).transpose(0, 1).contiguous())  # (R B, V, ...)
+    others = torch.cat([whole[: world.rank * count], whole[(world.rank + 1) * count :]])
+    return torch.cat([part, others.flatten(0, 1)]), whole.transpose(0, 1).flatten(0, 1)

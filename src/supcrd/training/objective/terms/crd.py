@@ -22,6 +22,6 @@ class CRD(Term):
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows, nats."""
-        rows, _, valid = candidates(self.bank, step.teachers[self.settings.teacher], step.batch)
+        rows, _, valid = candidates(self.bank, step.teachers[self.settings.teacher], step.batch, step.world)
         loss: Tensor = self.loss(step.student.projections, rows, valid)
         return loss

@@ -40,7 +40,7 @@ class LWSupCRD(Term):
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows, nats."""
         taught, labels = step.teachers[self.settings.teacher], step.batch.labels
-        rows, candidate_labels, valid = candidates(self.bank, taught, step.batch)
+        rows, candidate_labels, valid = candidates(self.bank, taught, step.batch, step.world)
         loss: Tensor = self.loss(
             step.student.projections, rows, labels, taught.logits, candidate_labels=candidate_labels, valid=valid
         )

@@ -24,6 +24,7 @@ class SupCon(Term):
         self.loss = losses.SupCon(settings.temperature)
 
     def forward(self, step: Step) -> Tensor:
-        """Mean over the rows, nats."""
-        loss: Tensor = self.loss(step.student.projections, step.batch.labels)
+        """Mean over the rows of all processes, nats: the same in each of them, which gives its part of the gradient."""
+        world = step.world
+        loss: Tensor = self.loss(world.gather(step.student.projections), world.gather(step.batch.labels))
         return loss

@@ -1,0 +1,109 @@
+"""What an epoch of training adds up to: loss, its terms, right answers."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from supcrd.data.loader import Batch
+from supcrd.errors import RunError
+from supcrd.training.world import ALONE, World
+
+
+class Tally:
+    """Sums of an epoch, kept on the device and read at its end: no step waits for the device.
+
+    A term may be absent from a step, first or later (its weight is 0 there): it counts as the 0 that it adds to the
+    loss, so that the loss is the sum of the terms' means always.
+
+    Example:
+        >>> tally = Tally(torch.device("cpu"))
+        >>> labels = torch.tensor([0, 1])
+        >>> batch = Batch(torch.zeros(2, 1), labels, labels)
+        >>> tally.add({"probe": torch.tensor(1.0)}, torch.tensor(1), batch, 0)
+        >>> tally.add({"kd": torch.tensor(3.0), "probe": torch.tensor(2.0)}, torch.tensor(2), batch, 1)
+        >>> tally.means()
+        {'loss': 3.0, 'probe': 1.5, 'kd': 1.5, 'train_accuracy': 0.75}
+    """
+
+    def __init__(self, device: torch.device, state: Mapping[str, Any] | None = None) -> None:
+        state = state or {}
+        self.names: list[str] = list(state.get("names", ()))
+        # float64 sums would be better still, but MPS has none; float32 means over 10^4 steps keep 5 digits
+        sums, bad = state.get("sums"), state.get("bad")
+        self.sums: Tensor = torch.zeros(0, device=device) if sums is None else sums.to(device)
+        self.bad: Tensor = torch.zeros(0, dtype=torch.int64, device=device) if bad is None else bad.to(device)
+        """the first step in which a term was not finite; -1: none"""
+        self.correct: Tensor = state.get("correct", torch.zeros((), dtype=torch.int64)).to(device)
+        self.rows: int = state.get("rows", 0)
+        self.images: int = state.get("images", 0)
+        self.seconds: float = state.get("seconds", 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """What `Tally(device, state)` goes on from."""
+        names = ("names", "sums", "bad", "correct", "rows", "images", "seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def add(self, terms: Mapping[str, Tensor], correct: Tensor, batch: Batch, step: int) -> None:
+        """Add a step: its terms are means over the rows (views) of the batch."""
+        rows = len(batch.labels)
+        if list(terms) != self.names:
+            terms = self._aligned(terms)
+        if terms:
+            values = torch.stack([term.detach().float() for term in terms.values()])
+            self.sums = self.sums + values * rows
+            self.bad = torch.where((self.bad < 0) & ~values.isfinite(), step, self.bad)
+        self.correct = self.correct + correct
+        self.rows += rows
+        self.images += len(batch.indices)
+
+    def _aligned(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A step's terms in the order of all that were seen so far, absent ones as 0; sums get a place for new ones."""
+        new = [name for name in terms if name not in self.names]
+        self.names = [*self.names, *new]
+        self.sums = torch.cat([self.sums, self.sums.new_zeros(len(new))])
+        self.bad = torch.cat([self.bad, self.bad.new_full((len(new),), -1)])
+        absent = self.sums.new_zeros(())
+        return {name: terms.get(name, absent) for name in self.names}
+
+    def over(self, world: World) -> "Tally":
+        """The tally of all processes together; they have the same terms, weights being a function of the step."""
+        if world.size == 1:
+            return self
+        whole = copy.copy(self)
+        whole.sums = world.sum(self.sums)
+        counts = world.sum(torch.stack([self.correct, *self.correct.new_tensor([self.rows, self.images])]))
+        whole.correct, (whole.rows, whole.images) = counts[0], counts[1:].tolist()
+        return whole
+
+    def means(self) -> dict[str, float]:
+        """Loss, its terms and the accuracy, as means over the rows."""
+        values = (self.sums.double() / max(self.rows, 1)).tolist()
+        terms = dict(zip(self.names, values, strict=True))
+        accuracy = {"train_accuracy": self.correct.item() / max(self.rows, 1)}
+        # The loss of a single term is that term: saying it twice would not say more.
+        return {"loss": sum(values)} | (terms if len(terms) > 1 else {}) | accuracy
+
+    def check(self, task: nn.Module, epoch: int, world: World = ALONE) -> None:
+        """Raise RunError, in all processes, if a term was not finite in any step so far, or a weight is not now."""
+        problem = self._problem(task, epoch)
+        if world.agree(problem is not None):
+            told = problem or f"a loss term or a weight of another process was not finite in epoch {epoch + 1}"
+            raise RunError(
+                f"{told}; stopped; a checkpoint of the epochs before stays (try a lower train.lr, train.grad_clip or "
+                "train.precision=float32)"
+            )
+
+    def _problem(self, task: nn.Module, epoch: int) -> str | None:
+        bad = [(step, name) for name, step in zip(self.names, self.bad.tolist(), strict=True) if step >= 0]
+        if bad:
+            # the first one: it spoils the weights, and with them every other term of the next step
+            step, name = min(bad)
+            return f"loss term {name} was not finite in epoch {epoch + 1}, step {step + 1}"
+        statistics = [b for name, b in task.named_buffers() if name.endswith(("running_mean", "running_var"))]
+        weights = [t.detach().isfinite().all() for t in (*task.parameters(), *statistics)]
+        if weights and not bool(torch.stack(weights).all()):
+            return f"a weight was not finite at the end of epoch {epoch + 1}"
+        return None

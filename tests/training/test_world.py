@@ -1,0 +1,192 @@
+"""Two processes that share each batch do what one does with the whole of it."""
+
+import json
+import multiprocessing
+import signal
+
+import pytest
+import torch
+from torch import distributed, nn
+
+from supcrd.base.device import choose
+from supcrd.data.loader import Batch
+from supcrd.errors import RunError, Terminated
+from supcrd.models.weights import load_state
+from supcrd.recipe.settings import FitSettings
+from supcrd.training.fit import fit
+from supcrd.training.objective.build import build
+from supcrd.training.objective.term import Context, Outputs, Shapes
+from supcrd.training.objective.term import Step as TermStep
+from supcrd.training.task import Step
+from supcrd.training.world import ALONE
+
+N, B, V, F, D, C = 24, 4, 2, 6, 5, 3
+LABELS = torch.arange(N) % C
+CPU = choose("cpu", "float32")
+TABLES = {"crd": {"bank": 9}, "lw_supcrd": {"bank": 5}, "plain": {"term": "lw_supcrd"}, "supcon": {},
+          "cross_entropy": {"fall_epochs": 1.0}}  # fmt: skip
+
+
+class Gather(torch.autograd.Function):
+    """All ranks' rows; backwards the sum of all ranks' gradients of the own ones."""
+
+    @staticmethod
+    def forward(ctx, rows):
+        ctx.count = len(rows)
+        parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradient = gradient.contiguous()
+        distributed.all_reduce(gradient)
+        return gradient[distributed.get_rank() * ctx.count :][: ctx.count]
+
+
+class Gloo:
+    """Processes on the CPU."""
+
+    def __init__(self):
+        self.rank, self.size, self.agreed = distributed.get_rank(), distributed.get_world_size(), 0
+
+    def wrap(self, task):
+        for parameter in task.parameters():
+            parameter.register_post_accumulate_grad_hook(self.mean)
+        return task
+
+    def mean(self, parameter):
+        parameter.grad.copy_(self.sum(parameter.grad) / self.size)
+
+    def gather(self, rows):
+        return Gather.apply(rows)
+
+    def sum(self, tensor):
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    def agree(self, flag):
+        return bool(self.sum(torch.tensor(int(flag))))
+
+
+class Heads(nn.Module):
+    """A student of linear heads and a teacher whose projection head learns too, on features that are given."""
+
+    def __init__(self, world=ALONE, at_step=lambda batch: None):
+        super().__init__()
+        shapes = Shapes(features=F, projections=D, logits=C)
+        context = Context(classes=C, labels=LABELS, student=shapes, teachers={"teacher": shapes}, seed=3)
+        self.world, self.at_step = world, at_step
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.heads = nn.ModuleList(nn.Linear(F, width) for width in (D, C, D, C))
+            self.objective = build(TABLES, context, epochs=2, views=V)
+
+    def groups(self, lr):
+        return [{"params": list(self.parameters()), "lr": lr}]
+
+    def forward(self, batch):
+        self.at_step(batch)
+        projections, logits, taught, known = (head(batch.inputs) for head in self.heads)
+        outputs = {"teacher": Outputs(projections=taught, logits=known.detach())}
+        step = TermStep(batch, Outputs(projections=projections, logits=logits), outputs, self.world)
+        return Step(self.objective(step, step), (logits.argmax(dim=1) == batch.labels).sum())
+
+
+class Shared:
+    """The batches of one process out of `size`: the images of each batch are dealt out in order."""
+
+    steps = N // B
+
+    def __init__(self, rank=0, size=1):
+        self.rank, self.size = rank, size
+
+    def epoch(self, epoch, start=0):
+        views = torch.randn(V, N, F, generator=torch.Generator().manual_seed(epoch))
+        order = torch.randperm(N, generator=torch.Generator().manual_seed(100 + epoch))
+        for step in range(start, self.steps):
+            index = order[step * B :][:B].view(self.size, -1)[self.rank]
+            yield Batch(views[:, index].flatten(0, 1), LABELS[index].repeat(V), index, None, epoch, step, self.steps)
+
+
+SETTINGS = FitSettings(epochs=2, optimizer="sgd", lr=0.05)
+"""SGD, since Adam's first steps are signs, which turn over where a gradient is a rounding error."""
+
+
+def whole():
+    task = Heads()
+    return task, fit(task, Shared(), SETTINGS, seed=0, place=CPU)
+
+
+def worker(rank, folder, stage):
+    """What a process of the world does; what it saw goes into a file."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/{stage}", rank=rank, world_size=2)
+    world, shared, state = Gloo(), Shared(rank, 2), folder / "state.pt"
+
+    def seen(batch):
+        if stage == "cut" and rank == 1 and (batch.epoch, batch.step) == (1, 2):
+            signal.raise_signal(signal.SIGTERM)
+
+    class Bad(Heads):
+        def forward(self, batch):
+            terms, correct = super().forward(batch)
+            bad = stage == "bad" and rank == 1 and batch.step == 3
+            return Step({**terms, "crd": terms["crd"] * torch.nan} if bad else terms, correct)
+
+    task, told = Bad(world, seen), {}
+    try:
+        history = fit(task, shared, SETTINGS, seed=0, place=CPU, state_file=state, world=world)
+        told["history"] = history
+        torch.save(task.state_dict(), folder / f"{stage}-{rank}.pt")
+    except (Terminated, RunError) as error:
+        told["error"] = f"{type(error).__name__} {error}"
+    (folder / f"{stage}-{rank}.json").write_text(json.dumps(told))
+
+
+def two(folder, stage):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["supcrd.training.fit", "supcrd.training.task", "torch._dynamo"])
+    processes = [context.Process(target=worker, args=(rank, folder, stage)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    return [json.loads((folder / f"{stage}-{rank}.json").read_text()) for rank in range(2)]
+
+
+def told(history):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("world")
+
+
+def test_a_signal_to_one_stops_both_at_one_step_and_what_goes_on_is_the_whole(folder):
+    """Sums, banks and weights of the two are those of one process with whole batches, also after they were cut."""
+    ended = two(folder, "cut")
+    assert [each["error"].split()[0] for each in ended] == ["Terminated", "Terminated"]
+    left = load_state(folder / "state.pt")
+    assert (left["epoch"], left["step"]) == (1, 3)
+    assert (left["tally"]["rows"], left["tally"]["images"]) == (3 * B * V, 3 * B)  # of both
+
+    ended = two(folder, "on")
+    task, history = whole()
+    assert len(history) == 2
+    for rank, each in enumerate(ended):
+        state = torch.load(folder / f"on-{rank}.pt")
+        assert state.keys() == task.state_dict().keys()
+        for name, value in task.state_dict().items():  # rows of a bank among them, and when they were written
+            torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5, msg=name)
+        if rank == 0:  # which went on from the sums of both
+            assert told(each["history"]) == [pytest.approx(row, rel=1e-4) for row in told(history)]
+
+
+def test_a_term_that_is_not_finite_in_one_stops_both(folder, tmp_path):
+    errors = [each["error"] for each in two(tmp_path, "bad")]
+    assert "loss term crd was not finite in epoch 1, step 4" in errors[1]
+    assert all(error.startswith("RunError") for error in errors)
