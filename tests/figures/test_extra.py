@@ -7,7 +7,7 @@ HIDDEN = """
 import sys
 class Hide:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("matplotlib", "plotly", "openTSNE"):
+        if name.partition(".")[0] in ("jinja2", "matplotlib", "plotly", "openTSNE"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hide())
 """
@@ -20,7 +20,7 @@ def test_a_missing_extra_is_one_line_that_names_it(tmp_path):
             [sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
         )
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == "error: figures and reports need matplotlib; pip install 'supcrd[figures]'\n"
+        assert done.stderr == "error: figures and reports need jinja2; pip install 'supcrd[figures]'\n"
 
 
 def test_the_rest_is_there_without_it():

@@ -232,7 +232,7 @@ def test_an_unfinished_run_shows_its_curves(runs, tmp_path, plain):
     assert "1 finished run in 1 configuration, 2 runs under way" in words
     assert text.count("Training curves of") == 1
     (runs / "going" / "metrics.jsonl").write_text('{"epoch": 1, "loss": "x"}\n{"epo')
-    assert "metrics.jsonl: loss = &#x27;x&#x27;" in made(tmp_path, runs)
+    assert "metrics.jsonl: loss = &#39;x&#39;" in made(tmp_path, runs)
 
 
 def test_watching_until_the_run_is_finished(runs, tmp_path, plain):

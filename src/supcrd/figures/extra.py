@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from supcrd.errors import SupcrdError
 
-DRAWS = ("matplotlib", "plotly", "openTSNE")
+DRAWS = ("jinja2", "matplotlib", "plotly", "openTSNE")
 
 
 def check_drawing() -> None:
