@@ -17,6 +17,7 @@ from supcrd.analysis.configurations import Measured, check_same_data
 from supcrd.base.files import write_json
 from supcrd.errors import RunError, SupcrdError
 from supcrd.figures.draw import plot
+from supcrd.figures.extra import check_drawing
 from supcrd.models.card import Card
 from supcrd.models.published import read_layout
 from supcrd.models.recognise import fitting_stems
@@ -78,6 +79,7 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
         plots: whether to draw; without, the folder stays empty.
 
     Raises:
+        SupcrdError: figures are wanted and what draws them is not installed.
         RunError: a run that is unfinished or damaged; two runs of one published name; runs of one data set's name that
             saw other images.
         CheckpointError: weights that cannot be read.
@@ -99,6 +101,8 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
         >>> exported.notes[0].endswith("its accuracy is of data.limit = 40 images a split")
         True
     """
+    if plots:
+        check_drawing()
     out = Path(out).expanduser()
     jobs, notes = read_jobs(folders)
     results = _results(jobs)
