@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from supcrd.data import ImageSet, Split, source
+    from supcrd.figures.registry import figure
     from supcrd.jobs.assess import load_model
     from supcrd.losses import (
         CRD,
@@ -44,6 +45,7 @@ _HOMES = {
     ],
     "supcrd.models.names": ["arch"],
     "supcrd.data": ["ImageSet", "Split", "source"],
+    "supcrd.figures.registry": ["figure"],
 }  # fmt: skip
 
 __all__ = [
@@ -51,7 +53,7 @@ __all__ = [
     "crd", "dkd", "hybrid", "kd", "lw_supcrd", "standardise", "supcon",
     "Model", "Output", "Card", "save_model", "load_model",
     "Term", "TermSettings", "Reads", "Context", "Step", "Outputs", "Shapes",
-    "term", "arch", "source", "ImageSet", "Split",
+    "term", "arch", "source", "figure", "ImageSet", "Split",
 ]  # fmt: skip
 
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from supcrd.base.workers import LocalExecutor
 from supcrd.errors import SupcrdError
-from supcrd.figures.draw import KINDS
 from supcrd.figures.points import Points, read_points
+from supcrd.figures.registry import find_kind
 from supcrd.figures.style import LIGHT, svg_text
 from supcrd.figures.subjects import named_classes, some_images
 from supcrd.report.collect import DataSet
 from supcrd.report.embed import Picture, drawing, plot
 from supcrd.report.page import Section
 from supcrd.report.render import html
-from supcrd.report.shown import SHOWN, Task
+from supcrd.report.shown import Task, pages
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -70,9 +70,9 @@ def sections(wanted: Sequence[Task], figures: Mapping[str, "Markup"], data: Data
         data: their data set.
     """
     several = any(len(group) > 1 for group in data.configurations.values())
-    result = []
+    result, known = [], pages()
     for name, group in groupby(wanted, lambda task: task.name):
-        shown, tasks = SHOWN[name], list(group)
+        shown, tasks = known[name], list(group)
         first = several and shown.of != "all" and not shown.seeds
         caption = shown.caption + (" Of runs that differ only in their seed the first is shown." if first else "")
         anchor = tasks[0].anchor if shown.of in ("all", "first") else tasks[0].anchor.rpartition("-")[0]
@@ -111,8 +111,8 @@ def figure(task: Task) -> "Markup":
 
 
 def _picture(task: Task, points: Sequence[Points]) -> Picture:
-    kind = KINDS[task.name]
-    if task.name == "tsne":
+    kind = find_kind(task.name)
+    if kind.page is not None and kind.page.few:
         points = fewer(points)
     if kind.interactive is not None:
         return plot(kind.interactive(points, theme=LIGHT), task.anchor, kind.script, legend=not task.called)

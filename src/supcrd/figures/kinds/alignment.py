@@ -11,6 +11,7 @@ from supcrd.base.seeding import generator
 from supcrd.errors import RunError
 from supcrd.figures import style
 from supcrd.figures.points import Floats, Integers, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.style import LIGHT, Theme
 from supcrd.figures.style.palette import palette
 from supcrd.figures.subjects import Doubles, caveat, named_classes, on_sphere, shown, split_of
@@ -235,3 +236,17 @@ def _circles(figure: "SubFigure", theme: Theme, run: Points, plane: Doubles, wan
         )
         lower.set(xlim=(-180, 180), xticks=(-180, 0, 180))
         lower.set_xticklabels(["−180°", "0°", "180°"])
+
+
+figure(
+    "alignment",
+    help="distances of same-class pairs, and directions of all and of four named classes",
+    options=("classes", "seed"),
+    page=Page(
+        90,
+        "Alignment and uniformity",
+        "Squared distances of pairs of one class, and where the projections, reduced to two dimensions, lie on the "
+        "circle.",
+        "each",
+    ),
+)(draw)

@@ -8,6 +8,7 @@ import numpy as np
 from supcrd.errors import RunError
 from supcrd.figures.by_class import Change, Doubles, PerClass, class_accuracy, class_change
 from supcrd.figures.points import Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import by_configuration
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.figures.style.palette import GROUP
@@ -259,3 +260,20 @@ def _note(told: Told, before: Told | None, *, shown: int) -> str:
         by = "accuracy" if before is None else "change"
         note += f"{shown} of {len(own.images):,} classes, those of highest and lowest {by}."
     return note
+
+
+figure(
+    "classes",
+    help="accuracy of each class of a run, and its change against a second one, the baseline; means over seeds",
+    interactive=interactive,
+    most=None,
+    page=Page(
+        30,
+        "Accuracy of each class",
+        "Share of each class's images that is classified rightly, and its change against the baseline or the teacher. "
+        "Of runs that differ only in their seed the mean.",
+        "each",
+        seeds=True,
+        beside="baseline",
+    ),
+)(draw)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supcrd.errors import RunError
 from supcrd.figures.points import Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import by_configuration, clipped
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.figures.style.palette import TEN
@@ -236,3 +237,18 @@ def _line(run: Points, key: str, group: int, label: str) -> Line:
             raise RunError(f"{run.folder / 'metrics.jsonl'}: {key} = {value!r} of epoch {row['epoch']} is no number")
         values.append(math.nan if value is None else scale * float(value))
     return Line(run.name, group, label, [row["epoch"] for row in run.history], values)
+
+
+figure(
+    "curves",
+    help="loss and its terms, accuracy, learning rate, alignment and uniformity by epoch",
+    interactive=interactive,
+    most=None,
+    page=Page(
+        20,
+        "Training",
+        "Loss, accuracy and learning rate by epoch. Runs of one colour differ only in their seed. Training accuracy is "
+        "of augmented images, while learning.",
+        "all",
+    ),
+)(draw)

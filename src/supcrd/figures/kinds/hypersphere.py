@@ -8,6 +8,7 @@ import numpy as np
 from supcrd.base.seeding import generator
 from supcrd.figures import style
 from supcrd.figures.points import Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.style import LIGHT, Theme
 from supcrd.figures.style.palette import SOLIDS, Look, looks, palette
 from supcrd.figures.subjects import Doubles, caveat, on_sphere, shown, split_of
@@ -266,3 +267,19 @@ SCRIPT = """
   });
 })();
 """
+
+
+figure(
+    "hypersphere",
+    help="projections on a sphere to turn: all classes, and ten drawn at random",
+    interactive=interactive,
+    options=("seed",),
+    script=SCRIPT,
+    page=Page(
+        80,
+        "Hypersphere",
+        "Projections reduced to three dimensions and normalised. Drag to turn, scroll to come nearer, click a class to "
+        "hide it, double click to see it alone.",
+        "each",
+    ),
+)(draw)

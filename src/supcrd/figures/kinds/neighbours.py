@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from supcrd.errors import RunError
 from supcrd.figures.points import Floats, Integers, Pictures, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import beside, clipped
 from supcrd.figures.style import FONT, LIGHT, Theme, headline, new_figure
 from supcrd.figures.subjects import caveat, shown, split_of
@@ -180,3 +181,18 @@ class _Shelf(NamedTuple):
         said = self.names[index] if right is None else f"{self.names[index]}\n{'✓' if right else '✗'} {cosine:.2f}"
         place = (x + SIZE / 2, y + SIZE + 0.05)
         self.axes.text(*place, said, fontsize=FONT - 2.5, color=theme.ink, ha="center", va="top", parse_math=False)
+
+
+figure(
+    "neighbours",
+    help="nearest neighbours of some images as pictures, for a run and for its teacher or a second run",
+    most=2,
+    options=("seed",),
+    page=Page(
+        60,
+        "Nearest neighbours",
+        "A few test images, and what lies nearest to them in the student's space and in its teacher's.",
+        "student",
+        beside="teacher",
+    ),
+)(draw)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supcrd.figures.points import Floats, Integers, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import check_same_data, clipped
 from supcrd.figures.style import LIGHT, Theme, dress, headline, new_figure
 from supcrd.figures.subjects import split_of
@@ -103,3 +104,17 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     )
     headline(figure, theme, "Reliability: is it right as often as it is sure?", note)
     return figure
+
+
+figure(
+    "reliability",
+    help="accuracy against confidence, with the calibration error",
+    most=None,
+    page=Page(
+        40,
+        "Reliability",
+        "Accuracy of the images by the confidence of the prediction. On the diagonal a network is right as often as it "
+        "says; below it is too sure.",
+        "first",
+    ),
+)(draw)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from supcrd.errors import RunError
 from supcrd.figures.points import Floats, Integers, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import beside, clipped
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.figures.style.palette import GROUP
@@ -244,3 +245,19 @@ def _note(told: Maps) -> str:
     elif len(told.order.classes) > NAMED:
         note += "Some of the classes are named. "
     return note + caveat(told.runs).strip()
+
+
+figure(
+    "similarity",
+    help="which classes lie near which, for a run and for its teacher or a second run",
+    interactive=interactive,
+    most=2,
+    page=Page(
+        50,
+        "Which classes lie near which",
+        "Cosines of class centroids, for the student and for its teacher. The rank correlation over all pairs of "
+        "classes says how far the student keeps the teacher's order of what is similar.",
+        "student",
+        beside="teacher",
+    ),
+)(draw)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from supcrd.errors import RunError
 from supcrd.figures.points import Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import by_configuration, clipped
 from supcrd.figures.style import FONT, LIGHT, WIDTH, Theme, dress, escaped, headline, layout, new_figure
 
@@ -255,3 +256,18 @@ def _title(points: Sequence[Points]) -> str:
     return (
         f"Alignment against uniformity of {which}, {run.evaluation.get('split')} split, n = {len(run.labels):,} images"
     )
+
+
+figure(
+    "spread",
+    help="alignment against uniformity of all runs, coloured by accuracy",
+    interactive=interactive,
+    most=None,
+    page=Page(
+        10,
+        "Alignment against uniformity",
+        "Where each configuration's projections lie between tight classes (low alignment) and an even spread over the "
+        "sphere (low uniformity), coloured by accuracy.",
+        "all",
+    ),
+)(draw)

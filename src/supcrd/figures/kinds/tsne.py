@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from supcrd.errors import RunError
 from supcrd.figures import style
 from supcrd.figures.points import Integers, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import check_same_data, clipped
 from supcrd.figures.style import LIGHT, Theme
 from supcrd.figures.style.palette import SYMBOLS, palette
@@ -277,3 +278,21 @@ def _narrow(panels: int, classes: int) -> dict[str, Any]:
         if panels > 1:
             changes |= {f"annotations[{number}].x": 0.5, f"annotations[{number}].y": top}
     return changes
+
+
+figure(
+    "tsne",
+    help="t-SNE of 20 classes' projections, of one run or of two embedded together",
+    interactive=interactive,
+    most=2,
+    options=("classes", "seed"),
+    page=Page(
+        70,
+        "t-SNE",
+        "Projections of up to 20 classes on a plane, student beside teacher, embedded together. Distances between "
+        "groups, and their sizes, mean little. A seeded draw of the images, as many of each class.",
+        "each",
+        beside="teacher",
+        few=True,
+    ),
+)(draw)
