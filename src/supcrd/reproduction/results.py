@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from supcrd.base.files import write_json, write_text
-from supcrd.reproduction.findings import UNIFORMITY, Finding, apart, concluded, findings, order
+from supcrd.reproduction.claims import UNIFORMITY
+from supcrd.reproduction.findings import Finding, apart, concluded, findings, order
 from supcrd.reproduction.plan import Plan, collect, experiment
 from supcrd.reproduction.published import EXPERIMENTS, TABLES, TEACHER, Row
 

@@ -14,6 +14,7 @@ from supcrd.figures.style import FONT, LIGHT, WIDTH, Theme, dress, escaped, head
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
 
 Doubles = NDArray[np.float64]
 AXES = ("uniformity (lower: more even)", "alignment (lower: classes tighter)")
@@ -143,41 +144,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     low, high = _range(found)
     figure = go.Figure()
     for number, spot in enumerate(found):
-        x, y, accuracy = spot.centre
-        if len(spot.names) > 1:
-            figure.add_scatter(
-                x=[each for u in spot.uniformity for each in (x, u, None)],
-                y=[each for a in spot.alignment for each in (y, a, None)],
-                mode="lines",
-                line={"color": theme.muted, "width": 1},
-                hoverinfo="skip",
-                legendgroup=spot.label,
-                showlegend=False,
-            )
-        marks = [(spot.names, spot.uniformity, spot.alignment, spot.accuracy)]
-        if len(spot.names) > 1:
-            mean = f"mean of {len(spot.names)} seeds"
-            marks.append(([mean], np.array([x]), np.array([y]), np.array([accuracy])))
-        for place, (names, uniformity, alignment, shares) in enumerate(marks):
-            last = place == len(marks) - 1
-            figure.add_scatter(
-                x=uniformity,
-                y=alignment,
-                mode="markers",
-                name=escaped(f"{spot.label} {_percent(spot)}"),
-                text=[escaped(name) for name in names],
-                marker={
-                    "size": 14 if last else 7,
-                    "symbol": SYMBOLS[number % len(SYMBOLS)],  # the colour is the accuracy's
-                    "color": 100 * shares,
-                    "coloraxis": "coloraxis",
-                    "line": {"color": theme.ink if last else theme.muted, "width": 1},
-                },
-                legendgroup=spot.label,
-                showlegend=last,
-                hovertemplate="%{text}<br>uniformity %{x:.4f}<br>alignment %{y:.4f}<br>accuracy %{marker.color:.2f} %"
-                f"<extra>{escaped(spot.label)}</extra>",
-            )
+        _add(figure, spot, SYMBOLS[number % len(SYMBOLS)], theme)
     figure.update_layout(
         layout(
             theme,
@@ -202,6 +169,45 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
         )
     )
     return figure
+
+
+def _add(figure: "PlotlyFigure", spot: Spot, symbol: str, theme: Theme) -> None:
+    """A configuration's runs as small marks, joined to their mean."""
+    x, y, accuracy = spot.centre
+    if len(spot.names) > 1:
+        figure.add_scatter(
+            x=[value for u in spot.uniformity for value in (x, u, None)],
+            y=[value for a in spot.alignment for value in (y, a, None)],
+            mode="lines",
+            line={"color": theme.muted, "width": 1},
+            hoverinfo="skip",
+            legendgroup=spot.label,
+            showlegend=False,
+        )
+    marks = [(spot.names, spot.uniformity, spot.alignment, spot.accuracy)]
+    if len(spot.names) > 1:
+        mean = f"mean of {len(spot.names)} seeds"
+        marks.append(([mean], np.array([x]), np.array([y]), np.array([accuracy])))
+    for place, (names, uniformity, alignment, shares) in enumerate(marks):
+        last = place == len(marks) - 1
+        figure.add_scatter(
+            x=uniformity,
+            y=alignment,
+            mode="markers",
+            name=escaped(f"{spot.label} {_percent(spot)}"),
+            text=[escaped(name) for name in names],
+            marker={
+                "size": 14 if last else 7,
+                "symbol": symbol,  # the colour is the accuracy's
+                "color": 100 * shares,
+                "coloraxis": "coloraxis",
+                "line": {"color": theme.ink if last else theme.muted, "width": 1},
+            },
+            legendgroup=spot.label,
+            showlegend=last,
+            hovertemplate="%{text}<br>uniformity %{x:.4f}<br>alignment %{y:.4f}<br>accuracy %{marker.color:.2f} %"
+            f"<extra>{escaped(spot.label)}</extra>",
+        )
 
 
 def beside_points(places: Doubles, *, away: float = 3.2) -> Doubles:
