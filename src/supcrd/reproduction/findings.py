@@ -40,7 +40,7 @@ def findings(
 
     A claim is decided by the mean difference over common seeds. Its error is that of randomised blocks (seeds are the
     blocks): accuracy = experiment + seed + noise, the noise being pooled over all experiments, so that a claim with one
-    common seed has a test too, and one with three is decided as easily or more so. With two experiments it is the paired
+    common seed has a test too, and one with three is decided at least as easily. With two experiments it is the paired
     t-test. Where a claim's own differences spread more than those of all other experiments (F test, 5%), its own paired
     t-test decides, since the pool is not its spread. All p are corrected together by Holm's method, against 5%.
 
