@@ -61,7 +61,7 @@ def class_change(logits: Sequence[Floats], baseline: Sequence[Floats], labels: I
         >>> told.difference, told.error
         (array([0.5, 0. ]), array([0.5, nan]))
     """
-    sides = [np.stack([each.argmax(axis=1) == labels for each in side]) for side in (logits, baseline)]
+    sides = [np.stack([logit.argmax(axis=1) == labels for logit in side]) for side in (logits, baseline)]
     step = sides[0].mean(axis=0) - sides[1].mean(axis=0)
     classes = logits[0].shape[1]
     count = np.bincount(labels, minlength=classes)

@@ -72,12 +72,12 @@ def by_configuration(points: Sequence[Points]) -> dict[str, list[Points]]:
     by_folder = {run.folder: run for run in points}
     measured = [Measured(run.folder, run.recipe, run.evaluation, {}) for run in points]
     groups, _ = configurations(measured)
-    found: dict[str, list[Points]] = {}
+    labelled: dict[str, list[Points]] = {}
     for label, group in groups.items():
-        runs = [by_folder[each.folder] for each in group]
-        alone = len(runs) == 1 and runs[0].name not in (*found, *groups)
-        found[runs[0].name if alone else label] = runs
-    return found
+        runs = [by_folder[member.folder] for member in group]
+        alone = len(runs) == 1 and runs[0].name not in (*labelled, *groups)
+        labelled[runs[0].name if alone else label] = runs
+    return labelled
 
 
 def clipped(text: str, letters: int) -> str:

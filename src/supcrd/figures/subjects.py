@@ -44,10 +44,10 @@ def principal(rows: NDArray[np.floating], count: int) -> Reduced:
     variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     variances, directions = variances[::-1].clip(min=0), directions[:, ::-1][:, :count]
     directions = directions * np.where(directions.max(axis=0) >= -directions.min(axis=0), 1, -1)
-    found = np.zeros((len(centred), count))
-    found[:, : directions.shape[1]] = centred @ directions
+    reduced = np.zeros((len(centred), count))
+    reduced[:, : directions.shape[1]] = centred @ directions
     total = variances.sum()
-    return Reduced(found, float(variances[:count].sum() / total) if total > ROUNDING else 0.0)
+    return Reduced(reduced, float(variances[:count].sum() / total) if total > ROUNDING else 0.0)
 
 
 def check_spread(run: Points) -> None:
@@ -128,9 +128,9 @@ def some_images(labels: Integers, classes: Sequence[int], *, most: int, seed: in
     """
     rows = [np.flatnonzero(labels == number) for number in classes]
     if sum(map(len, rows)) > most:
-        each = max(most // len(classes), 1)
+        per_class = max(most // len(classes), 1)
         rows = [
-            own[generator("figure", seed, number).permutation(len(own))[:each]]
+            own[generator("figure", seed, number).permutation(len(own))[:per_class]]
             for own, number in zip(rows, classes, strict=True)
         ]
     return np.sort(np.concatenate(rows)).astype(np.int64)

@@ -134,15 +134,15 @@ def _baselines(material: Material, baseline: str | None) -> dict[str, str]:
     """
     if baseline is None:
         return {}
-    found, error = {}, None
+    labels, error = {}, None
     for data in material.sets:
         try:
-            found[data.title] = find_baseline(baseline, data.configurations)
+            labels[data.title] = find_baseline(baseline, data.configurations)
         except SupcrdError as wrong:
             error = wrong
-    if not found:
+    if not labels:
         raise error or SupcrdError(f"--baseline {baseline!r}: no run is finished yet")
-    return found
+    return labels
 
 
 def _title(material: Material) -> str:

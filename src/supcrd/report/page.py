@@ -89,7 +89,7 @@ def differences_table(compared: "Comparison", names: Mapping[str, str]) -> "Mark
             "name": names.get(row.label, row.label),
             "numbers": _numbers(row),
             "verdict": row.verdict,
-            "told": row.told,
+            "reason": row.told,
         }
         for row in compared.rows
         if row.label != compared.baseline and row.difference is not None

@@ -29,12 +29,12 @@ def state(run: Unfinished) -> str:
     if not run.history:
         return f"No epoch of {epochs} is finished yet."
     row = run.history[-1]
-    told = [f"Epoch {row['epoch']} of {epochs}"]
-    told += [f"loss {row['loss']:.4g}"] if isinstance(row.get("loss"), int | float) else []
+    parts = [f"Epoch {row['epoch']} of {epochs}"]
+    parts += [f"loss {row['loss']:.4g}"] if isinstance(row.get("loss"), int | float) else []
     for key, name in (("train_accuracy", "training accuracy"), ("validation_accuracy", "validation accuracy")):
         if isinstance(row.get(key), int | float):
-            told.append(f"{name} {100 * row[key]:.1f} %")
-    text = ", ".join(told) + "."
+            parts.append(f"{name} {100 * row[key]:.1f} %")
+    text = ", ".join(parts) + "."
     if row["epoch"] >= epochs:
         text += " Trained to its end; it is being measured."
     try:

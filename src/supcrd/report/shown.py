@@ -37,14 +37,14 @@ def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]
         key: what the anchors begin with.
         baseline: label of the configuration that classes are compared with.
     """
-    found = []
+    figures = []
     for name, shown in pages().items():
         anchor = f"{key}-{name}"
         if shown.of == "all":
-            found.append(Task(name, "", tuple(run.folder for run in data.runs), anchor))
+            figures.append(Task(name, "", tuple(run.folder for run in data.runs), anchor))
             continue
         if shown.of == "first":
-            found.append(Task(name, "", tuple(group[0].folder for group in data.configurations.values()), anchor))
+            figures.append(Task(name, "", tuple(group[0].folder for group in data.configurations.values()), anchor))
             continue
         for place, (label, group) in enumerate(data.configurations.items()):
             beside = _beside(shown, group[0], label, data, baseline)
@@ -53,8 +53,8 @@ def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]
             both = (group, beside) if shown.seeds else (group[:1], beside[:1])
             folders = tuple(run.folder for side in both for run in side)
             called = label if len(group) > 1 else group[0].recipe.name
-            found.append(Task(name, called, folders, f"{anchor}-{place}", len(both[0])))
-    return found
+            figures.append(Task(name, called, folders, f"{anchor}-{place}", len(both[0])))
+    return figures
 
 
 def _beside(shown: Page, run: Measured, label: str, data: DataSet, baseline: str | None) -> list[Measured]:

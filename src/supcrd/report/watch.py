@@ -60,5 +60,5 @@ def watch(
 
 
 def _stage(material: Material) -> list[tuple[Path, int, bool]]:
-    going = [(run.folder, len(run.history), False) for run in material.unfinished]
-    return going + [(run.folder, 0, True) for data in material.sets for run in data.runs]
+    unfinished = [(run.folder, len(run.history), False) for run in material.unfinished]
+    return unfinished + [(run.folder, 0, True) for data in material.sets for run in data.runs]

@@ -132,7 +132,7 @@ def collect(planned: Plan, out: Path) -> dict[str, Any]:
     finished: list[Path] = []
     data: dict[str, Any] = {}
     for name, wanted in planned.runs.items():
-        told = []
+        runs = []
         for recipe in wanted:
             evaluation, reason = _evaluation(out, recipe)
             if evaluation is not None:
@@ -144,11 +144,11 @@ def collect(planned: Plan, out: Path) -> dict[str, Any]:
                 left_out[recipe.name] = reason
             elif evaluation is not None:
                 finished.append(out / recipe.name)
-                told.append({"seed": recipe.seed} | _kept(evaluation))
+                runs.append({"seed": recipe.seed} | _kept(evaluation))
         experiments[name] = {
             "changes": list(_changes(planned.recipe_set, name)),
-            "runs": told,
-            "summary": {key: _short(run[key] for run in told) for key in KEPT},
+            "runs": runs,
+            "summary": {key: _short(run[key] for run in runs) for key in KEPT},
         }
     first = planned.recipes[0]
     teacher = recipes.teacher_recipe(first)
@@ -170,9 +170,9 @@ def collect(planned: Plan, out: Path) -> dict[str, Any]:
         "left_out": left_out,
         "data": {"source": _placeless(first.data.source)} | data,
         "environment": environments[0] if environments else None,
-        "hardware": _all_of(", ".join(each.get("gpus") or []) or each.get("processor") for each in environments),
-        "torch": _all_of(each.get("packages", {}).get("torch") for each in environments),
-        "commits": _all_of(each.get("commit") for each in environments),
+        "hardware": _all_of(", ".join(env.get("gpus") or []) or env.get("processor") for env in environments),
+        "torch": _all_of(env.get("packages", {}).get("torch") for env in environments),
+        "commits": _all_of(env.get("commit") for env in environments),
         "replicates": [list(pair) for pair in REPLICATES] if _scale_free(first) else [],
         "teacher": None if taught is None else _kept(taught),
         "experiments": experiments,
@@ -207,8 +207,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _short(values: Iterable[float | None]) -> dict[str, Any]:
-    told = summary([value for value in values if value is not None])
-    return {"n": told.n, "mean": told.mean, "std": told.std}
+    runs = summary([value for value in values if value is not None])
+    return {"n": runs.n, "mean": runs.mean, "std": runs.std}
 
 
 def _scale_free(recipe: Recipe) -> bool:

@@ -60,13 +60,13 @@ def panels(points: Sequence[Points]) -> list[Panel]:
         RunError: no run has history; a number that is none; runs of different images.
     """
     configurations = by_configuration(points)
-    told = [run for run in points if run.history]
-    if not told:
+    trained = [run for run in points if run.history]
+    if not trained:
         names = ", ".join(run.name for run in points)
         raise RunError(
             f"{names}: metrics.jsonl has no epoch (weights that were imported have none): no training curves"
         )
-    rows = [row for run in told for row in run.history]
+    rows = [row for run in trained for row in run.history]
     present = [key for key in PANELS if any(row.get(key) is not None for row in rows)]
     terms = list(dict.fromkeys(key for row in rows for key in row if _is_term(key)))
     if len(points) == 1:
@@ -74,7 +74,7 @@ def panels(points: Sequence[Points]) -> list[Panel]:
         accuracies = [key for key in present if key.endswith("_accuracy")]
         drawn = [("Loss", "nats, mean of the epoch", ["loss", *terms]), ("Accuracy", "%", accuracies)]
         drawn += [(*PANELS[key], [key]) for key in present if key not in accuracies]
-        drawn = [each for each in drawn if each[2]]
+        drawn = [panel for panel in drawn if panel[2]]
         groups = {key: group for group, key in enumerate(key for *_, keys in drawn for key in keys)}
         return [
             Panel(title, axis, [_line(run, key, groups[key], _words(key)) for key in keys])
@@ -211,9 +211,9 @@ def _title(points: Sequence[Points]) -> str:
 def _note(points: Sequence[Points]) -> str:
     without = [run.name for run in points if not run.history]
     blind = [run.name for run in points if run.history and all(not _validated(row) for row in run.history)]
-    said = [f"No training here (imported weights): {', '.join(without)}."] if without else []
-    said += [f"Without a validation split: {', '.join(blind)}."] if blind else []
-    return " ".join(said)
+    notes = [f"No training here (imported weights): {', '.join(without)}."] if without else []
+    notes += [f"Without a validation split: {', '.join(blind)}."] if blind else []
+    return " ".join(notes)
 
 
 def _validated(row: dict[str, Any]) -> bool:

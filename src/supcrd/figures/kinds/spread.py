@@ -44,17 +44,17 @@ def spots(points: Sequence[Points]) -> tuple[list[Spot], list[str]]:
     Raises:
         RunError: no run has both numbers; a number that is none; runs of different images; one run twice.
     """
-    found, without = [], []
+    configurations, without = [], []
     for label, runs in by_configuration(points).items():
         rows = [(run.name, [_number(run, key) for key in ("uniformity", "alignment", "accuracy")]) for run in runs]
         whole = [(name, row) for name, row in rows if None not in row]
         without += [name for name, row in rows if None in row]
         if whole:
             columns = np.array([row for _, row in whole], dtype=np.float64).T
-            found.append(Spot(label, [name for name, _ in whole], *columns))
-    if not found:
+            configurations.append(Spot(label, [name for name, _ in whole], *columns))
+    if not configurations:
         raise RunError(f"{', '.join(without)}: evaluation.json has no alignment or no uniformity to draw")
-    return found, without
+    return configurations, without
 
 
 def _number(run: Points, key: str) -> float | None:
@@ -76,14 +76,14 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     import matplotlib
     from matplotlib.colors import Normalize
 
-    found, without = spots(points)
-    figure = new_figure(theme, height=max(105, 20 + 3.6 * len(found)))
+    configurations, without = spots(points)
+    figure = new_figure(theme, height=max(105, 20 + 3.6 * len(configurations)))
     axes, key = figure.subplots(1, 2, width_ratios=(1.55, 1))
     dress(axes, theme, x=AXES[0], y=AXES[1])
-    low, high = _range(found)
+    low, high = _range(configurations)
     norm, colors = Normalize(low, high), matplotlib.colormaps[theme.heat]
-    centres = np.array([spot.centre for spot in found])
-    for spot, (x, y, accuracy) in zip(found, centres, strict=True):
+    centres = np.array([spot.centre for spot in configurations])
+    for spot, (x, y, accuracy) in zip(configurations, centres, strict=True):
         if len(spot.names) > 1:
             for u, a in zip(spot.uniformity, spot.alignment, strict=True):
                 axes.plot([x, u], [y, a], color=theme.muted, linewidth=0.5, zorder=1)
@@ -105,7 +105,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     span = np.array([axes.get_xlim(), axes.get_ylim()])
     size = np.array([0.5 * WIDTH, figure.get_figheight() * 25.4 - 25])  # mm, about what the axes get
     places = size * (centres[:, :2] - span[:, 0]) / (span[:, 1] - span[:, 0])
-    for number, (spot, offset) in enumerate(zip(found, beside_points(places), strict=True), 1):
+    for number, (spot, offset) in enumerate(zip(configurations, beside_points(places), strict=True), 1):
         axes.annotate(
             str(number),
             spot.centre[:2],
@@ -117,9 +117,9 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
             color=theme.ink,
         )
     key.axis("off")
-    for number, spot in enumerate(found, 1):
+    for number, spot in enumerate(configurations, 1):
         text = f"{number}  {clipped(spot.label, 32)}  {_percent(spot)}"
-        down = 1 - number / (len(found) + 1) if len(found) > 20 else 1 - 0.045 * number
+        down = 1 - number / (len(configurations) + 1) if len(configurations) > 20 else 1 - 0.045 * number
         key.text(
             0, down, text, fontsize=FONT - 1, color=theme.ink, va="center", transform=key.transAxes, parse_math=False
         )
@@ -128,7 +128,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     bar.set_label("accuracy (%)", color=theme.ink, fontsize=FONT)
     bar.ax.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=FONT - 1, width=0.6, length=2.5)
     bar.outline.set_visible(False)
-    headline(figure, theme, _title(points), _note(found, without))
+    headline(figure, theme, _title(points), _note(configurations, without))
     return figure
 
 
@@ -140,16 +140,16 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     """
     import plotly.graph_objects as go
 
-    found, without = spots(points)
-    low, high = _range(found)
+    configurations, without = spots(points)
+    low, high = _range(configurations)
     figure = go.Figure()
-    for number, spot in enumerate(found):
+    for number, spot in enumerate(configurations):
         _add(figure, spot, SYMBOLS[number % len(SYMBOLS)], theme)
     figure.update_layout(
         layout(
             theme,
             title={"text": escaped(_title(points))},
-            meta={"note": _note(found, without), "narrow": {"height": 500 + 24 * len(found)}},
+            meta={"note": _note(configurations, without), "narrow": {"height": 500 + 24 * len(configurations)}},
             xaxis={"title": {"text": AXES[0]}},
             yaxis={"title": {"text": AXES[1]}},
             coloraxis={
@@ -165,7 +165,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
                 },
             },
             legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "tracegroupgap": 0},
-            height=520 + 12 * len(found),
+            height=520 + 12 * len(configurations),
         )
     )
     return figure
@@ -227,12 +227,12 @@ def beside_points(places: Doubles, *, away: float = 3.2) -> Doubles:
     angles = np.arange(16) * np.pi / 8
     ways = away * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     offsets = np.zeros_like(places)
-    taken = [places[k] for k in range(len(places))]
+    occupied = [places[k] for k in range(len(places))]
     for number, place in enumerate(places):
-        others = np.array([each for k, each in enumerate(taken) if k != number]).reshape(-1, 2)
+        others = np.array([point for k, point in enumerate(occupied) if k != number]).reshape(-1, 2)
         gaps = np.linalg.norm(place + ways[:, None] - others, axis=2).min(axis=1, initial=np.inf)
         offsets[number] = ways[int(np.round(gaps, 6).argmax())]
-        taken.append(place + offsets[number])
+        occupied.append(place + offsets[number])
     return offsets
 
 
@@ -241,16 +241,16 @@ def _percent(spot: Spot) -> str:
     return f"{100 * spot.accuracy.mean():.1f}{spread} %" + (f" (n = {len(spot.names)})" if spread else "")
 
 
-def _range(found: Sequence[Spot]) -> tuple[float, float]:
+def _range(configurations: Sequence[Spot]) -> tuple[float, float]:
     """Of accuracy in percent; never empty."""
-    accuracies = 100 * np.concatenate([spot.accuracy for spot in found])
+    accuracies = 100 * np.concatenate([spot.accuracy for spot in configurations])
     low, high = float(accuracies.min()), float(accuracies.max())
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _note(found: Sequence[Spot], without: Sequence[str]) -> str:
+def _note(configurations: Sequence[Spot], without: Sequence[str]) -> str:
     note = ""
-    if any(len(spot.names) > 1 for spot in found):
+    if any(len(spot.names) > 1 for spot in configurations):
         note = "Small dots are runs, joined to the mean of those that differ only in their seed; "
         note += "± is the sample standard deviation. "
     return note + (f"Without alignment or uniformity, left out: {', '.join(without)}." if without else "")

@@ -105,9 +105,9 @@ def legend(axes: "Axes", theme: Theme, entries: Sequence[tuple[str, Look]], *, c
         Line2D([], [], linestyle="", marker=look.marker, color=look.color, markersize=5, markeredgewidth=0, label=name)
         for name, look in entries
     ]
-    made = axes.legend(handles=handles, loc="center", ncols=columns, fontsize=FONT - 0.5, frameon=False, borderpad=0,
+    legend = axes.legend(handles=handles, loc="center", ncols=columns, fontsize=FONT - 0.5, frameon=False, borderpad=0,
                 labelcolor=theme.ink, handletextpad=0.2, columnspacing=1.5, borderaxespad=0)  # fmt: skip
-    for text in made.get_texts():
+    for text in legend.get_texts():
         text.set_parse_math(False)
 
 
@@ -176,7 +176,7 @@ def svg_text(figure: "Figure", name: str = "") -> str:
     text = text[text.index("<svg") :]
     numbers = {old: f"{name}{place}" for place, old in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)))}
     return re.sub(
-        r'(\bid="|href="#|url\(#)([^")]+)', lambda found: found[1] + "i" + numbers.get(found[2], found[2]), text
+        r'(\bid="|href="#|url\(#)([^")]+)', lambda match: match[1] + "i" + numbers.get(match[2], match[2]), text
     )
 
 

@@ -84,5 +84,5 @@ def looks(class_names: Sequence[str]) -> tuple[Look, ...]:
         >>> looks(("cat", "dog"))[1].color
         '#ffa90e'
     """
-    found = dict(zip(order(class_names).classes, palette(len(class_names)), strict=True))
-    return tuple(found[number] for number in range(len(class_names)))
+    looks = dict(zip(order(class_names).classes, palette(len(class_names)), strict=True))
+    return tuple(looks[number] for number in range(len(class_names)))

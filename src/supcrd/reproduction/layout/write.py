@@ -122,13 +122,13 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
         if job.log is not None:
             files.append(out / "json_results" / "training_logs" / f"{job.name.log}.json")
             write_json(files[-1], job.log)
-    for (arch, data), found in results.items():
+    for (arch, data), content in results.items():
         files.append(out / "json_results" / f"comprehensive_results_{arch}_{data}.json")
-        write_json(files[-1], found)
+        write_json(files[-1], content)
     for job in jobs if plots else ():
-        drawn, untold = _draw(job, out / "plots")
+        drawn, missing = _draw(job, out / "plots")
         files += drawn
-        notes += untold
+        notes += missing
     return Exported(tuple(files), weights, tuple(notes))
 
 
@@ -139,10 +139,10 @@ def _results(jobs: Sequence[Job]) -> dict[tuple[str, str], dict[str, Any]]:
         if job.run is not None and not job.teaches:
             recipe = job.run.recipe
             group = groups.setdefault((short_arch(recipe.model.arch), short_source(recipe.data.source)), {})
-            taken = job.name.result in (*group, "teacher")  # by a run whose own name is that of an experiment
-            group[job.name.file if taken else job.name.result] = job.run
+            ambiguous = job.name.result in (*group, "teacher")  # by a run whose own name is that of an experiment
+            group[job.name.file if ambiguous else job.name.result] = job.run
     by_folder = {job.folder.resolve(): job for job in jobs}
-    found = {}
+    contents = {}
     for key, group in groups.items():
         runs = list(group.values())
         check_same_data(runs)
@@ -154,7 +154,7 @@ def _results(jobs: Sequence[Job]) -> dict[tuple[str, str], dict[str, Any]]:
         results = {name: _accuracy(run) for name, run in group.items()}
         best = max(results, key=lambda name: results[name])
         arch = load_model(teacher.folder)[1].arch if teacher is not None else None
-        found[key] = {
+        contents[key] = {
             "architecture": {"teacher": short_arch(arch) if arch else None, "student": key[0]},
             "config": {
                 "batch_size": _one({run.recipe.train.batch_size for run in runs}),
@@ -168,7 +168,7 @@ def _results(jobs: Sequence[Job]) -> dict[tuple[str, str], dict[str, Any]]:
             "best_student_accuracy": results[best],
             "teacher_accuracy": accuracy,
         }
-    return found
+    return contents
 
 
 def _accuracy(run: Measured) -> float:
@@ -227,9 +227,9 @@ def _with_stem(state: dict[str, Tensor], card: Card) -> dict[str, Tensor]:
     """The state dict with its stem where torch keeps what is no tensor: supcrd reads it, `load_state_dict` does not."""
     if card.stem is None:
         return state
-    told = OrderedDict(state)
-    told._metadata = {METADATA_KEY: {"stem": card.stem}}  # type: ignore[attr-defined]
-    return told
+    remark = OrderedDict(state)
+    remark._metadata = {METADATA_KEY: {"stem": card.stem}}  # type: ignore[attr-defined]
+    return remark
 
 
 def _timm_keys(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -244,9 +244,9 @@ def _about(states: Mapping[str, Mapping[str, Tensor]], card: Card) -> list[str]:
     if fits and (card.arch != "convnet" or card.image_size == 32):
         return []
     if card.arch.startswith("timm:"):
-        told = "is written under timm's own names, as the published timm teacher"
+        remark = "is written under timm's own names, as the published timm teacher"
     else:
-        told = "is none that the published ModelWrapper builds; it has its names, and loads in supcrd's"
+        remark = "is none that the published ModelWrapper builds; it has its names, and loads in supcrd's"
     (file, state), *_ = states.items()
     asked = f"; supcrd evaluate needs --arch {card.arch}"
     with contextlib.suppress(ValueError):
@@ -254,4 +254,4 @@ def _about(states: Mapping[str, Mapping[str, Tensor]], card: Card) -> list[str]:
     if file.endswith(LOW_STEM):
         asked += "; plain timm loads it, but needs its stem changed to be right (model.stem = native trains without)"
     size = f"{card.in_channels} x {card.image_size} x {card.image_size}"
-    return [f"{file}.pth: {card.arch} for {size} images {told}{asked}"]
+    return [f"{file}.pth: {card.arch} for {size} images {remark}{asked}"]
