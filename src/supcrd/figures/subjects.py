@@ -1,4 +1,4 @@
-"""What pictures of an embedding share: its classes and images, its principal directions, what must be said of it."""
+"""What pictures of an embedding share: its classes and images, its principal directions, notes on it."""
 
 import difflib
 from collections.abc import Sequence
@@ -120,7 +120,7 @@ def named_classes(run: Points, names: Sequence[str], *, most: int) -> tuple[int,
 
 
 def some_images(labels: Integers, classes: Sequence[int], *, most: int, seed: int) -> Integers:
-    """Rows of these classes, ascending; where they are more than `most`, as many of each class, drawn by `seed`.
+    """Rows of these classes, ascending; if there are more than `most`, the same number of each class, drawn by `seed`.
 
     Example:
         >>> some_images(np.array([0, 1, 1, 2, 0]), (0, 1), most=10, seed=0).tolist()

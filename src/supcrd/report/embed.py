@@ -67,7 +67,7 @@ def plot(figure: Any, anchor: str, script: str = "", *, legend: bool = False) ->
 
 
 def slim(value: Any) -> Any:
-    """The same with doubles as floats, which a screen cannot tell, and no NaN, which JSON has not."""
+    """The same with doubles as floats, which look the same on a screen, and null for NaN, which JSON lacks."""
     if isinstance(value, Mapping):
         if value.get("dtype") == "f8" and "bdata" in value:
             single = np.frombuffer(base64.b64decode(value["bdata"]), np.float64).astype(np.float32)

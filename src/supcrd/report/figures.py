@@ -84,7 +84,7 @@ def sections(wanted: Sequence[Task], figures: Mapping[str, "Markup"], data: Data
 
 @lru_cache(maxsize=64)
 def _points(folder: Path) -> Points | str:
-    """The points of a run, or why there are none."""
+    """The points of a run, or the reason why they cannot be read."""
     try:
         return read_points(folder)
     except SupcrdError as error:
@@ -121,7 +121,7 @@ def _picture(task: Task, points: Sequence[Points]) -> Picture:
 
 
 def fewer(points: Sequence[Points]) -> list[Points]:
-    """The same runs with so many images only, drawn by a seed, as many of each class, that t-SNE takes seconds."""
+    """The same runs with fewer images, so that t-SNE takes seconds: a seeded draw, the same number of each class."""
     first = points[0]
     rows = some_images(first.labels, named_classes(first, (), most=TSNE_CLASSES), most=TSNE_ROWS // len(points), seed=0)
     return [

@@ -27,17 +27,17 @@ def report(
     """Write one self-contained page about finished runs, grouped by data set; unfinished ones show their curves.
 
     Args:
-        folders: run folders, or folders of run folders. The teachers of runs are told of too, where they are there.
-        out: an .html file, replaced if it is there.
+        folders: run folders, or folders of run folders. Includes the teachers of runs, if their folders exist.
+        out: an .html file, replaced if it exists.
         baseline: a configuration, run or run folder that differences are to.
-        notify: told what is being drawn.
+        notify: called with a line of progress.
 
     Returns:
         The file. What cannot be drawn is a note where the figure would be.
 
     Raises:
-        RunError: a folder that is no run and holds none; a damaged run; one run twice.
-        SupcrdError: an unknown baseline; `out` is no .html file.
+        RunError: a folder that neither is a run nor contains one; a damaged run; one run twice.
+        SupcrdError: an unknown baseline; `out` does not end in .html.
         OSError: the file cannot be written.
 
     Example:
@@ -51,7 +51,7 @@ def report(
 
 
 def check_out(out: str | Path) -> Path:
-    """The file of a report, its folder made if need be; refused where it is no .html file."""
+    """The file of a report, its folder created if needed; any other ending than .html is refused."""
     out = Path(out).expanduser()
     if out.suffix.lower() not in (".html", ".htm"):
         raise SupcrdError(f"{out}: a report is an .html file")

@@ -20,7 +20,7 @@ def pages() -> dict[str, Page]:
 
 
 class Task(NamedTuple):
-    """A figure to be made."""
+    """A figure to draw."""
 
     name: str  # of a kind
     called: str  # what people choose it by; empty for one of all runs

@@ -1,4 +1,4 @@
-"""A report that is written again while runs go on."""
+"""A report that is rewritten while runs train."""
 
 import time
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ def watch(
 ) -> Path:
     """Write the report whenever an epoch or a run ends, until all runs are finished or Ctrl-C.
 
-    The page, once opened, loads itself again and keeps its place and its theme. As long as a run goes on it has the
-    tables and the curves; the last one is the whole report. After Ctrl-C the page stays as it is, and does so no more.
+    An open page reloads itself, keeping its scroll position and its theme. While a run trains the page has the tables
+    and the curves; the last page is the whole report. After Ctrl-C the page stays as it is and reloads no more.
 
     Args:
         folders: run folders, or folders of run folders, in which new ones are found.
         out: an .html file.
         baseline: as in `report`.
-        notify: told what is new.
+        notify: called with a line for every change.
         seconds: between two looks.
 
     Raises:

@@ -197,7 +197,7 @@ def _evaluation(out: Path, recipe: Recipe) -> tuple[dict[str, Any] | None, str |
 
 
 def _kept(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
-    """Its numbers; None for what is missing or is none (NaN)."""
+    """Its numbers; None for a missing number or NaN."""
     values = {key: evaluation.get(key) for key in KEPT}
     return {key: value if _is_number(value) else None for key, value in values.items()}
 

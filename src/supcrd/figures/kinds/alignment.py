@@ -212,7 +212,7 @@ def _histogram(axes: "Axes", theme: Theme, measured: Distances) -> None:
 
 
 def _circles(figure: "SubFigure", theme: Theme, run: Points, plane: Doubles, wanted: Sequence[int]) -> None:
-    """A circle for all classes and one for each class named, histograms of the angles beneath."""
+    """A circle for all classes and one for each class named, histograms of the angles below."""
     panels = figure.subplots(2, 1 + len(wanted), height_ratios=(2, 1), sharey="row", squeeze=False)
     chosen = [np.ones(len(plane), dtype=bool), *(run.labels == number for number in wanted)]
     names = ["all classes", *(shown(run.class_names[number]) for number in wanted)]

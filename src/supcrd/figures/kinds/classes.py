@@ -153,7 +153,7 @@ def _column(
 
 
 def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
-    """The same with Plotly (a `plotly.graph_objects.Figure`): hovering tells images, accuracies and the change's error.
+    """The same with Plotly (a `plotly.graph_objects.Figure`): hovering shows images, accuracies and the change's error.
 
     Raises:
         RunError: as `draw`.

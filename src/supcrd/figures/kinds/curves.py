@@ -57,7 +57,7 @@ def panels(points: Sequence[Points]) -> list[Panel]:
         Accuracies in percent, the rest in the unit of `metrics.jsonl`.
 
     Raises:
-        RunError: no run has history; a number that is none; runs of different images.
+        RunError: no run has history; a value that is not a number; runs of different images.
     """
     configurations = by_configuration(points)
     trained = [run for run in points if run.history]

@@ -90,7 +90,7 @@ def _note(run: Points, cloud: Spheres, seed: int) -> str:
 
 
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "Figure":
-    """Both spheres from one side, on paper: what lies on the far half is paler.
+    """Both spheres from one side, on paper: the far half is paler.
 
     Args:
         points: one run.
@@ -103,7 +103,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
     (run,) = points
     cloud = spheres(run, seed=seed)
     panels = _panels(run, cloud)
-    listed = panels[0] if len(cloud.all) <= 20 else panels[1]  # a hundred names would be read by nobody
+    listed = panels[0] if len(cloud.all) <= 20 else panels[1]  # a hundred names are too many to read
     key_height = style.LINE * -(-len(listed) // 5)
     figure = style.new_figure(theme, height=86 + key_height + 22)
     grid = figure.add_gridspec(2, 2, height_ratios=(86, key_height))
@@ -128,7 +128,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
 
 
 def _panels(run: Points, cloud: Spheres) -> tuple[dict[int, Look], dict[int, Look]]:
-    """Each sphere's classes and their looks; ten of many have colours of their own, which are told apart."""
+    """Each sphere's classes and their looks; ten of many have colours of their own, which are easy to distinguish."""
     own = looks(run.class_names)
     few = palette(len(cloud.few)) if len(cloud.all) > 20 else [own[number] for number in cloud.few]
     return {number: own[number] for number in cloud.all}, dict(zip(cloud.few, few, strict=True))

@@ -39,8 +39,8 @@ def reliability(logits: Floats, labels: Integers, *, bins: int = 15) -> Reliabil
     Source: Guo et al. 2017, arXiv:1706.04599, figure 1 and eq. 3.
 
     Example:
-        >>> told = reliability(np.array([[50.0, 0.0], [50.0, 0.0]]), np.array([0, 1]))
-        >>> told.images[-1], told.accuracy[-1], told.ece
+        >>> bins = reliability(np.array([[50.0, 0.0], [50.0, 0.0]]), np.array([0, 1]))
+        >>> bins.images[-1], bins.accuracy[-1], bins.ece
         (np.int64(2), np.float64(0.5), 0.5)
     """
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
@@ -55,7 +55,7 @@ def reliability(logits: Floats, labels: Integers, *, bins: int = 15) -> Reliabil
 
 
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
-    """A diagram a run, with the number of images in each bin beneath, with matplotlib.
+    """A diagram for each run, with the number of images in each bin below, with matplotlib.
 
     Raises:
         RunError: no run, or runs of different images.

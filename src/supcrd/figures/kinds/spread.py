@@ -42,7 +42,7 @@ def spots(points: Sequence[Points]) -> tuple[list[Spot], list[str]]:
     A run has no alignment where no class has two images, and no uniformity with one image.
 
     Raises:
-        RunError: no run has both numbers; a number that is none; runs of different images; one run twice.
+        RunError: no run has both numbers; a value that is not a number; runs of different images; one run twice.
     """
     configurations, without = [], []
     for label, runs in by_configuration(points).items():
@@ -59,7 +59,7 @@ def spots(points: Sequence[Points]) -> tuple[list[Spot], list[str]]:
 
 def _number(run: Points, key: str) -> float | None:
     value = run.evaluation.get(key)
-    # in these words NaN is none
+    # NaN and infinity are refused too
     if value is not None and (
         isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf")
     ):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from plotly.graph_objects import Figure as PlotlyFigure
 
-CLASSES = 20  # that can be told apart
+CLASSES = 20  # that can be distinguished
 IMAGES = 4000  # of a run: half a minute
 PERPLEXITY = 30.0
 LEAST = 5  # images that have neighbours to speak of
@@ -265,7 +265,7 @@ def interactive(
 
 
 def _narrow(panels: int, classes: int) -> dict[str, Any]:
-    """One panel above the other, and the legend beneath, see `style.layout`."""
+    """One panel above the other, and the legend below, see `style.layout`."""
     changes = {
         "height": 60 + 380 * panels + 12 * classes,
         "legend.orientation": "h",

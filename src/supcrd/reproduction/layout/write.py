@@ -30,7 +30,7 @@ WRAPPED = ("convnet", "resnet18", "resnet50")
 """What the published `ModelWrapper` can build."""
 
 LOW_STEM = "_low-stem"
-"""In the name of weights that plain timm would take without a word and run with another stem."""
+"""In the name of weights that plain timm would accept without a warning and run with another stem."""
 
 logger = logging.getLogger("supcrd")
 
@@ -75,7 +75,7 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
 
     Args:
         folders: of runs, or of run folders, as of `supcrd.analysis.configurations.gather`.
-        out: made if need be; files of these names are replaced, others are left alone.
+        out: created if needed; files of these names are replaced, others are left alone.
         plots: whether to draw; without, the folder stays empty.
 
     Raises:
@@ -179,7 +179,7 @@ def _accuracy(run: Measured) -> float:
 
 
 def _one(values: set[Any]) -> Any:
-    """The one value, or None where there is none or several."""
+    """The only value, or None for no value or several."""
     return next(iter(values)) if len(values) == 1 else None
 
 
@@ -224,7 +224,7 @@ def _needs_low_stem(card: Card, encoder: dict[str, Tensor]) -> bool:
 
 
 def _with_stem(state: dict[str, Tensor], card: Card) -> dict[str, Tensor]:
-    """The state dict with its stem where torch keeps what is no tensor: supcrd reads it, `load_state_dict` does not."""
+    """The state dict with its stem among torch's metadata: supcrd reads it, `load_state_dict` does not."""
     if card.stem is None:
         return state
     remark = OrderedDict(state)
