@@ -26,7 +26,7 @@ from measure import family, keep, proportional, spread, table
 from supcrd.base.workers import LocalExecutor
 from supcrd.report.collect import collect
 from supcrd.report.figures import figure
-from supcrd.report.shown import SHOWN, Task, tasks
+from supcrd.report.shown import Task, pages, tasks
 
 REPORT = "from supcrd.cli import main; main()"
 TSNE = """
@@ -64,7 +64,7 @@ def peak(process: Sequence[str]) -> int:
 
 def by_kind(wanted: Sequence[Task]) -> dict[str, dict[str, float]]:
     """Seconds of the figures of each kind, one after another in one process."""
-    taken: dict[str, list[float]] = {name: [] for name in SHOWN}
+    taken: dict[str, list[float]] = {name: [] for name in pages()}
     with LocalExecutor(1, threads=1) as pool:
         pool.submit(len, ()).result()  # it stands
         for task in wanted:

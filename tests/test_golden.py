@@ -16,7 +16,7 @@ from torch.nn import functional
 from machine import machine
 from supcrd import recipe
 from supcrd.analysis.compare import compare
-from supcrd.figures.draw import KINDS, plot
+from supcrd.figures.draw import plot
 from supcrd.jobs import run as pipeline
 from supcrd.jobs.assess import evaluate_file, predict_files
 from supcrd.models.card import Card
@@ -25,6 +25,7 @@ from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.report import report
 from supcrd.report.collect import collect
 from supcrd.report.make import build
+from supcrd.report.shown import pages
 from supcrd.runs.folder import RunFolder
 from typed import invoke
 
@@ -158,7 +159,7 @@ def test_runs_are_reported_and_drawn(golden):
     for name in RUNS:
         assert f">{name}<" in tables or "seed=1" in name, name  # seeds stand in one row
     page = report(["runs/lw_supcrd"], "report.html").read_text()
-    assert page.count("<figure") >= len(KINDS)
+    assert page.count("<figure") >= len(pages())
     assert "could not be drawn" not in page
     plot("neighbours", ["runs/lw_supcrd"], Path("neighbours.png"))
     with Image.open("neighbours.png") as picture:

@@ -17,7 +17,8 @@ def pages(tmp_path_factory):
     """report.html, and a hypersphere alone."""
     out = tmp_path_factory.mktemp("browser")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shown, "SHOWN", {name: shown.SHOWN[name] for name in ("hypersphere", "alignment")})
+        few = {name: shown.pages()[name] for name in ("hypersphere", "alignment")}
+        patch.setattr(shown, "pages", lambda: few)
         full(out / "runs", "teacher", 0, 0.99, recipe="digits-teacher", names=["cat", "dog", "Grün & <b>"])
         for seed, accuracy in enumerate((0.95, 0.97)):
             full(out / "runs", f"crd-seed{seed}", seed, accuracy, teacher="teacher", separation_ratio=11.5, ece=0.3)

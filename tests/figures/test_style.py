@@ -9,7 +9,8 @@ from made_points import clusters, folder
 
 from supcrd.errors import SupcrdError
 from supcrd.figures import style
-from supcrd.figures.draw import KINDS, plot
+from supcrd.figures.draw import plot
+from supcrd.figures.registry import FIGURES, find_kind
 from typed import invoke, refused
 
 
@@ -70,7 +71,9 @@ def test_a_failed_drawing_leaves_the_old_file(tmp_path, monkeypatch):
 def test_mistakes_are_one_line(tmp_path):
     run, out = folder(tmp_path), tmp_path / "a.png"
     assert ".png, .svg, .pdf or .html" in refused("plot", "tsne", run, "--out", tmp_path / "a.jpg")
-    assert "no kind of figure 'tnse'; did you mean tsne? Valid: tsne, " in refused("plot", "tnse", run, "--out", out)
+    assert "no kind of figure 'tnse'; did you mean tsne? Valid: alignment, " in refused(
+        "plot", "tnse", run, "--out", out
+    )
     assert "no theme 'black'" in refused("plot", "tsne", run, "--out", out, "--theme", "black")
     assert "takes 1 run, not 2" in refused("plot", "alignment", run, run, "--out", out)
     assert "takes 1 to 2 runs, not 3" in refused("plot", "tsne", run, run, run, "--out", out)
@@ -87,7 +90,7 @@ def test_mistakes_are_one_line(tmp_path):
 
 def test_the_kinds_are_listed():
     told = invoke("plot", "list").stdout
-    assert all(name in told and kind.help in told for name, kind in KINDS.items())
+    assert all(name in told and find_kind(name).help in told for name in FIGURES)
 
 
 @pytest.mark.parametrize("kind", ["alignment", "hypersphere", "tsne"])

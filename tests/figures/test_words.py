@@ -8,9 +8,10 @@ import pytest
 from made_points import folder
 
 from supcrd.figures import style
-from supcrd.figures.draw import KINDS
 from supcrd.figures.points import read_points
+from supcrd.figures.registry import find_kind
 from supcrd.figures.style import LIGHT
+from supcrd.report.shown import pages
 
 NAME = "a<b>c &amp; $x$"
 CLASSES = ("d<i>e", "f&lt;g", "%{h}")
@@ -35,7 +36,7 @@ def texts(value):
 
 @pytest.mark.parametrize("kind", RUNS)
 def test_plotly_gets_names_escaped(tmp_path, kind):
-    figure = KINDS[kind].interactive(runs(tmp_path, RUNS[kind]))
+    figure = find_kind(kind).interactive(runs(tmp_path, RUNS[kind]))
     told = texts(json.loads(figure.to_json()))
     raw = [text for text in told if any(name in text for name in (NAME, *CLASSES))]
     assert raw == []
@@ -45,7 +46,7 @@ def test_plotly_gets_names_escaped(tmp_path, kind):
         assert set(CLASSES) <= set(seen)
 
 
-@pytest.mark.parametrize("kind", [name for name in KINDS if name not in ("neighbours", "classes")])
+@pytest.mark.parametrize("kind", [name for name in pages() if name not in ("neighbours", "classes")])
 def test_a_long_name_lies_within_the_figure(tmp_path, kind):
     from matplotlib.text import Text
 
@@ -53,7 +54,7 @@ def test_a_long_name_lies_within_the_figure(tmp_path, kind):
     made = folder(tmp_path, "run", rows=[{"epoch": 1, "loss": 1.0}])
     other = folder(tmp_path, "other", recipe="digits-supcon", rows=[{"epoch": 1, "loss": 1.0}])
     both = [read_points(each.rename(each.with_name(f"{long}-{k}"))) for k, each in enumerate((made, other))]
-    figure = KINDS[kind].draw(both if KINDS[kind].most != 1 else both[:1])
+    figure = find_kind(kind).draw(both if find_kind(kind).most != 1 else both[:1])
     figure.canvas.draw()
     width, height = figure.bbox.size
     for text in figure.findobj(Text):
@@ -68,7 +69,7 @@ def test_a_long_name_lies_within_the_figure(tmp_path, kind):
 def test_no_name_is_read_as_mathematics(tmp_path):
     name = r"$\broken{$"
     made = folder(tmp_path, "run").rename(tmp_path / name)
-    KINDS["alignment"].draw([read_points(made)]).canvas.draw()
+    find_kind("alignment").draw([read_points(made)]).canvas.draw()
     figure = style.new_figure(LIGHT, height=40)
     style.dress(figure.subplots(), LIGHT, title=name)
     style.headline(figure, LIGHT, name, name)

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from made import make
 from reported import full, progress, unfinished
-from supcrd.figures.draw import KINDS
+from supcrd.figures.registry import FIGURES, find_kind
 from supcrd.report import embed, figures, report, shown, watch
 from typed import contents, invoke, refused
 
@@ -52,7 +53,8 @@ class Checked(HTMLParser):
 @pytest.fixture
 def plain(monkeypatch):
     """Figures that are quick."""
-    monkeypatch.setattr(shown, "SHOWN", {name: shown.SHOWN[name] for name in ("hypersphere", "alignment")})
+    few = {name: shown.pages()[name] for name in ("hypersphere", "alignment")}
+    monkeypatch.setattr(shown, "pages", lambda: few)
 
 
 @pytest.fixture
@@ -80,7 +82,9 @@ def test_one_file_that_needs_nothing_else(runs, tmp_path, plain):
 
 
 def test_every_kind_of_figure_has_its_place():
-    assert set(KINDS) <= set(shown.SHOWN)
+    built_in = [name for name in FIGURES if find_kind(name).__module__.startswith("supcrd.")]
+    assert set(built_in) <= set(shown.pages())
+    assert list(shown.pages())[:2] == ["spread", "curves"]
 
 
 def test_names_are_escaped(runs, tmp_path, plain):
@@ -171,7 +175,8 @@ def test_a_figure_that_fails_leaves_the_others(runs, tmp_path, plain, monkeypatc
     def failing(points, *, theme):
         raise ZeroDivisionError("by <zero>")
 
-    monkeypatch.setitem(KINDS, "alignment", KINDS["hypersphere"].__class__("", failing))
+    failing.__module__ = find_kind("alignment").__module__
+    monkeypatch.setitem(FIGURES._things, "alignment", replace(find_kind("alignment"), draw=failing))
     text = made(tmp_path, full(runs, "one", 0, 0.8))
     assert any("alignment could not be drawn (ZeroDivisionError: by &lt;zero&gt;)" in note for note in notes(text))
     assert text.count('class="plot') == 1
@@ -232,7 +237,7 @@ def test_an_unfinished_run_shows_its_curves(runs, tmp_path, plain):
     assert "1 finished run in 1 configuration, 2 runs under way" in words
     assert text.count("Training curves of") == 1
     (runs / "going" / "metrics.jsonl").write_text('{"epoch": 1, "loss": "x"}\n{"epo')
-    assert "metrics.jsonl: loss = &#x27;x&#x27;" in made(tmp_path, runs)
+    assert "metrics.jsonl: loss = &#39;x&#39;" in made(tmp_path, runs)
 
 
 def test_watching_until_the_run_is_finished(runs, tmp_path, plain):

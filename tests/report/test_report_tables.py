@@ -1,13 +1,18 @@
 """What the tables of a report say, against numbers worked out by hand."""
 
 import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 
 from made import make, several
+from supcrd import report
 from supcrd.report.collect import collect
-from supcrd.report.html import element
 from supcrd.report.page import recipes_table, runs_table
+from supcrd.report.render import html as rendered
 from supcrd.report.table import differing_keys, lines
 
 
@@ -105,6 +110,29 @@ def test_cells_carry_what_they_are_sorted_by(runs):
 
 
 def test_whatever_is_no_html_is_escaped():
-    assert element("i", "<b>", element("b", "&"), title="\"'<") == (
-        '<i title="&quot;&#x27;&lt;">&lt;b&gt;<b>&amp;</b></i>'
-    )
+    """In text and in attributes, against Python's own parser of HTML."""
+    evil, read = "\"'<b>&amp;</b>", []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: read.append((tag, dict(attributes)))
+    parser.handle_data = lambda text: read.append(text)
+    run = {"name": evil, "done": 1, "epochs": 2, "state": evil, "curves": None, "notes": [evil]}
+    parser.feed(rendered("unfinished", runs=[run]))
+    parser.close()
+    tags = [part for part in read if isinstance(part, tuple)]
+    assert [tag for tag, _ in tags] == ["h3", "p", "progress", "p", "p"]
+    assert tags[2][1] == {"value": "1", "max": "2", "aria-label": f"Epochs of {evil}"}
+    assert [part for part in read if isinstance(part, str) and part.strip()] == [evil] * 3
+
+
+def test_templates_quote_their_attributes():
+    """Escaping is enough within quotes only."""
+    folder = Path(report.__file__).parent / "templates"
+    texts = {path.name: path.read_text() for path in folder.glob("*.html")}
+    assert len(texts) > 8
+    assert [name for name, text in texts.items() if re.search(r"=\s*\{", re.sub(r"\{%.*?%\}", "", text))] == []
+    assert [name for name, text in texts.items() if re.search(r"\|\s*safe|autoescape", text)] == []
+
+
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(UndefinedError, match="'notes' is undefined"):
+        rendered("notes")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from supcrd.reproduction.findings import CLAIMS, UNIFORMITY, apart, concluded, findings, order, pooled, published
+from supcrd.reproduction.claims import CLAIMS, UNIFORMITY
+from supcrd.reproduction.findings import apart, concluded, findings, order, pooled, published
 from supcrd.reproduction.published import TABLES
 
 

@@ -8,7 +8,8 @@ import pytest
 from supcrd import recipe as recipes
 from supcrd.errors import SupcrdError
 from supcrd.reproduction import plan as reproduce
-from supcrd.reproduction.findings import CLAIMS, published
+from supcrd.reproduction.claims import CLAIMS
+from supcrd.reproduction.findings import published
 from supcrd.reproduction.published import BANK, EXPERIMENTS, PLAIN, REPLICATES, SETS, TABLES, TEACHER, tables
 
 # Section 4 of the reference's facts, as text.

@@ -41,15 +41,21 @@ def plot(
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     classes: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of what a figure draws at random; 0 if not given.")] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", metavar="FILE", help="Plug-in that registers figures (repeatable); its code runs."),
+    ] = None,
 ) -> None:
     """Draw one figure of finished runs: a picture for a paper, or an interactive page."""
-    from supcrd.figures.draw import KINDS, find_kind
     from supcrd.figures.draw import plot as draw
+    from supcrd.figures.registry import FIGURES, find_kind
     from supcrd.figures.style import theme as find_theme
+    from supcrd.recipe import plugins
 
+    plugins.load(plugin or [], Path())
     if kind == "list":
-        for name, known in KINDS.items():
-            stdout.print(f"{name:12} {known.help}", markup=False, highlight=False, soft_wrap=True)
+        for name in FIGURES:
+            stdout.print(f"{name:12} {find_kind(name).help}", markup=False, highlight=False, soft_wrap=True)
         return
     find_kind(kind)
     if not runs or out is None:

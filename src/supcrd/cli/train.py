@@ -42,6 +42,9 @@ ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors fi
 @guarded
 def demo(out: OutOption = Path("runs")) -> None:
     """Train a teacher and five students on handwritten digits and compare them; no download, a minute or two."""
+    from supcrd.figures.extra import check_drawing
+
+    check_drawing()  # of the report, before minutes of training
     from supcrd import recipe
     from supcrd.base.device import choose
     from supcrd.jobs import run as pipeline

@@ -45,23 +45,24 @@ def class_accuracy(logits: Floats, labels: Integers) -> PerClass:
 def class_change(logits: Sequence[Floats], baseline: Sequence[Floats], labels: Integers) -> Change:
     """Difference of `class_accuracy` to a baseline on the same images, means over seeds, with its standard error.
 
-    The error has two parts, whose squares are added. That of having drawn these images: each gives the share of seeds
-    that get it right less that of the baseline's seeds, and a class's change is their mean, so what both get right or
-    wrong adds no noise. And that of the seeds, on a side that has several: the variance of a class's accuracy between
-    them over their number, as the mean over all classes, since a few seeds cannot tell it for one. What seed and image
-    do together is counted in both: with few images a class the error is too large rather than too small.
+    The error has two parts, whose squares are added. The first is that of drawing these images: an image gives the
+    share of seeds that get it right less that of the baseline's seeds, and a class's change is the mean over its
+    images, so that what both get right or wrong adds no noise. The second is that of the seeds, on a side that has
+    several: the variance of a class's accuracy between seeds over their number, averaged over all classes, since a few
+    seeds do not suffice to estimate it for one class. The interaction of seed and image is counted in both: with few
+    images a class the error is too large rather than too small.
 
     Args:
         logits, baseline: (N, C) of the same images for each seed; one seed has no error of its own.
         labels: (N,) in 0..C-1.
 
     Example:
-        >>> told = class_change([np.array([[1.0, 0], [1, 0], [0, 1]])], [np.array([[1.0, 0], [0, 1], [0, 1]])],
+        >>> change = class_change([np.array([[1.0, 0], [1, 0], [0, 1]])], [np.array([[1.0, 0], [0, 1], [0, 1]])],
         ...                     np.array([0, 0, 1]))
-        >>> told.difference, told.error
+        >>> change.difference, change.error
         (array([0.5, 0. ]), array([0.5, nan]))
     """
-    sides = [np.stack([each.argmax(axis=1) == labels for each in side]) for side in (logits, baseline)]
+    sides = [np.stack([logit.argmax(axis=1) == labels for logit in side]) for side in (logits, baseline)]
     step = sides[0].mean(axis=0) - sides[1].mean(axis=0)
     classes = logits[0].shape[1]
     count = np.bincount(labels, minlength=classes)

@@ -1,14 +1,14 @@
-"""What draws is an extra, `supcrd[figures]`: said in one line where it is not installed."""
+"""Figures and reports need the extra `supcrd[figures]`; one line says so where it is not installed."""
 
 from importlib.util import find_spec
 
 from supcrd.errors import SupcrdError
 
-DRAWS = ("matplotlib", "plotly", "openTSNE")
+DRAWS = ("jinja2", "matplotlib", "plotly", "openTSNE")
 
 
 def check_drawing() -> None:
-    """Raise SupcrdError, naming what to install, unless all that draws is there."""
+    """Raise SupcrdError, naming what to install, unless every package that draws is installed."""
     for name in DRAWS:
         try:
             there = find_spec(name) is not None

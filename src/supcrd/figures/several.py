@@ -73,12 +73,12 @@ def by_configuration(points: Sequence[Points]) -> dict[str, list[Points]]:
     runs = [RunFolder(run.folder, run.recipe) for run in points]
     groups, _ = configurations(runs)
     by_folder = dict(zip(runs, points, strict=True))
-    found: dict[str, list[Points]] = {}
+    labelled: dict[str, list[Points]] = {}
     for label, group in groups.items():
         shown = [by_folder[run] for run in group]
-        alone = len(shown) == 1 and shown[0].name not in (*found, *groups)
-        found[shown[0].name if alone else label] = shown
-    return found
+        alone = len(shown) == 1 and shown[0].name not in (*labelled, *groups)
+        labelled[shown[0].name if alone else label] = shown
+    return labelled
 
 
 def clipped(text: str, letters: int) -> str:

@@ -1,4 +1,4 @@
-"""What pictures of an embedding share: its classes and images, its principal directions, what must be said of it."""
+"""What pictures of an embedding share: its classes and images, its principal directions, notes on it."""
 
 import difflib
 from collections.abc import Sequence
@@ -44,10 +44,10 @@ def principal(rows: NDArray[np.floating], count: int) -> Reduced:
     variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     variances, directions = variances[::-1].clip(min=0), directions[:, ::-1][:, :count]
     directions = directions * np.where(directions.max(axis=0) >= -directions.min(axis=0), 1, -1)
-    found = np.zeros((len(centred), count))
-    found[:, : directions.shape[1]] = centred @ directions
+    reduced = np.zeros((len(centred), count))
+    reduced[:, : directions.shape[1]] = centred @ directions
     total = variances.sum()
-    return Reduced(found, float(variances[:count].sum() / total) if total > ROUNDING else 0.0)
+    return Reduced(reduced, float(variances[:count].sum() / total) if total > ROUNDING else 0.0)
 
 
 def check_spread(run: Points) -> None:
@@ -120,7 +120,7 @@ def named_classes(run: Points, names: Sequence[str], *, most: int) -> tuple[int,
 
 
 def some_images(labels: Integers, classes: Sequence[int], *, most: int, seed: int) -> Integers:
-    """Rows of these classes, ascending; where they are more than `most`, as many of each class, drawn by `seed`.
+    """Rows of these classes, ascending; if there are more than `most`, the same number of each class, drawn by `seed`.
 
     Example:
         >>> some_images(np.array([0, 1, 1, 2, 0]), (0, 1), most=10, seed=0).tolist()
@@ -128,9 +128,9 @@ def some_images(labels: Integers, classes: Sequence[int], *, most: int, seed: in
     """
     rows = [np.flatnonzero(labels == number) for number in classes]
     if sum(map(len, rows)) > most:
-        each = max(most // len(classes), 1)
+        per_class = max(most // len(classes), 1)
         rows = [
-            own[generator("figure", seed, number).permutation(len(own))[:each]]
+            own[generator("figure", seed, number).permutation(len(own))[:per_class]]
             for own, number in zip(rows, classes, strict=True)
         ]
     return np.sort(np.concatenate(rows)).astype(np.int64)

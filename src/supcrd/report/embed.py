@@ -1,75 +1,73 @@
 """Drawings inside a page: matplotlib's SVG in the page's colours, Plotly's figures as compact JSON."""
 
 import base64
-import json
 from collections.abc import Mapping
 from html import unescape
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from supcrd.figures.style import DARK, LIGHT, NARROW, TOP
-from supcrd.report.html import Html, element, join
+from supcrd.report.render import html
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 COLORS = ("background", "ink", "muted", "grid", "accent", "second")  # of a theme, as variables of the page
 NOT_PLAIN = ("width", "template", "title")  # of a layout: the page has the room, the templates and the words
 
 
-def drawing(svg: str, label: str) -> Html:
-    """A matplotlib drawing in the page's colours, which are those of the theme that is chosen."""
-    for color in COLORS:
-        svg = svg.replace(getattr(LIGHT, color), f"var(--{color})")
-    opening = Html(element("svg", class_="drawn", role="img", aria_label=label).removesuffix("></svg>"))
-    return element("div", Html(svg.replace("<svg", opening, 1)), class_="drawing", tabindex="0")
+class Picture(NamedTuple):
+    """A figure on the page."""
+
+    drawing: "Markup"
+    title: str = ""
+    note: str = ""
 
 
-def plot(made: Any, anchor: str, script: str = "", *, legend: bool = False) -> tuple[Html, Html | None]:
-    """A Plotly figure as compact JSON beside its place, which the page's script draws; and its title as words.
+def drawing(svg: str, label: str) -> "Markup":
+    """A matplotlib drawing in the page's colours, which are those of the theme that is chosen.
 
     Args:
-        made: plotly.graph_objects.Figure.
+        svg: as matplotlib writes it.
+        label: what it shows, for screen readers.
+    """
+    from markupsafe import Markup
+
+    for color in COLORS:
+        svg = svg.replace(getattr(LIGHT, color), f"var(--{color})")
+    before, _, after = svg.partition("<svg")
+    return html("drawing", before=Markup(before), after=Markup(after), label=label)
+
+
+def plot(figure: Any, anchor: str, script: str = "", *, legend: bool = False) -> Picture:
+    """A Plotly figure as compact JSON, which the page's script draws; its title and note as text.
+
+    Args:
+        figure: plotly.graph_objects.Figure.
         anchor: unique on the page.
-        script: JavaScript that goes with it, in which `{plot_id}` is its place.
+        script: JavaScript that goes with it, in which `{plot_id}` stands for the figure's element.
         legend: put it above, since it has the names of runs.
     """
-    told = made.to_dict()
-    layout = told["layout"]
+    content = figure.to_dict()
+    layout = content["layout"]
     title = layout.get("title") or {}
-    height = int(layout.get("height") or 500)
-    held = {
-        "data": [slim(trace) for trace in told["data"]],
+    text = unescape(title.get("text", ""))  # `style.escaped` escaped it for Plotly
+    data = {
+        "data": [slim(trace) for trace in content["data"]],
         "layout": {key: slim(value) for key, value in layout.items() if key not in NOT_PLAIN},
         "title": title,
         "narrow": NARROW,
         "top": TOP,
         "script": script.replace("{plot_id}", f"plot-{anchor}") or None,
     }
-    text = json.dumps(held, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    place = element(
-        "div",
-        class_="plot",
-        id=f"plot-{anchor}",
-        style=f"min-height: {height}px",
-        data_figure=f"data-{anchor}",
-        data_legend="above" if legend else None,
-        role="group",
-        aria_label=plain(title.get("text", "")),
-    )
-    words = [part for part in (plain(title.get("text", "")), (layout.get("meta") or {}).get("note")) if part]
-    caption = join(element("b", words[0]), *(f". {part}" for part in words[1:])) if words else None
-    return join(
-        element("div", place, class_="drawing"),
-        element("script", Html(text), type="application/json", id=f"data-{anchor}"),
-    ), caption
-
-
-def plain(text: str) -> str:
-    """What `style.escaped` made, as it was."""
-    return unescape(text)
+    height = int(layout.get("height") or 500)
+    place = html("plot", anchor=anchor, height=height, legend=legend, label=text, figure=data)
+    return Picture(place, text, (layout.get("meta") or {}).get("note") or "")
 
 
 def slim(value: Any) -> Any:
-    """The same with doubles as floats, which a screen cannot tell, and no NaN, which JSON has not."""
+    """The same with doubles as floats, which look the same on a screen, and null for NaN, which JSON lacks."""
     if isinstance(value, Mapping):
         if value.get("dtype") == "f8" and "bdata" in value:
             single = np.frombuffer(base64.b64decode(value["bdata"]), np.float64).astype(np.float32)

@@ -6,116 +6,122 @@ from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from supcrd.base.workers import LocalExecutor
 from supcrd.errors import SupcrdError
-from supcrd.figures.draw import KINDS
 from supcrd.figures.points import Points, points_of
+from supcrd.figures.registry import find_kind
 from supcrd.figures.style import LIGHT, svg_text
 from supcrd.figures.subjects import named_classes, some_images
 from supcrd.report.collect import DataSet
-from supcrd.report.embed import drawing, plot
-from supcrd.report.html import Html, element, join
-from supcrd.report.shown import SHOWN, Task
+from supcrd.report.embed import Picture, drawing, plot
+from supcrd.report.page import Section
+from supcrd.report.render import html
+from supcrd.report.shown import Task, pages
 from supcrd.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 TSNE_CLASSES, TSNE_ROWS = 20, 990  # of all runs of a figure together: below a thousand it takes seconds
 WORTH_WORKERS, MOST_WORKERS = 24, 2  # figures; processes, of half a gigabyte each
 
-
 Notify = Callable[[str], None]
 
 
-def make(wanted: Sequence[Task], *, notify: Notify | None = None) -> dict[str, Html]:
+def make(wanted: Sequence[Task], *, notify: Notify | None = None) -> dict[str, "Markup"]:
     """All figures by their anchors; many of them are shared among processes, which cost seconds to start.
 
     Args:
-        wanted: what to make.
-        notify: told how far it is.
+        wanted: what to draw.
+        notify: called with a line of progress.
     """
     _points.cache_clear()  # folders may have changed since
+    figures: dict[str, Markup] = {}
+
+    def add(task: Task, figure: "Markup") -> None:
+        figures[task.anchor] = figure
+        if notify and (len(figures) % 10 == 0 or len(figures) == len(wanted)):
+            notify(f"{len(figures)} of {len(wanted)} figures")
+
     workers = min(os.cpu_count() or 1, MOST_WORKERS) if len(wanted) >= WORTH_WORKERS else 1
     if workers == 1:
-        found = {}
-        for place, task in enumerate(wanted, 1):
-            found[task.anchor] = figure(task)
-            _tell(notify, place, len(wanted), task)
-        return found
+        for task in wanted:
+            add(task, figure(task))
+        return figures
     with LocalExecutor(workers, threads=1) as pool:
-        going = {pool.submit(figure, task): task for task in wanted}
-        made: dict[str, Html] = {}
-        for place, future in enumerate(as_completed(going), 1):
-            task = going[future]
+        tasks = {pool.submit(figure, task): task for task in wanted}
+        for future in as_completed(tasks):
+            task = tasks[future]
             try:
-                made[task.anchor] = Html(future.result())
-            except BrokenExecutor as error:  # killed, for want of memory most likely
-                made[task.anchor] = _note(f"{task.runs[0].path}: {task.name} could not be drawn ({error})")
-            _tell(notify, place, len(wanted), task)
-    return made
+                add(task, future.result())
+            except BrokenExecutor as error:  # killed, most likely for lack of memory
+                add(task, _notes(f"{task.runs[0].path}: {task.name} could not be drawn ({error})"))
+    return figures
 
 
-def sections(wanted: Sequence[Task], made: Mapping[str, Html], data: DataSet) -> list[tuple[str, str, Html]]:
-    """Figures by kind: a section's anchor, its title and what is in it."""
+def sections(wanted: Sequence[Task], figures: Mapping[str, "Markup"], data: DataSet) -> list[Section]:
+    """A section for each kind of figure.
+
+    Args:
+        wanted: the figures, by kind.
+        figures: of `make`.
+        data: their data set.
+    """
     several = any(len(group) > 1 for group in data.configurations.values())
-    found = []
+    result, known = [], pages()
     for name, group in groupby(wanted, lambda task: task.name):
-        shown, pictures = SHOWN[name], [(task.called, made[task.anchor], task.anchor) for task in group]
+        shown, tasks = known[name], list(group)
         first = several and shown.of != "all" and not shown.seeds
-        once = " Of runs that differ only in their seed the first is shown." if first else ""
-        anchor = pictures[0][2] if shown.of in ("all", "first") else pictures[0][2].rpartition("-")[0]
-        inside = join(element("p", shown.caption + once), _choice(anchor, [picture[:2] for picture in pictures]))
-        found.append((f"{anchor}-section", shown.title, inside))
-    return found
-
-
-def _tell(notify: Notify | None, done: int, of: int, task: Task) -> None:
-    if notify and (done % 10 == 0 or done == of):
-        notify(f"{done} of {of} figures")
+        caption = shown.caption + (" Of runs that differ only in their seed the first is shown." if first else "")
+        anchor = tasks[0].anchor if shown.of in ("all", "first") else tasks[0].anchor.rpartition("-")[0]
+        drawn = [{"run": task.called, "html": figures[task.anchor]} for task in tasks]
+        inside = html("figures", caption=caption, anchor=anchor, figures=drawn)
+        result.append(Section(f"{anchor}-section", shown.title, inside))
+    return result
 
 
 @lru_cache(maxsize=64)
 def _points(run: RunFolder) -> Points | str:
-    """The points of a run, or why there are none."""
+    """The points of a run, or the reason why they cannot be read."""
     try:
         return points_of(run)
     except SupcrdError as error:
         return str(error)
 
 
-def figure(task: Task) -> Html:
+def figure(task: Task) -> "Markup":
     """One figure with its downloads, and a note for each run that cannot be in it."""
-    told = [_points(run) for run in task.runs]
-    points = [each for each in told if isinstance(each, Points)]
-    notes = [_note(each) for each in told if isinstance(each, str)]
-    alone = task.called and not any(isinstance(each, Points) for each in told[: task.own])
-    # what it is beside alone would be another run's figure
-    return join(_figure(task, points) if points and not alone else None, *notes)
-
-
-def _figure(task: Task, points: Sequence[Points]) -> Html:
-    kind, name, anchor = KINDS[task.name], task.name, task.anchor
+    results = [_points(run) for run in task.runs]
+    points = [result for result in results if isinstance(result, Points)]
+    notes = [result for result in results if isinstance(result, str)]
+    if not points or (task.called and not any(isinstance(result, Points) for result in results[: task.own])):
+        return _notes(*notes)  # the runs that it is beside would be another run's figure
     whose = task.called if task.own > 1 else points[0].name
-    saved = f"{name}_{whose if task.called else 'runs'}"
     try:
-        if name == "tsne":
-            points = fewer(points)
-        if kind.interactive is not None:
-            drawn, words = plot(kind.interactive(points, theme=LIGHT), anchor, kind.script, legend=not task.called)
-        else:
-            made = kind.draw(points, theme=LIGHT)
-            drawn, words = drawing(svg_text(made, anchor), made.get_suptitle() or name), None
+        picture = _picture(task, points)
     except SupcrdError as error:
-        return _note(str(error))
+        return _notes(str(error), *notes)
     except Exception as error:  # a figure that fails must not take the report with it
-        return _note(f"{points[0].folder}: {name} could not be drawn ({type(error).__name__}: {error})")
-    hidden = element("span", f" of {saved}", class_="hidden-words")
-    tools = [element("button", form.upper(), hidden, data_save=form, type="button") for form in ("png", "svg")]
-    caption = element("figcaption", words) if words else None
-    return element("figure", drawn, caption, element("div", *tools, class_="tools"), data_name=saved)
+        reason = f"{type(error).__name__}: {error}"
+        return _notes(f"{points[0].folder}: {task.name} could not be drawn ({reason})", *notes)
+    file = f"{task.name}_{whose if task.called else 'runs'}"
+    return html("figure", picture=picture._asdict() | {"file": file}, notes=notes)
+
+
+def _picture(task: Task, points: Sequence[Points]) -> Picture:
+    kind = find_kind(task.name)
+    if kind.page is not None and kind.page.few:
+        points = fewer(points)
+    if kind.interactive is not None:
+        return plot(kind.interactive(points, theme=LIGHT), task.anchor, kind.script, legend=not task.called)
+    drawn = kind.draw(points, theme=LIGHT)
+    return Picture(drawing(svg_text(drawn, task.anchor), drawn.get_suptitle() or task.name))
 
 
 def fewer(points: Sequence[Points]) -> list[Points]:
-    """The same runs with so many images only, drawn by a seed, as many of each class, that t-SNE takes seconds."""
+    """The same runs with fewer images, so that t-SNE takes seconds: a seeded draw, the same number of each class."""
     first = points[0]
     rows = some_images(first.labels, named_classes(first, (), most=TSNE_CLASSES), most=TSNE_ROWS // len(points), seed=0)
     return [
@@ -125,15 +131,5 @@ def fewer(points: Sequence[Points]) -> list[Points]:
     ]
 
 
-def _choice(anchor: str, pictures: Sequence[tuple[str, Html]]) -> Html:
-    """One figure, or one at a time of several."""
-    if len(pictures) == 1:
-        return join(element("h3", pictures[0][0]) if pictures[0][0] else None, pictures[0][1])
-    options = [element("option", called) for called, _ in pictures]
-    select = element("select", *options, id=f"pick-{anchor}")
-    picked = element("div", element("label", "Run", for_=f"pick-{anchor}"), select, class_="pick")
-    return join(picked, *(element("div", html, class_="choice") for _, html in pictures))
-
-
-def _note(text: str) -> Html:
-    return element("p", text, class_="note")
+def _notes(*notes: str) -> "Markup":
+    return html("notes", notes=notes)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from supcrd.analysis.compare import Comparison, compare_runs, find_baseline
+from supcrd.analysis.compare import compare_runs, find_baseline
 from supcrd.base.files import write_text
 from supcrd.errors import SupcrdError
 from supcrd.figures.extra import check_drawing
 from supcrd.report.collect import DataSet, Material, collect
 from supcrd.report.figures import Notify, make, sections
-from supcrd.report.html import Html, element, join
-from supcrd.report.page import Section, differences_table, glossary, page, recipes_table, runs_table
+from supcrd.report.page import Part, Section, differences_table, glossary, page, recipes_table, runs_table
 from supcrd.report.progress import unfinished
+from supcrd.report.render import html
 from supcrd.report.shown import tasks
 from supcrd.report.table import columns
 
@@ -27,17 +27,17 @@ def report(
     """Write one self-contained page about finished runs, grouped by data set; unfinished ones show their curves.
 
     Args:
-        folders: run folders, or folders of run folders. The teachers of runs are told of too, where they are there.
-        out: an .html file, replaced if it is there.
+        folders: run folders, or folders of run folders. Includes the teachers of runs, if their folders exist.
+        out: an .html file, replaced if it exists.
         baseline: a configuration, run or run folder that differences are to.
-        notify: told what is being drawn.
+        notify: called with a line of progress.
 
     Returns:
         The file. What cannot be drawn is a note where the figure would be.
 
     Raises:
-        RunError: a folder that is no run and holds none; a damaged run; one run twice.
-        SupcrdError: an unknown baseline; `out` is no .html file.
+        RunError: a folder that neither is a run nor contains one; a damaged run; one run twice.
+        SupcrdError: an unknown baseline; `out` does not end in .html.
         OSError: the file cannot be written.
 
     Example:
@@ -51,7 +51,7 @@ def report(
 
 
 def check_out(out: str | Path) -> Path:
-    """The file of a report, its folder made if need be; refused where it is no .html file."""
+    """The file of a report, its folder created if needed; any other ending than .html is refused."""
     out = Path(out).expanduser()
     if out.suffix.lower() not in (".html", ".htm"):
         raise SupcrdError(f"{out}: a report is an .html file")
@@ -79,55 +79,51 @@ def build(
     """
     chosen = _baselines(material, baseline)
     wanted = {
-        data.title: [] if quick else tasks(data, f"data{place}", baseline=chosen.get(data.title))
-        for place, data in enumerate(material.sets, 1)
+        data.title: [] if quick else tasks(data, f"data{number}", baseline=chosen.get(data.title))
+        for number, data in enumerate(material.sets, 1)
     }
-    made = make([task for each in wanted.values() for task in each], notify=notify)
-    parts: list[tuple[str | None, list[Section]]] = []
+    drawn = make([task for of_set in wanted.values() for task in of_set], notify=notify)
+    parts = []
     if material.unfinished:
-        parts.append((None, [("under-way", "Under way", unfinished(material.unfinished))]))
-    for place, data in enumerate(material.sets, 1):
-        found = _tables(data, f"data{place}", chosen.get(data.title))
+        parts.append(Part(None, [Section("under-way", "Under way", unfinished(material.unfinished))]))
+    for number, data in enumerate(material.sets, 1):
+        shown = _tables(data, f"data{number}", chosen.get(data.title))
         if quick:
-            later = element("p", "Figures follow when all runs are finished.", class_="note")
-            found.append((f"data{place}-later", "Figures", later))
+            later = html("notes", notes=["Figures follow when all runs are finished."])
+            shown.append(Section(f"data{number}-later", "Figures", later))
         else:
-            found += sections(wanted[data.title], made, data)
-        parts.append((data.title if len(material.sets) > 1 else None, found))
-    shown = {column.key: column for data in material.sets for column in columns(data)}
-    last: list[Section] = []
+            shown += sections(wanted[data.title], drawn, data)
+        parts.append(Part(data.title if len(material.sets) > 1 else None, shown))
+    last = []
     if material.notes:
-        last.append(("notes", "Notes", join(*(element("p", text, class_="note") for text in material.notes))))
-    if shown:
-        last.append(("words", "What the numbers are", glossary(list(shown.values()))))
-    parts.append((None, last))
-    return page(_title(material), _about(material), [part for part in parts if part[1]], watch=watch)
+        last.append(Section("notes", "Notes", html("notes", notes=material.notes)))
+    known = {column.key: column for data in material.sets for column in columns(data)}
+    if known:
+        last.append(Section("words", "What the numbers are", glossary(list(known.values()))))
+    if last:
+        parts.append(Part(None, last))
+    written = f"Made by supcrd on {datetime.now().astimezone():%d %B %Y, %H:%M %Z}."
+    return page(_title(material), _about(material), written, parts, watch=watch)
 
 
 def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
-    found: list[Section] = [(f"{key}-runs", "Runs", runs_table(data, baseline))]
-    notes = list(data.notes)
+    notes, differences = list(data.notes), None
     if baseline is not None:
-        compared = _compared(data, baseline)
-        if isinstance(compared, str):
-            notes.append(compared)
+        try:
+            compared = compare_runs(data.runs, str(data.configurations[baseline][0].path))
+        except SupcrdError as error:
+            notes.append(str(error))
         else:
             notes = list(compared.notes)
             names = {label: group[0].recipe.name for label, group in data.configurations.items() if len(group) == 1}
-            found.append((f"{key}-differences", "Differences to the baseline", differences_table(compared, names)))
-    if notes:
-        found[0] = (*found[0][:2], join(found[0][2], *(element("p", text, class_="note") for text in notes)))
+            differences = differences_table(compared, names)
+    shown = [Section(f"{key}-runs", "Runs", runs_table(data, baseline) + html("notes", notes=notes))]
+    if differences is not None:
+        shown.append(Section(f"{key}-differences", "Differences to the baseline", differences))
     recipes = recipes_table(data)
     if recipes is not None:
-        found.append((f"{key}-recipes", "How the recipes differ", recipes))
-    return found
-
-
-def _compared(data: DataSet, baseline: str) -> Comparison | str:
-    try:
-        return compare_runs(data.runs, str(data.configurations[baseline][0].path))
-    except SupcrdError as error:
-        return str(error)
+        shown.append(Section(f"{key}-recipes", "How the recipes differ", recipes))
+    return shown
 
 
 def _baselines(material: Material, baseline: str | None) -> dict[str, str]:
@@ -138,15 +134,15 @@ def _baselines(material: Material, baseline: str | None) -> dict[str, str]:
     """
     if baseline is None:
         return {}
-    found, error = {}, None
+    labels, error = {}, None
     for data in material.sets:
         try:
-            found[data.title] = find_baseline(baseline, data.configurations)
+            labels[data.title] = find_baseline(baseline, data.configurations)
         except SupcrdError as wrong:
             error = wrong
-    if not found:
+    if not labels:
         raise error or SupcrdError(f"--baseline {baseline!r}: no run is finished yet")
-    return found
+    return labels
 
 
 def _title(material: Material) -> str:
@@ -155,18 +151,16 @@ def _title(material: Material) -> str:
     return "Runs under way" if not material.sets else f"Runs on {len(material.sets)} data sets"
 
 
-def _about(material: Material) -> Html:
+def _about(material: Material) -> str:
     runs = sum(len(data.runs) for data in material.sets)
     configurations = sum(len(data.configurations) for data in material.sets)
-    told = []
+    counts = []
     if runs:
-        told.append(f"{_count(runs, 'finished run')} in {_count(configurations, 'configuration')}")
+        counts.append(f"{_count(runs, 'finished run')} in {_count(configurations, 'configuration')}")
     if material.unfinished:
-        told.append(f"{_count(len(material.unfinished), 'run')} under way")
-    sets = material.sets[0].title if len(material.sets) == 1 else None
-    text = ", ".join(told) + (f". Measured on {sets}." if sets else ".")
-    made = f"Made by supcrd on {datetime.now().astimezone():%d %B %Y, %H:%M %Z}."
-    return join(element("p", text), element("p", made, class_="muted"))
+        counts.append(f"{_count(len(material.unfinished), 'run')} under way")
+    measured = f" Measured on {material.sets[0].title}." if len(material.sets) == 1 else ""
+    return f"{', '.join(counts)}.{measured}"
 
 
 def _count(number: int, what: str) -> str:

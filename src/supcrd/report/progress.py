@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,12 +12,15 @@ from supcrd.figures.points import Points
 from supcrd.figures.style import LIGHT, svg_text
 from supcrd.report.collect import Unfinished
 from supcrd.report.embed import drawing
-from supcrd.report.html import Html, element, join
+from supcrd.report.render import html
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
-def unfinished(runs: Sequence[Unfinished]) -> Html:
-    """A paragraph, a bar and the curves of each."""
-    return join(*(_one(run, f"under-way-{place}") for place, run in enumerate(runs)))
+def unfinished(runs: Sequence[Unfinished]) -> "Markup":
+    """The state of runs that still train: a bar, a line and the curves so far."""
+    return html("unfinished", runs=[_shown(run, f"under-way-{place}") for place, run in enumerate(runs)])
 
 
 def state(run: Unfinished) -> str:
@@ -25,12 +29,12 @@ def state(run: Unfinished) -> str:
     if not run.history:
         return f"No epoch of {epochs} is finished yet."
     row = run.history[-1]
-    told = [f"Epoch {row['epoch']} of {epochs}"]
-    told += [f"loss {row['loss']:.4g}"] if isinstance(row.get("loss"), int | float) else []
+    parts = [f"Epoch {row['epoch']} of {epochs}"]
+    parts += [f"loss {row['loss']:.4g}"] if isinstance(row.get("loss"), int | float) else []
     for key, name in (("train_accuracy", "training accuracy"), ("validation_accuracy", "validation accuracy")):
         if isinstance(row.get(key), int | float):
-            told.append(f"{name} {100 * row[key]:.1f} %")
-    text = ", ".join(told) + "."
+            parts.append(f"{name} {100 * row[key]:.1f} %")
+    text = ", ".join(parts) + "."
     if row["epoch"] >= epochs:
         text += " Trained to its end; it is being measured."
     try:
@@ -41,15 +45,25 @@ def state(run: Unfinished) -> str:
     return text
 
 
-def _one(run: Unfinished, anchor: str) -> Html:
-    done = run.history[-1]["epoch"] if run.history else 0
-    bar = element("progress", value=done, max=run.recipe.train.epochs, aria_label=f"Epochs of {run.recipe.name}")
-    return join(element("h3", run.recipe.name), element("p", bar), element("p", state(run)), _curves(run, anchor))
+def _shown(run: Unfinished, anchor: str) -> dict[str, object]:
+    """What the template says of a run."""
+    curves, notes = None, []
+    if run.history:
+        try:
+            curves = _curves(run, anchor)
+        except SupcrdError as error:
+            notes.append(str(error))
+    return {
+        "name": run.recipe.name,
+        "done": run.history[-1]["epoch"] if run.history else 0,
+        "epochs": run.recipe.train.epochs,
+        "state": state(run),
+        "curves": curves,
+        "notes": notes,
+    }
 
 
-def _curves(run: Unfinished, anchor: str) -> Html | None:
-    if not run.history:
-        return None
+def _curves(run: Unfinished, anchor: str) -> "Markup":
     empty = np.zeros((0, 0), np.float32)
     points = Points(
         folder=run.run.path,
@@ -61,10 +75,5 @@ def _curves(run: Unfinished, anchor: str) -> Html | None:
         logits=empty,
         projections=empty,
     )
-    try:
-        # drawn, not Plotly's: a page that is loaded again and again has to be light
-        return element(
-            "figure", drawing(svg_text(curves.draw([points], theme=LIGHT), anchor), f"curves of {run.recipe.name}")
-        )
-    except SupcrdError as error:
-        return element("p", str(error), class_="note")
+    # by matplotlib, not Plotly: a page that is loaded again and again has to be light
+    return drawing(svg_text(curves.draw([points], theme=LIGHT), anchor), f"curves of {run.recipe.name}")

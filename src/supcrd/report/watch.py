@@ -1,4 +1,4 @@
-"""A report that is written again while runs go on."""
+"""A report that is rewritten while runs train."""
 
 import time
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ def watch(
 ) -> Path:
     """Write the report whenever an epoch or a run ends, until all runs are finished or Ctrl-C.
 
-    The page, once opened, loads itself again and keeps its place and its theme. As long as a run goes on it has the
-    tables and the curves; the last one is the whole report. After Ctrl-C the page stays as it is, and does so no more.
+    An open page reloads itself, keeping its scroll position and its theme. While a run trains the page has the tables
+    and the curves; the last page is the whole report. After Ctrl-C the page stays as it is and reloads no more.
 
     Args:
         folders: run folders, or folders of run folders, in which new ones are found.
         out: an .html file.
         baseline: as in `report`.
-        notify: told what is new.
+        notify: called with a line for every change.
         seconds: between two looks.
 
     Raises:
@@ -61,5 +61,5 @@ def watch(
 
 
 def _stage(material: Material) -> list[tuple[RunFolder, int, bool]]:
-    going = [(run.run, len(run.history), False) for run in material.unfinished]
-    return going + [(run, 0, True) for data in material.sets for run in data.runs]
+    unfinished = [(run.run, len(run.history), False) for run in material.unfinished]
+    return unfinished + [(run, 0, True) for data in material.sets for run in data.runs]

@@ -1,67 +1,15 @@
-"""Which of the reference's findings hold in our runs, which do not, and which cannot be told from so few.
-
-The claims were written down before any run was made: what is tested does not depend on what was seen.
-"""
+"""Which of the reference's findings hold in our runs, which do not, and which so few runs leave open."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from supcrd.analysis.statistics import ROUNDING, Paired, holm, paired
+from supcrd.reproduction.claims import CLAIMS, UNIFORMITY
 from supcrd.reproduction.published import EXPERIMENTS, TABLES, Figures
 
 LEVEL = 0.05
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
-UNIFORMITY = "uniformity goes with accuracy, and more than alignment does"
-
-
-class Claim(NamedTuple):
-    """A published order of two experiments by accuracy."""
-
-    finding: str  # of the reference, which this is a part of
-    text: str
-    better: str
-    worse: str
-
-
-def _above(finding: str, better: str, first: str, **others: str) -> tuple[Claim, ...]:
-    return tuple(Claim(finding, f"{first} above {text}", better, worse) for worse, text in others.items())
-
-
-CLAIMS = (
-    *_above(
-        "LW-SupCRD is above the baselines",
-        "lw_supcrd",
-        "LW-SupCRD",
-        undistilled="undistilled",
-        baseline_supcon="SupCon",
-        baseline_crd="CRD",
-    ),
-    *_above(
-        "hybrids are below LW-SupCRD",
-        "lw_supcrd",
-        "LW-SupCRD",
-        **{f"hybrid_lambda_{lam}": f"hybrid, lambda = {lam}" for lam in (0.3, 0.5, 0.7, 0.9)},
-    ),
-    *_above(
-        "a hybrid loses as lambda grows", "hybrid_lambda_0.3", "lambda = 0.3", **{"hybrid_lambda_0.9": "lambda = 0.9"}
-    ),
-    *_above(
-        "alpha = 1 is best",
-        "lw_supcrd",
-        "alpha = 1",
-        **{f"alpha_{alpha}.0": f"alpha = {alpha}" for alpha in (2, 5, 10)},
-    ),
-    *_above(
-        "beta = 10 is best",
-        "lw_supcrd",
-        "beta = 10",
-        **{f"beta_{beta}.0": f"beta = {beta}" for beta in (12, 5, 1)},
-    ),
-    *_above("temperature 0.07 is above 0.05", "lw_supcrd", "temperature 0.07", **{"temp_0.05": "0.05"}),
-    *_above("a memory bank helps", "bank_lw_supcrd", "LW-SupCRD with a bank", no_bank_lw_supcrd="without"),
-    *_above("a memory bank helps", "bank_crd", "CRD with a bank", no_bank_crd="without"),
-)
 
 
 class Finding(NamedTuple):
@@ -79,7 +27,7 @@ class Finding(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """How far runs of one experiment lie apart, what their seeds do to all experiments taken off."""
+    """The noise between runs of one experiment, without the effect that a seed has on all experiments."""
 
     std: float
     freedom: int
@@ -88,20 +36,20 @@ class Spread(NamedTuple):
 def findings(
     experiments: Mapping[str, Any], names: Mapping[str, str], replicates: Sequence[Sequence[str]] = ()
 ) -> list[Finding]:
-    """Each claim whose two experiments are among these, and that of uniformity, where there are enough.
+    """The claims whose two experiments are among the given ones, and that of uniformity if there are enough.
 
     A claim is decided by the mean difference over common seeds. Its error is that of randomised blocks (seeds are the
     blocks): accuracy = experiment + seed + noise, the noise being pooled over all experiments, so that a claim with one
-    common seed has a test too, and one with three is never the harder to tell. With two experiments this is the paired
+    common seed has a test too, and one with three is decided at least as easily. With two experiments it is the paired
     t-test. Where a claim's own differences spread more than those of all other experiments (F test, 5%), its own paired
     t-test decides, since the pool is not its spread. All p are corrected together by Holm's method, against 5%.
 
-    What it supposes: noise that is roughly normal and, but for that F test, of one size in all experiments. It speaks
-    of other seeds, not of other test images.
+    Assumptions: noise that is roughly normal and, but for that F test, of one size in all experiments. The
+    conclusions are about other seeds, not about other test images.
 
     Args:
         experiments: as `reproduce.collect` has them: accuracies by run.
-        names: under which experiment's name another is kept, where it is the same in this set.
+        names: experiment -> the name under which its runs are listed, where two experiments are the same in this set.
         replicates: pairs of experiments that are one; the second adds nothing to the pool, nor to rank correlations.
 
     Source: Fisher 1935, "The design of experiments" (randomised blocks); Holm 1979.
@@ -113,13 +61,13 @@ def findings(
         [('LW-SupCRD above undistilled', 'holds', 3)]
     """
     accuracies = {
-        name: {run["seed"]: run["accuracy"] for run in each["runs"] if run["accuracy"] is not None}
-        for name, each in experiments.items()
+        name: {run["seed"]: run["accuracy"] for run in experiment["runs"] if run["accuracy"] is not None}
+        for name, experiment in experiments.items()
     }
     again = {second for _, second in replicates}
     once = {name: values for name, values in accuracies.items() if name not in again}
     spread = pooled(once)
-    told = []
+    tested = []
     for claim in CLAIMS:
         better, worse = (names.get(name, name) for name in (claim.better, claim.worse))
         if better == worse or better not in accuracies or worse not in accuracies:
@@ -127,15 +75,15 @@ def findings(
         pair = paired(accuracies[better], accuracies[worse])
         others = pooled({name: values for name, values in once.items() if name not in (better, worse)})
         p, low, high, basis = _test(pair, spread, others)
-        told.append(Finding(claim.finding, claim.text, OPEN, pair.mean, low, high, p, pair.n, basis))
-    told += _uniformity(experiments, replicates)
+        tested.append(Finding(claim.finding, claim.text, OPEN, pair.mean, low, high, p, pair.n, basis))
+    tested += _uniformity(experiments, replicates)
     return [
-        each._replace(p=p, verdict=_verdict(each.difference, p))
-        for each, p in zip(told, holm([each.p for each in told]), strict=True)
+        finding._replace(p=p, verdict=_verdict(finding.difference, p))
+        for finding, p in zip(tested, holm([finding.p for finding in tested]), strict=True)
     ]
 
 
-def concluded(told: Sequence[Finding]) -> list[tuple[str, str, str]]:
+def concluded(tested: Sequence[Finding]) -> list[tuple[str, str, str]]:
     """The reference's findings: text, verdict, and how many of its comparisons hold.
 
     A finding holds if all of its comparisons were made and hold; it does not if one does not.
@@ -147,12 +95,12 @@ def concluded(told: Sequence[Finding]) -> list[tuple[str, str, str]]:
     """
     parts = [claim.finding for claim in CLAIMS] + [UNIFORMITY]
     lines = []
-    for finding in dict.fromkeys(each.finding for each in told):
-        verdicts, all_of_them = [each.verdict for each in told if each.finding == finding], parts.count(finding)
+    for finding in dict.fromkeys(claim.finding for claim in tested):
+        verdicts, total = [claim.verdict for claim in tested if claim.finding == finding], parts.count(finding)
         held, failed = verdicts.count(HOLDS), verdicts.count(FAILS)
-        verdict = FAILS if failed else HOLDS if held == all_of_them else OPEN
-        said = f"{held} of {all_of_them} comparisons hold{'s' if held == 1 else ''}"
-        lines.append((finding, verdict, said + (f", {failed} the other way round" if failed else "")))
+        verdict = FAILS if failed else HOLDS if held == total else OPEN
+        counts = f"{held} of {total} comparisons hold{'s' if held == 1 else ''}"
+        lines.append((finding, verdict, counts + (f", {failed} the other way round" if failed else "")))
     return lines
 
 
@@ -163,11 +111,11 @@ def pooled(accuracies: Mapping[str, Mapping[int, float]]) -> Spread | None:
         accuracies: by experiment and seed. An experiment with one seed adds nothing.
 
     Returns:
-        None where nothing is left over to estimate it from, or all that is left over is 0.
+        None where no degree of freedom is left to estimate it, or all residuals are 0.
 
     Example:
-        >>> told = pooled({"a": {0: 0.70, 1: 0.72}, "b": {0: 0.70, 1: 0.70}})
-        >>> round(told.std, 6), told.freedom  # differences 0 and 0.02: their std over the square root of 2
+        >>> spread = pooled({"a": {0: 0.70, 1: 0.72}, "b": {0: 0.70, 1: 0.70}})
+        >>> round(spread.std, 6), spread.freedom  # differences 0 and 0.02: their std over the square root of 2
         (0.01, 1)
     """
     import numpy as np
@@ -205,7 +153,7 @@ def _test(
 
 
 def _wider(pair: Paired, others: Spread | None) -> bool:
-    """Whether differences spread more than twice the noise of others would have them, by an F test."""
+    """Whether the variance of the differences is above twice the noise variance of the others, by an F test."""
     from scipy.special import fdtrc
 
     if pair.std is None or others is None:
@@ -220,7 +168,7 @@ def _verdict(difference: float | None, p: float | None) -> str:
 
 
 class Order(NamedTuple):
-    """How a number goes with accuracy over experiments."""
+    """Rank correlation of a number with accuracy over experiments."""
 
     n: int
     ours: float  # Spearman's rank correlation
@@ -230,11 +178,11 @@ class Order(NamedTuple):
 def order(experiments: Mapping[str, Any], key: str, replicates: Sequence[Sequence[str]] = ()) -> Order | None:
     """Rank correlation of alignment or uniformity with accuracy, over the experiments that were published with both.
 
-    Both are "lower is better", so -1 is what a reader of them expects. None for fewer than 4 experiments, and where one
-    of the two is the same in all of them.
+    Lower is better for both, so -1 is expected. None for fewer than 4 experiments, and where one
+    of the two is constant.
     """
     ours, published = _measured(experiments, replicates)
-    if len(ours) < 4 or any(len({getattr(each, name) for each in ours}) == 1 for name in ("accuracy", key)):
+    if len(ours) < 4 or any(len({getattr(row, name) for row in ours}) == 1 for name in ("accuracy", key)):
         return None
     from scipy.stats import spearmanr
 
@@ -258,9 +206,9 @@ def _uniformity(experiments: Mapping[str, Any], replicates: Sequence[Sequence[st
 
     ours, _ = _measured(experiments, replicates)
     accuracy, alignment, uniformity = (rankdata(column) for column in zip(*ours, strict=True))
-    each = (alignment - uniformity) * (accuracy - accuracy.mean())
-    signs = 1 - 2 * ((np.arange(2 ** len(each))[:, None] >> np.arange(len(each))) & 1)
-    p = float((abs(signs @ each) >= abs(each.sum()) - 1e-9).mean())
+    parts = (alignment - uniformity) * (accuracy - accuracy.mean())
+    signs = 1 - 2 * ((np.arange(2 ** len(parts))[:, None] >> np.arange(len(parts))) & 1)
+    p = float((abs(signs @ parts) >= abs(parts.sum()) - 1e-9).mean())
     basis = "experiments; difference of two rank correlations, exact exchange of the two"
     difference = by_alignment.ours - by_uniformity.ours
     yield Finding(UNIFORMITY, UNIFORMITY, OPEN, difference, None, None, p, by_uniformity.n, basis)
@@ -273,7 +221,7 @@ def _measured(
     again = {second for _, second in replicates}
     ours, theirs = [], []
     for name, figures in published().items():
-        means = {key: told["mean"] for key, told in experiments.get(name, {}).get("summary", {}).items()}
+        means = {key: value["mean"] for key, value in experiments.get(name, {}).get("summary", {}).items()}
         mine = Figures(*(means.get(key) for key in Figures._fields))  # type: ignore[arg-type]
         if name not in again and None not in mine and None not in figures:
             ours.append(mine)
@@ -290,12 +238,12 @@ def published() -> dict[str, Figures]:
 
 def apart(experiments: Mapping[str, Any], replicates: Sequence[Sequence[str]]) -> list[tuple[str, str, float, float]]:
     """Replicates: names, our mean difference of accuracy over common seeds, and the published one."""
-    figures, told = published(), []
+    figures, rows = published(), []
     for one, other in replicates:
         both = [
             {run["seed"]: run["accuracy"] for run in experiments.get(name, {}).get("runs", ())} for name in (one, other)
         ]
         mean = paired(*both).mean
         if mean is not None:
-            told.append((one, other, mean, figures[one].accuracy - figures[other].accuracy))
-    return told
+            rows.append((one, other, mean, figures[one].accuracy - figures[other].accuracy))
+    return rows

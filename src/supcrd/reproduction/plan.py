@@ -131,7 +131,7 @@ def collect(planned: Plan, out: Path) -> dict[str, Any]:
     finished: list[Path] = []
     data: dict[str, Any] = {}
     for name, wanted in planned.runs.items():
-        told = []
+        runs = []
         for recipe in wanted:
             evaluation, reason = _evaluation(out, recipe)
             if evaluation is not None:
@@ -143,11 +143,11 @@ def collect(planned: Plan, out: Path) -> dict[str, Any]:
                 left_out[recipe.name] = reason
             elif evaluation is not None:
                 finished.append(out / recipe.name)
-                told.append({"seed": recipe.seed} | _kept(evaluation))
+                runs.append({"seed": recipe.seed} | _kept(evaluation))
         experiments[name] = {
             "changes": list(_changes(planned.recipe_set, name)),
-            "runs": told,
-            "summary": {key: _short(run[key] for run in told) for key in KEPT},
+            "runs": runs,
+            "summary": {key: _short(run[key] for run in runs) for key in KEPT},
         }
     first = planned.recipes[0]
     teacher = recipes.teacher_recipe(first)
@@ -169,9 +169,9 @@ def collect(planned: Plan, out: Path) -> dict[str, Any]:
         "left_out": left_out,
         "data": {"source": _placeless(first.data.source)} | data,
         "environment": environments[0] if environments else None,
-        "hardware": _all_of(", ".join(each.get("gpus") or []) or each.get("processor") for each in environments),
-        "torch": _all_of(each.get("packages", {}).get("torch") for each in environments),
-        "commits": _all_of(each.get("commit") for each in environments),
+        "hardware": _all_of(", ".join(env.get("gpus") or []) or env.get("processor") for env in environments),
+        "torch": _all_of(env.get("packages", {}).get("torch") for env in environments),
+        "commits": _all_of(env.get("commit") for env in environments),
         "replicates": [list(pair) for pair in REPLICATES] if _scale_free(first) else [],
         "teacher": None if taught is None else _kept(taught),
         "experiments": experiments,
@@ -195,7 +195,7 @@ def _evaluation(out: Path, recipe: Recipe) -> tuple[dict[str, Any] | None, str |
 
 
 def _kept(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
-    """Its numbers; None for what is missing or is none (NaN)."""
+    """Its numbers; None for a missing number or NaN."""
     values = {key: evaluation.get(key) for key in KEPT}
     return {key: value if _is_number(value) else None for key, value in values.items()}
 
@@ -205,8 +205,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _short(values: Iterable[float | None]) -> dict[str, Any]:
-    told = summary([value for value in values if value is not None])
-    return {"n": told.n, "mean": told.mean, "std": told.std}
+    runs = summary([value for value in values if value is not None])
+    return {"n": runs.n, "mean": runs.mean, "std": runs.std}
 
 
 def _scale_free(recipe: Recipe) -> bool:

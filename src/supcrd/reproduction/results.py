@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from supcrd.base.files import write_json, write_text
-from supcrd.reproduction.findings import UNIFORMITY, Finding, apart, concluded, findings, order
+from supcrd.reproduction.claims import UNIFORMITY
+from supcrd.reproduction.findings import Finding, apart, concluded, findings, order
 from supcrd.reproduction.plan import Plan, collect, experiment
 from supcrd.reproduction.published import EXPERIMENTS, TABLES, TEACHER, Row
 
@@ -33,9 +34,9 @@ COLUMNS = (
 def write_results(planned: Plan, out: Path) -> None:
     """Bring `results.json` and `RESULTS.md` in `out` to what is finished there."""
     results = collect(planned, out)
-    told = [finding._asdict() for finding in _told(results)]
+    values = [finding._asdict() for finding in _tested(results)]
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "results.json", results | {"findings": told})
+    write_json(out / "results.json", results | {"findings": values})
     write_text(out / "RESULTS.md", markdown(results))
 
 
@@ -63,9 +64,10 @@ def _about(results: Mapping[str, Any]) -> list[str]:
             f"* Data `{data['source']}`, {data['split']} split, n = {data['n']} images, read once, after training; "
             "accuracies in %."
         )
-        made = [f"torch {' and '.join(results['torch']) or 'unknown'}", f"supcrd {packages.get('supcrd') or 'unknown'}"]
+        torch, supcrd = " and ".join(results["torch"]), packages.get("supcrd")
+        versions = [f"torch {torch or 'unknown'}", f"supcrd {supcrd or 'unknown'}"]
         commits = ", ".join(commit[:7] for commit in results["commits"])
-        lines.append(f"* {', '.join([*results['hardware'], *made])}{f' ({commits})' if commits else ''}.")
+        lines.append(f"* {', '.join([*results['hardware'], *versions])}{f' ({commits})' if commits else ''}.")
     lines += [
         "* Ours: mean ± sample standard deviation over n seeds. Last epoch: encoder and the classifier trained",
         "  with it, as published (for contrastive methods an online probe). Validation-selected: the same, of the",
@@ -76,28 +78,28 @@ def _about(results: Mapping[str, Any]) -> list[str]:
     if not results["as_published"]:
         lines.append("  Networks, epochs or settings are others here: compare the order, not the numbers.")
     if results["left_out"]:
-        told = "; ".join(f"`{name}` ({reason})" for name, reason in results["left_out"].items())
-        lines.append(f"* Left out: {told}.")
+        values = "; ".join(f"`{name}` ({reason})" for name, reason in results["left_out"].items())
+        lines.append(f"* Left out: {values}.")
     return lines
 
 
 def _teacher(results: Mapping[str, Any]) -> str:
-    told = results["teacher"]
-    if told is None:
+    values = results["teacher"]
+    if values is None:
         return f"| teacher | {100 * TEACHER.accuracy:.2f} | - | 0 | - | - | - | - |"
     cells = [
         "teacher",
         f"{100 * TEACHER.accuracy:.2f}",
-        *(_percent({"n": 1, "mean": told["accuracy"], "std": None}), "1"),
-        *(_percent({"n": 1, "mean": told[key], "std": None}) for key in ("accuracy_at_best", "probe_accuracy")),
-        *(_beside({"mean": told[key], "std": None}, getattr(TEACHER, key)) for key in ("alignment", "uniformity")),
+        *(_percent({"n": 1, "mean": values["accuracy"], "std": None}), "1"),
+        *(_percent({"n": 1, "mean": values[key], "std": None}) for key in ("accuracy_at_best", "probe_accuracy")),
+        *(_beside({"mean": values[key], "std": None}, getattr(TEACHER, key)) for key in ("alignment", "uniformity")),
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def _line(row: Row, results: Mapping[str, Any]) -> str:
     name = experiment(row, results["set"])
-    told = results["experiments"][name]["summary"]
+    values = results["experiments"][name]["summary"]
     published = row.published
     twins = [other for pair in results["replicates"] if name in pair for other in pair if other != name]
     cells = [
@@ -105,37 +107,37 @@ def _line(row: Row, results: Mapping[str, Any]) -> str:
         + "".join(f"; replicate of `{other}`" for other in twins)
         + (f"; the runs of `{name}`" if name != row.experiment else ""),
         "-" if published is None else f"{100 * published.accuracy:.2f}",
-        _percent(told["accuracy"]),
-        str(told["accuracy"]["n"]),
-        *(_percent(told[key]) for key in ("accuracy_at_best", "probe_accuracy")),
-        *(_beside(told[key], getattr(published, key, None)) for key in ("alignment", "uniformity")),
+        _percent(values["accuracy"]),
+        str(values["accuracy"]["n"]),
+        *(_percent(values[key]) for key in ("accuracy_at_best", "probe_accuracy")),
+        *(_beside(values[key], getattr(published, key, None)) for key in ("alignment", "uniformity")),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _percent(told: Mapping[str, Any]) -> str:
-    if told["mean"] is None:
+def _percent(values: Mapping[str, Any]) -> str:
+    if values["mean"] is None:
         return "-"
-    spread = "" if told["std"] is None else f" ± {100 * told['std']:.2f}"
-    return f"{100 * told['mean']:.2f}{spread}"
+    spread = "" if values["std"] is None else f" ± {100 * values['std']:.2f}"
+    return f"{100 * values['mean']:.2f}{spread}"
 
 
-def _beside(told: Mapping[str, Any], published: float | None) -> str:
-    if told["mean"] is None:
+def _beside(values: Mapping[str, Any], published: float | None) -> str:
+    if values["mean"] is None:
         return "-"
-    spread = "" if told["std"] is None else f" ± {told['std']:.3f}"
-    return f"{told['mean']:.3f}{spread}" + ("" if published is None else f" ({published:.4f})")
+    spread = "" if values["std"] is None else f" ± {values['std']:.3f}"
+    return f"{values['mean']:.3f}{spread}" + ("" if published is None else f" ({published:.4f})")
 
 
-def _told(results: Mapping[str, Any]) -> list[Finding]:
+def _tested(results: Mapping[str, Any]) -> list[Finding]:
     names = {row.experiment: experiment(row, results["set"]) for table in TABLES.values() for row in table}
     return findings(results["experiments"], names, results["replicates"])
 
 
 def _findings(results: Mapping[str, Any], mark: str) -> list[str]:
     experiments, twins = results["experiments"], results["replicates"]
-    told = _told(results)
-    if not told:
+    tested = _tested(results)
+    if not tested:
         return []
     lines = [
         f"{mark}# What it says",
@@ -143,22 +145,22 @@ def _findings(results: Mapping[str, Any], mark: str) -> list[str]:
         *(["Provisional: runs are missing.", ""] if results["finished"] < results["planned"] else []),
         "| published finding | verdict | |",
         "|---|---|---|",
-        *(f"| {finding} | {verdict} | {said} |" for finding, verdict, said in concluded(told)),
+        *(f"| {finding} | {verdict} | {counts} |" for finding, verdict, counts in concluded(tested)),
         "",
         "Its comparisons: differences of last-epoch accuracy in points over common seeds, positive as published, with",
         "95% intervals; p after Holm's correction for all of them, verdicts at 5%. How: docs/reproduce.md.",
         "",
         "| comparison | verdict | difference | p | n | by |",
         "|---|---|---|---|---|---|",
-        *(_finding(each) for each in told),
+        *(_finding(claim) for claim in tested),
         "",
     ]
     for key in ("uniformity", "alignment"):
-        found = order(experiments, key, twins)
-        if found is not None:
+        ranks = order(experiments, key, twins)
+        if ranks is not None:
             lines.append(
-                f"* {key.capitalize()} against accuracy over {found.n} experiments (Spearman; -1 where lower {key} "
-                f"always goes with higher accuracy): ours {found.ours:+.2f}, published {found.published:+.2f}."
+                f"* {key.capitalize()} against accuracy over {ranks.n} experiments (Spearman; -1 where lower {key} "
+                f"always goes with higher accuracy): ours {ranks.ours:+.2f}, published {ranks.published:+.2f}."
             )
     for one, other, ours, published in apart(experiments, twins):
         lines.append(
@@ -168,15 +170,15 @@ def _findings(results: Mapping[str, Any], mark: str) -> list[str]:
     return [*lines, ""]
 
 
-def _finding(each: Finding) -> str:
-    scale = 1 if each.finding == UNIFORMITY else 100  # correlations, or points
-    cells = [each.text, each.verdict, "-", "-", str(each.n), each.basis]
-    if each.difference is not None:
-        cells[2] = f"{scale * each.difference:+.2f}"
-        if each.low is not None and each.high is not None:
-            cells[2] += f" ({scale * each.low:+.2f} to {scale * each.high:+.2f})"
-    if each.p is not None:
-        cells[3] = f"{each.p:.2g}" if each.p >= 0.001 else "< 0.001"
+def _finding(finding: Finding) -> str:
+    scale = 1 if finding.finding == UNIFORMITY else 100  # correlations, or points
+    cells = [finding.text, finding.verdict, "-", "-", str(finding.n), finding.basis]
+    if finding.difference is not None:
+        cells[2] = f"{scale * finding.difference:+.2f}"
+        if finding.low is not None and finding.high is not None:
+            cells[2] += f" ({scale * finding.low:+.2f} to {scale * finding.high:+.2f})"
+    if finding.p is not None:
+        cells[3] = f"{finding.p:.2g}" if finding.p >= 0.001 else "< 0.001"
     return f"| {' | '.join(cells)} |"
 
 

@@ -1,1 +1,7 @@
-"""A file for each kind of figure."""
+"""The built-in kinds of figures, a file each; importing this registers them."""
+
+import pkgutil
+from importlib import import_module
+
+for _file in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_file.name}")

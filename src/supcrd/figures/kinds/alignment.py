@@ -11,6 +11,7 @@ from supcrd.base.seeding import generator
 from supcrd.errors import RunError
 from supcrd.figures import style
 from supcrd.figures.points import Floats, Integers, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.style import LIGHT, Theme
 from supcrd.figures.style.palette import palette
 from supcrd.figures.subjects import Doubles, caveat, named_classes, on_sphere, shown, split_of
@@ -159,19 +160,19 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, classes: Sequence[st
     if np.bincount(run.labels).max() < 2:
         raise RunError(f"{run.folder}: no class has two images, so there are no positive pairs to draw")
     plane, share = on_sphere(run, 2)
-    found = positive_distances(run.unit, run.labels, seed=seed)
-    _check(run, found)
+    measured = positive_distances(run.unit, run.labels, seed=seed)
+    _check(run, measured)
     figure = style.new_figure(theme, height=128)
     above, below = parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.25))[:, 0]
     for part in parts:
         part.set_facecolor(theme.background)
-    _histogram(above.subplots(), theme, found)
+    _histogram(above.subplots(), theme, measured)
     _circles(below, theme, run, plane, wanted)
-    counted = "all" if found.pairs == found.of else f"a sample ({found.pairs:,}, drawn by seed {seed}) of the"
+    counted = "all" if measured.pairs == measured.of else f"a sample ({measured.pairs:,}, drawn by seed {seed}) of the"
     note = (
-        f"Above: {counted} {found.of:,} same-class pairs, unit rows of {run.projections.shape[1]} dimensions; the line "
-        "is a Gaussian kernel's density. Below: the unit rows reduced to 2 dimensions by PCA (centred), which hold "
-        f"{share:.0%} of their variance, then normalised. The arrow is the mean direction; its length R is 0 for "
+        f"Above: {counted} {measured.of:,} same-class pairs, unit rows of {run.projections.shape[1]} dimensions; the "
+        "line is a Gaussian kernel's density. Below: the unit rows reduced to 2 dimensions by PCA (centred), which "
+        f"hold {share:.0%} of their variance, then normalised. The arrow is the mean direction; its length R is 0 for "
         "points all round the circle, 1 for a single direction." + caveat([run])
     )
     style.headline(figure, theme, _title(run), note)
@@ -180,58 +181,73 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, classes: Sequence[st
 
 def _title(run: Points) -> str:
     spread = run.evaluation.get("uniformity")
-    said = "" if spread is None else f", uniformity {spread:.4f}"
-    return f"{run.name}: alignment {run.evaluation['alignment']:.4f}{said} ({len(run.labels):,} {split_of(run)} images)"
+    more = "" if spread is None else f", uniformity {spread:.4f}"
+    images = f"{len(run.labels):,} {split_of(run)} images"
+    return f"{run.name}: alignment {run.evaluation['alignment']:.4f}{more} ({images})"
 
 
-def _check(run: Points, found: Distances) -> None:
+def _check(run: Points, measured: Distances) -> None:
     """The numbers in the title are evaluation.json's: they must be those of the points drawn."""
-    told = run.evaluation.get("alignment")
-    if not isinstance(told, int | float) or abs(told - found.mean) > 1e-4:
+    reported = run.evaluation.get("alignment")
+    if not isinstance(reported, int | float) or abs(reported - measured.mean) > 1e-4:
         raise RunError(
-            f"{run.folder}: evaluation.json says alignment {told}, the projections in outputs.npz give "
-            f"{found.mean:.6f}; the two files are not of one evaluation"
+            f"{run.folder}: evaluation.json says alignment {reported}, the projections in outputs.npz give "
+            f"{measured.mean:.6f}; the two files are not of one evaluation"
         )
 
 
-def _histogram(axes: "Axes", theme: Theme, found: Distances) -> None:
+def _histogram(axes: "Axes", theme: Theme, measured: Distances) -> None:
     style.dress(axes, theme, title="Positive pairs", x="squared distance", y="density")
     edges = np.linspace(0, 4, SHOWN + 1)
-    heights = found.counts.reshape(SHOWN, -1).sum(axis=1) / found.pairs / (4 / SHOWN)
+    heights = measured.counts.reshape(SHOWN, -1).sum(axis=1) / measured.pairs / (4 / SHOWN)
     axes.bar(edges[:-1], heights, width=4 / SHOWN, align="edge", color=theme.accent, alpha=0.45, linewidth=0.4,
              edgecolor=theme.background)  # fmt: skip
-    axes.plot((np.arange(FINE) + 0.5) * 4 / FINE, density(found.counts), color=theme.accent, linewidth=1.4)
-    axes.axvline(found.mean, color=theme.second, linewidth=1.4, linestyle="--")
-    axes.annotate(f"mean {found.mean:.4f}", (found.mean, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
+    axes.plot((np.arange(FINE) + 0.5) * 4 / FINE, density(measured.counts), color=theme.accent, linewidth=1.4)
+    axes.axvline(measured.mean, color=theme.second, linewidth=1.4, linestyle="--")
+    axes.annotate(f"mean {measured.mean:.4f}", (measured.mean, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
                   textcoords="offset points", va="top", color=theme.ink, fontsize=style.FONT)  # fmt: skip
     axes.set_ylim(top=1.15 * axes.get_ylim()[1])  # room for the mean's number
-    last = float(np.flatnonzero(found.counts)[-1] + 1) * 4 / FINE
-    axes.set_xlim(0, min(4.0, max(1.1 * last, 1.3 * found.mean, 0.1)))
+    last = float(np.flatnonzero(measured.counts)[-1] + 1) * 4 / FINE
+    axes.set_xlim(0, min(4.0, max(1.1 * last, 1.3 * measured.mean, 0.1)))
 
 
 def _circles(figure: "SubFigure", theme: Theme, run: Points, plane: Doubles, wanted: Sequence[int]) -> None:
-    """A circle for all classes and one for each class named, histograms of the angles beneath."""
+    """A circle for all classes and one for each class named, histograms of the angles below."""
     panels = figure.subplots(2, 1 + len(wanted), height_ratios=(2, 1), sharey="row", squeeze=False)
     chosen = [np.ones(len(plane), dtype=bool), *(run.labels == number for number in wanted)]
     names = ["all classes", *(shown(run.class_names[number]) for number in wanted)]
     colors = [theme.accent, *(look.color for look in palette(len(wanted)))]
     dashed = np.linspace(0, 2 * np.pi, 181)
     for column, (own, name, color) in enumerate(zip(chosen, names, colors, strict=True)):
-        found = circle(plane[own])
+        measured = circle(plane[own])
         upper, lower = panels[:, column]
-        length = float(np.linalg.norm(found.resultant))
+        length = float(np.linalg.norm(measured.resultant))
         style.dress(upper, theme, title=f"{name}\nn {own.sum():,}, R {length:.2f}", grid=False)
         upper.axis("off")
         upper.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal")
         upper.plot(np.cos(dashed), np.sin(dashed), color=theme.grid, linewidth=0.8, zorder=0)
-        upper.scatter(np.cos(found.angles), np.sin(found.angles), s=5, color=color, linewidths=0, rasterized=True,
-                      alpha=max(0.02, min(0.8, 60 / max(len(found.angles), 1))))  # fmt: skip
+        upper.scatter(np.cos(measured.angles), np.sin(measured.angles), s=5, color=color, linewidths=0, rasterized=True,
+                      alpha=max(0.02, min(0.8, 60 / max(len(measured.angles), 1))))  # fmt: skip
         if length > 0.1:
-            upper.annotate("", found.resultant, (0, 0), arrowprops={"arrowstyle": "-|>", "color": theme.ink, "lw": 0.9,
-                           "mutation_scale": 7, "shrinkA": 0, "shrinkB": 0})  # fmt: skip
+            upper.annotate("", measured.resultant, (0, 0), arrowprops={"arrowstyle": "-|>", "color": theme.ink,
+                           "lw": 0.9, "mutation_scale": 7, "shrinkA": 0, "shrinkB": 0})  # fmt: skip
         style.dress(lower, theme, x="angle", y="density" if column == 0 else "")
         lower.hist(
-            np.degrees(found.angles), bins=ANGLES, range=(-180, 180), density=bool(len(found.angles)), color=color
+            np.degrees(measured.angles), bins=ANGLES, range=(-180, 180), density=bool(len(measured.angles)), color=color
         )
         lower.set(xlim=(-180, 180), xticks=(-180, 0, 180))
         lower.set_xticklabels(["−180°", "0°", "180°"])
+
+
+figure(
+    "alignment",
+    help="distances of same-class pairs, and directions of all and of four named classes",
+    options=("classes", "seed"),
+    page=Page(
+        90,
+        "Alignment and uniformity",
+        "Squared distances of pairs of one class, and where the projections, reduced to two dimensions, lie on the "
+        "circle.",
+        "each",
+    ),
+)(draw)

@@ -8,6 +8,7 @@ import numpy as np
 from supcrd.errors import RunError
 from supcrd.figures.by_class import Change, Doubles, PerClass, class_accuracy, class_change
 from supcrd.figures.points import Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import by_configuration
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.figures.style.palette import GROUP
@@ -24,7 +25,7 @@ MOST = 120  # classes that a page has room for
 SIGNIFICANT = 2.0
 
 
-class Told(NamedTuple):
+class Side(NamedTuple):
     """A configuration: a run, or several that differ only in their seed."""
 
     label: str
@@ -64,16 +65,16 @@ def arranged(class_names: Sequence[str], accuracy: Doubles, change: Doubles | No
     if named.groups:
         blocks = np.array(named.classes).reshape(-1, GROUP)
         groups = [
-            Group(name, sorted(map(int, block), key=lambda each: -level[each]))
+            Group(name, sorted(map(int, block), key=lambda number: -level[number]))
             for name, block in zip(named.groups, blocks, strict=True)
         ]
         return sorted(groups, key=lambda group: -float(level[group.classes].mean()))
-    kept = list(range(len(class_names)))
-    if len(kept) > MOST:
+    chosen = list(range(len(class_names)))
+    if len(chosen) > MOST:
         by = np.nan_to_num(level if change is None else change, nan=0.0)
         ranked = np.argsort(-by, kind="stable").tolist()
-        kept = ranked[: MOST // 2] + ranked[-MOST // 2 :]
-    return [Group("", sorted(kept, key=lambda each: -level[each]))]
+        chosen = ranked[: MOST // 2] + ranked[-MOST // 2 :]
+    return [Group("", sorted(chosen, key=lambda number: -level[number]))]
 
 
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
@@ -87,8 +88,8 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     Raises:
         RunError: more than two configurations, one run twice, or runs of different images.
     """
-    told, before, change = _read(points)
-    run, own, baseline = told.runs[0], told.own, before.own if before else None
+    side, before, change = _read(points)
+    run, own, baseline = side.runs[0], side.own, before.own if before else None
     groups = arranged(run.class_names, own.accuracy, change.difference if change else None)
     lines: list[str | int] = []  # a superclass's name, or a class
     for group in groups:
@@ -103,7 +104,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
         dress(axes, theme, x="accuracy (%)")
         _column(axes, theme, lines[column * down : (column + 1) * down], run, own, baseline, change)
         axes.set_ylim(down - 0.4, -0.6)
-    headline(figure, theme, _title(told, before), _note(told, before, shown=sum(len(g.classes) for g in groups)))
+    headline(figure, theme, _title(side, before), _note(side, before, shown=sum(len(g.classes) for g in groups)))
     return figure
 
 
@@ -135,11 +136,11 @@ def _column(
             axes.hlines(rows[which], before[which], here[which], color=color, linewidth=width, zorder=2)
         axes.plot(before, rows, "o", markersize=3.4, color=theme.background, markeredgecolor=theme.second)
         axes.plot(here, rows, "o", markersize=3.4, color=theme.accent)
-        said = [f"{round(100 * each):+d}" for each in difference]  # no -0
+        texts = [f"{round(100 * number):+d}" for number in difference]  # no -0
     else:
         axes.barh(rows, here, height=0.55, color=theme.accent)
-        said = [f"{each:.0f}" for each in here]
-    for row, text, bold in zip(rows, said, strong, strict=True):
+        texts = [f"{number:.0f}" for number in here]
+    for row, text, bold in zip(rows, texts, strong, strict=True):
         look = ("bold", theme.ink) if bold else ("normal", theme.muted if baseline else theme.ink)
         axes.text(112, row, text, fontsize=size, fontweight=look[0], color=look[1], ha="right", va="center")
     axes.set_xlim(-2, 113)
@@ -152,15 +153,15 @@ def _column(
 
 
 def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
-    """The same with Plotly (a `plotly.graph_objects.Figure`): hovering tells images, accuracies and the change's error.
+    """The same with Plotly (a `plotly.graph_objects.Figure`): hovering shows images, accuracies and the change's error.
 
     Raises:
         RunError: as `draw`.
     """
     import plotly.graph_objects as go
 
-    told, before, change = _read(points)
-    run, own, baseline = told.runs[0], told.own, before.own if before else None
+    side, before, change = _read(points)
+    run, own, baseline = side.runs[0], side.own, before.own if before else None
     groups = arranged(run.class_names, own.accuracy, change.difference if change else None)
     places = [number for group in groups for number in group.classes]
     hovers = []
@@ -181,12 +182,12 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     figure = go.Figure()
     if before is None or baseline is None:
         bars = {"orientation": "h", "marker": {"color": theme.accent}, "textposition": "none"}
-        figure.add_bar(x=here, y=rows, name=escaped(told.label), **bars, **hover)
+        figure.add_bar(x=here, y=rows, name=escaped(side.label), **bars, **hover)
     else:
         there = 100 * baseline.accuracy[places]
         figure.add_scatter(
-            x=[each for a, b in zip(there, here, strict=True) for each in (a, b, None)],
-            y=[each for row in rows for each in (row, row, None)],
+            x=[end for a, b in zip(there, here, strict=True) for end in (a, b, None)],
+            y=[end for row in rows for end in (row, row, None)],
             mode="lines",
             line={"color": theme.muted, "width": 2},
             hoverinfo="skip",
@@ -195,15 +196,15 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
         open_marker = {"symbol": "circle-open", "size": 9, "color": theme.second, "line": {"width": 2}}
         figure.add_scatter(x=there, y=rows, mode="markers", marker=open_marker, name=escaped(before.label), **hover)
         own_marker = {"size": 9, "color": theme.accent}
-        figure.add_scatter(x=here, y=rows, mode="markers", marker=own_marker, name=escaped(told.label), **hover)
+        figure.add_scatter(x=here, y=rows, mode="markers", marker=own_marker, name=escaped(side.label), **hover)
     names = [escaped(shown(run.class_names[number])) for number in places]
     y_axis = {"tickvals": rows, "ticktext": names, "range": [len(rows) - 0.4, -0.6], "automargin": True}
     height = 140 + 16 * len(rows)
     figure.update_layout(
         layout(
             theme,
-            title={"text": escaped(_title(told, before))},
-            meta={"note": _note(told, before, shown=len(places)), "narrow": {"height": height + 30, "margin.t": 90}},
+            title={"text": escaped(_title(side, before))},
+            meta={"note": _note(side, before, shown=len(places)), "narrow": {"height": height + 30, "margin.t": 90}},
             height=height,
             xaxis={"title": {"text": "accuracy (%)"}, "range": [-1, 101]},
             yaxis=y_axis | {"tickfont": {"size": 11}},
@@ -213,21 +214,22 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     return figure
 
 
-def _read(points: Sequence[Points]) -> tuple[Told, Told | None, Change | None]:
+def _read(points: Sequence[Points]) -> tuple[Side, Side | None, Change | None]:
     configurations = by_configuration(points)
     if len(configurations) > 2:
         raise RunError(
             f"accuracy by class is of a run, and a baseline if wanted, or of several seeds of each; got "
             f"{len(configurations)} configurations: {', '.join(configurations)}"
         )
-    told = []
+    sides = []
     for label, runs in configurations.items():
-        each = [class_accuracy(run.logits, run.labels) for run in runs]
-        told.append(Told(label, runs, PerClass(each[0].images, np.mean([one.accuracy for one in each], axis=0))))
-    if len(told) == 1:
-        return told[0], None, None
-    own, before = ([run.logits for run in side.runs] for side in told)
-    return told[0], told[1], class_change(own, before, points[0].labels)
+        by_run = [class_accuracy(run.logits, run.labels) for run in runs]
+        mean = np.mean([accuracies.accuracy for accuracies in by_run], axis=0)
+        sides.append(Side(label, runs, PerClass(by_run[0].images, mean)))
+    if len(sides) == 1:
+        return sides[0], None, None
+    own, before = ([run.logits for run in side.runs] for side in sides)
+    return sides[0], sides[1], class_change(own, before, points[0].labels)
 
 
 def _overall(own: PerClass) -> float:
@@ -235,12 +237,12 @@ def _overall(own: PerClass) -> float:
     return float(np.nansum(own.images * own.accuracy) / own.images.sum())
 
 
-def _title(told: Told, before: Told | None) -> str:
-    return f"Accuracy by class, {told.called}{f' against {before.called}' if before else ''}"
+def _title(side: Side, before: Side | None) -> str:
+    return f"Accuracy by class, {side.called}{f' against {before.called}' if before else ''}"
 
 
-def _note(told: Told, before: Told | None, *, shown: int) -> str:
-    run, own = told.runs[0], told.own
+def _note(side: Side, before: Side | None, *, shown: int) -> str:
+    run, own = side.runs[0], side.own
     some = own.images[own.images > 0]
     images = f"{some.min():,}" if some.min() == some.max() else f"{some.min():,} to {some.max():,}"
     note = f"{split_of(run)} split, n = {len(run.labels):,}, {images} images a class; "
@@ -248,9 +250,9 @@ def _note(told: Told, before: Told | None, *, shown: int) -> str:
     if before is not None:
         note += "Filled: the run; hollow: the baseline; number: the change in points. "
         note += f"Bold: more than {SIGNIFICANT:g} standard errors over these images"
-        seeds = sorted((len(told.runs), len(before.runs)))
+        seeds = sorted((len(side.runs), len(before.runs)))
         if seeds[0] > 1:
-            note += f" and over the seeds ({len(told.runs)} and {len(before.runs)}); by chance one class in twenty. "
+            note += f" and over the seeds ({len(side.runs)} and {len(before.runs)}); by chance one class in twenty. "
         elif seeds[1] > 1:
             note += f" and over {seeds[1]} seeds; another seed of the lone run can do that to many classes. "
         else:
@@ -259,3 +261,20 @@ def _note(told: Told, before: Told | None, *, shown: int) -> str:
         by = "accuracy" if before is None else "change"
         note += f"{shown} of {len(own.images):,} classes, those of highest and lowest {by}."
     return note
+
+
+figure(
+    "classes",
+    help="accuracy of each class of a run, and its change against a second one, the baseline; means over seeds",
+    interactive=interactive,
+    most=None,
+    page=Page(
+        30,
+        "Accuracy of each class",
+        "Share of each class's images that is classified rightly, and its change against the baseline or the teacher. "
+        "Of runs that differ only in their seed the mean.",
+        "each",
+        seeds=True,
+        beside="baseline",
+    ),
+)(draw)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supcrd.errors import RunError
 from supcrd.figures.points import Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import by_configuration, clipped
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.figures.style.palette import TEN
@@ -57,16 +58,16 @@ def panels(points: Sequence[Points]) -> list[Panel]:
         Accuracies in percent, the rest in the unit of `metrics.jsonl`.
 
     Raises:
-        RunError: no run has history; a number that is none; runs of different images.
+        RunError: no run has history; a value that is not a number; runs of different images.
     """
     configurations = by_configuration(points)
-    told = [run for run in points if run.history]
-    if not told:
+    trained = [run for run in points if run.history]
+    if not trained:
         names = ", ".join(run.name for run in points)
         raise RunError(
             f"{names}: metrics.jsonl has no epoch (weights that were imported have none): no training curves"
         )
-    rows = [row for run in told for row in run.history]
+    rows = [row for run in trained for row in run.history]
     present = [key for key in PANELS if any(row.get(key) is not None for row in rows)]
     terms = list(dict.fromkeys(key for row in rows for key in row if _is_term(key)))
     if len(points) == 1:
@@ -74,7 +75,7 @@ def panels(points: Sequence[Points]) -> list[Panel]:
         accuracies = [key for key in present if key.endswith("_accuracy")]
         drawn = [("Loss", "nats, mean of the epoch", ["loss", *terms]), ("Accuracy", "%", accuracies)]
         drawn += [(*PANELS[key], [key]) for key in present if key not in accuracies]
-        drawn = [each for each in drawn if each[2]]
+        drawn = [panel for panel in drawn if panel[2]]
         groups = {key: group for group, key in enumerate(key for *_, keys in drawn for key in keys)}
         return [
             Panel(title, axis, [_line(run, key, groups[key], _words(key)) for key in keys])
@@ -211,9 +212,9 @@ def _title(points: Sequence[Points]) -> str:
 def _note(points: Sequence[Points]) -> str:
     without = [run.name for run in points if not run.history]
     blind = [run.name for run in points if run.history and all(not _validated(row) for row in run.history)]
-    said = [f"No training here (imported weights): {', '.join(without)}."] if without else []
-    said += [f"Without a validation split: {', '.join(blind)}."] if blind else []
-    return " ".join(said)
+    notes = [f"No training here (imported weights): {', '.join(without)}."] if without else []
+    notes += [f"Without a validation split: {', '.join(blind)}."] if blind else []
+    return " ".join(notes)
 
 
 def _validated(row: dict[str, Any]) -> bool:
@@ -237,3 +238,18 @@ def _line(run: Points, key: str, group: int, label: str) -> Line:
             raise RunError(f"{RunFolder(run.folder).metrics}: {key} = {value!r} of epoch {row['epoch']} is no number")
         values.append(math.nan if value is None else scale * float(value))
     return Line(run.name, group, label, [row["epoch"] for row in run.history], values)
+
+
+figure(
+    "curves",
+    help="loss and its terms, accuracy, learning rate, alignment and uniformity by epoch",
+    interactive=interactive,
+    most=None,
+    page=Page(
+        20,
+        "Training",
+        "Loss, accuracy and learning rate by epoch. Runs of one colour differ only in their seed. Training accuracy is "
+        "of augmented images, while learning.",
+        "all",
+    ),
+)(draw)

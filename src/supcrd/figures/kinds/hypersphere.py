@@ -8,6 +8,7 @@ import numpy as np
 from supcrd.base.seeding import generator
 from supcrd.figures import style
 from supcrd.figures.points import Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.style import LIGHT, Theme
 from supcrd.figures.style.palette import SOLIDS, Look, looks, palette
 from supcrd.figures.subjects import Doubles, caveat, on_sphere, shown, split_of
@@ -71,25 +72,25 @@ def wire(step: int = 30) -> Doubles:
     return np.concatenate([part for line in lines for part in (line, gap)][:-1])
 
 
-def _titles(run: Points, found: Spheres) -> tuple[str, str]:
-    count = int(np.isin(run.labels, found.few).sum())
-    some = f"{len(found.few)} random classes" if len(found.few) < len(found.all) else "the same again, to pick from"
-    every = f"{'all ' if len(found.all) > 1 else ''}{len(found.all)} class{'es' * (len(found.all) > 1)}"
+def _titles(run: Points, cloud: Spheres) -> tuple[str, str]:
+    count = int(np.isin(run.labels, cloud.few).sum())
+    some = f"{len(cloud.few)} random classes" if len(cloud.few) < len(cloud.all) else "the same again, to pick from"
+    every = f"{'all ' if len(cloud.all) > 1 else ''}{len(cloud.all)} class{'es' * (len(cloud.all) > 1)}"
     return f"{every}, {len(run.labels):,} images", f"{some}, {count:,} images"
 
 
-def _note(run: Points, found: Spheres, seed: int) -> str:
+def _note(run: Points, cloud: Spheres, seed: int) -> str:
     width = run.projections.shape[1]
-    drawn = f" The random classes are those of seed {seed}." if len(found.few) < len(found.all) else ""
+    drawn = f" The random classes are those of seed {seed}." if len(cloud.few) < len(cloud.all) else ""
     drawn += " Among all classes, hues are superclasses." if order(run.class_names).groups else ""
     return (
-        f"Unit projections reduced from {width} to 3 dimensions by PCA (centred), which hold {found.share:.0%} of the "
+        f"Unit projections reduced from {width} to 3 dimensions by PCA (centred), which hold {cloud.share:.0%} of the "
         f"variance, then normalised; the rest of it is not to be seen here.{drawn}" + caveat([run])
     )
 
 
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "Figure":
-    """Both spheres from one side, on paper: what lies on the far half is paler.
+    """Both spheres from one side, on paper: the far half is paler.
 
     Args:
         points: one run.
@@ -100,15 +101,15 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
         RunError: all projections point the same way.
     """
     (run,) = points
-    found = spheres(run, seed=seed)
-    panels = _panels(run, found)
-    listed = panels[0] if len(found.all) <= 20 else panels[1]  # a hundred names would be read by nobody
+    cloud = spheres(run, seed=seed)
+    panels = _panels(run, cloud)
+    listed = panels[0] if len(cloud.all) <= 20 else panels[1]  # a hundred names are too many to read
     key_height = style.LINE * -(-len(listed) // 5)
     figure = style.new_figure(theme, height=86 + key_height + 22)
     grid = figure.add_gridspec(2, 2, height_ratios=(86, key_height))
-    turned, lines = found.rows @ _facing().T, wire() @ _facing().T
+    turned, lines = cloud.rows @ _facing().T, wire() @ _facing().T
     size = 4 if len(turned) > MANY else 9
-    for column, (title, panel) in enumerate(zip(_titles(run, found), panels, strict=True)):
+    for column, (title, panel) in enumerate(zip(_titles(run, cloud), panels, strict=True)):
         axes = figure.add_subplot(grid[0, column])
         style.dress(axes, theme, title=title, grid=False)
         axes.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
@@ -122,15 +123,15 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
                              linewidths=0, rasterized=len(turned) > 1000)  # fmt: skip
     entries = [(shown(run.class_names[number]), look) for number, look in listed.items()]
     style.legend(figure.add_subplot(grid[1, :]), theme, entries)
-    style.headline(figure, theme, _headline(run), _note(run, found, seed))
+    style.headline(figure, theme, _headline(run), _note(run, cloud, seed))
     return figure
 
 
-def _panels(run: Points, found: Spheres) -> tuple[dict[int, Look], dict[int, Look]]:
-    """Each sphere's classes and their looks; ten of many have colours of their own, which are told apart."""
+def _panels(run: Points, cloud: Spheres) -> tuple[dict[int, Look], dict[int, Look]]:
+    """Each sphere's classes and their looks; ten of many have colours of their own, which are easy to distinguish."""
     own = looks(run.class_names)
-    few = palette(len(found.few)) if len(found.all) > 20 else [own[number] for number in found.few]
-    return {number: own[number] for number in found.all}, dict(zip(found.few, few, strict=True))
+    few = palette(len(cloud.few)) if len(cloud.all) > 20 else [own[number] for number in cloud.few]
+    return {number: own[number] for number in cloud.all}, dict(zip(cloud.few, few, strict=True))
 
 
 def _headline(run: Points) -> str:
@@ -164,10 +165,10 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
     from plotly import graph_objects
 
     (run,) = points
-    found, lines = spheres(run, seed=seed), wire().astype(np.float32)
-    rows, size = found.rows.astype(np.float32), 2 if len(found.rows) > MANY else 3
+    cloud, lines = spheres(run, seed=seed), wire().astype(np.float32)
+    rows, size = cloud.rows.astype(np.float32), 2 if len(cloud.rows) > MANY else 3
     traces = []
-    for (scene, legend), panel in zip((("scene", "legend"), ("scene2", "legend2")), _panels(run, found), strict=True):
+    for (scene, legend), panel in zip((("scene", "legend"), ("scene2", "legend2")), _panels(run, cloud), strict=True):
         x, y, z = lines.T
         traces.append(
             graph_objects.Scatter3d(x=x, y=y, z=z, mode="lines", line={"color": theme.grid, "width": 1.5}, scene=scene,
@@ -191,30 +192,30 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
                 )
             )
     figure = graph_objects.Figure(traces)
-    figure.update_layout(_layout(run, found, theme, seed))
+    figure.update_layout(_layout(run, cloud, theme, seed))
     return figure
 
 
-def _layout(run: Points, found: Spheres, theme: Theme, seed: int) -> dict[str, Any]:
+def _layout(run: Points, cloud: Spheres, theme: Theme, seed: int) -> dict[str, Any]:
     """Side by side, and in a narrow window one above the other, see `style.layout`."""
     hidden = {"visible": False, "range": [-1.1, 1.1]}
     scene = {"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "cube", "bgcolor": theme.background}
     away = 1.25  # that the sphere has room in a scene which is taller than wide
     scene["camera"] = {"eye": {axis: away * part for axis, part in zip("xyz", VIEW, strict=True)}}
     legend = {"yanchor": "top", "itemsizing": "constant", "font": {"size": 12}, "bgcolor": theme.background}
-    left, right = _titles(run, found)
-    said = {"showarrow": False, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "y": 1}
+    left, right = _titles(run, cloud)
+    common = {"showarrow": False, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "y": 1}
     return style.layout(
         theme,
         title={"text": style.escaped(_headline(run)), "font": {"size": 16}, "x": 0, "xref": "paper"},
-        meta={"note": _note(run, found, seed), "narrow": NARROW},
+        meta={"note": _note(run, cloud, seed), "narrow": NARROW},
         margin={"l": 10, "r": 10, "t": 70, "b": 10},
         height=640,
         scene=scene | {"domain": {"x": [0, 0.36], "y": [0, 1]}},
         scene2=scene | {"domain": {"x": [0.5, 0.86], "y": [0, 1]}},
         legend=legend | {"x": 0.365, "y": 1},
         legend2=legend | {"x": 0.865, "y": 1},
-        annotations=[said | {"x": 0, "text": left}, said | {"x": 0.5, "text": right}],
+        annotations=[common | {"x": 0, "text": left}, common | {"x": 0.5, "text": right}],
     )
 
 
@@ -266,3 +267,19 @@ SCRIPT = """
   });
 })();
 """
+
+
+figure(
+    "hypersphere",
+    help="projections on a sphere to turn: all classes, and ten drawn at random",
+    interactive=interactive,
+    options=("seed",),
+    script=SCRIPT,
+    page=Page(
+        80,
+        "Hypersphere",
+        "Projections reduced to three dimensions and normalised. Drag to turn, scroll to come nearer, click a class to "
+        "hide it, double click to see it alone.",
+        "each",
+    ),
+)(draw)

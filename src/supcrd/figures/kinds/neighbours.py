@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from supcrd.errors import RunError
 from supcrd.figures.points import Floats, Integers, Pictures, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import beside, clipped
 from supcrd.figures.style import FONT, LIGHT, Theme, headline, new_figure
 from supcrd.figures.subjects import caveat, shown, split_of
@@ -121,13 +122,13 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
     roles = ("student: ", "teacher: ") if len(points) == 1 and not alone else ("", "")
     for block, run in enumerate(runs):
         unit = run.unit[pictures.rows]
-        found = nearest(unit, queries, count=count)
+        neighbours = nearest(unit, queries, count=count)
         left = 1 + GAP + block * (count + GAP)
         share = right_share(unit, labels, count=count)
         heading = f"{roles[block]}{clipped(run.name, 34)}\n{100 * share:.0f} % of all neighbours are of the right class"
         axes.text(left, -0.1, heading, fontsize=FONT - 1, color=theme.ink, va="bottom", parse_math=False)
         for row, query in enumerate(queries):
-            for column, (index, cosine) in enumerate(zip(found.rows[row], found.cosine[row], strict=True)):
+            for column, (index, cosine) in enumerate(zip(neighbours.rows[row], neighbours.cosine[row], strict=True)):
                 right = bool(labels[index] == labels[query])
                 shelf.put(int(index), left + column, row, right, float(cosine))
     axes.set(xlim=(-0.02, across), ylim=(len(queries) * DOWN, -0.6), aspect="equal")
@@ -178,6 +179,21 @@ class _Shelf(NamedTuple):
         frame = Rectangle((x, y), SIZE, SIZE, fill=False, edgecolor=color, linestyle=style, joinstyle="miter")
         frame.set_linewidth(0.8 if right is None else 1.6)
         self.axes.add_patch(frame)
-        said = self.names[index] if right is None else f"{self.names[index]}\n{'✓' if right else '✗'} {cosine:.2f}"
+        caption = self.names[index] if right is None else f"{self.names[index]}\n{'✓' if right else '✗'} {cosine:.2f}"
         place = (x + SIZE / 2, y + SIZE + 0.05)
-        self.axes.text(*place, said, fontsize=FONT - 2.5, color=theme.ink, ha="center", va="top", parse_math=False)
+        self.axes.text(*place, caption, fontsize=FONT - 2.5, color=theme.ink, ha="center", va="top", parse_math=False)
+
+
+figure(
+    "neighbours",
+    help="nearest neighbours of some images as pictures, for a run and for its teacher or a second run",
+    most=2,
+    options=("seed",),
+    page=Page(
+        60,
+        "Nearest neighbours",
+        "A few test images, and what lies nearest to them in the student's space and in its teacher's.",
+        "student",
+        beside="teacher",
+    ),
+)(draw)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supcrd.figures.points import Floats, Integers, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import check_same_data, clipped
 from supcrd.figures.style import LIGHT, Theme, dress, headline, new_figure
 from supcrd.figures.subjects import split_of
@@ -38,8 +39,8 @@ def reliability(logits: Floats, labels: Integers, *, bins: int = 15) -> Reliabil
     Source: Guo et al. 2017, arXiv:1706.04599, figure 1 and eq. 3.
 
     Example:
-        >>> told = reliability(np.array([[50.0, 0.0], [50.0, 0.0]]), np.array([0, 1]))
-        >>> told.images[-1], told.accuracy[-1], told.ece
+        >>> bins = reliability(np.array([[50.0, 0.0], [50.0, 0.0]]), np.array([0, 1]))
+        >>> bins.images[-1], bins.accuracy[-1], bins.ece
         (np.int64(2), np.float64(0.5), 0.5)
     """
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
@@ -54,7 +55,7 @@ def reliability(logits: Floats, labels: Integers, *, bins: int = 15) -> Reliabil
 
 
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
-    """A diagram a run, with the number of images in each bin beneath, with matplotlib.
+    """A diagram for each run, with the number of images in each bin below, with matplotlib.
 
     Raises:
         RunError: no run, or runs of different images.
@@ -64,23 +65,23 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     figure = new_figure(theme, height=22 + (68 if across > 1 else 85) * down, width=170 if across > 1 else 120)
     grid = figure.add_gridspec(2 * down, across, height_ratios=(3, 1) * down)
     for place, run in enumerate(points):
-        told = reliability(run.logits, run.labels)
-        edges = np.linspace(0, 1, len(told.images) + 1)[:-1]
+        bins = reliability(run.logits, run.labels)
+        edges = np.linspace(0, 1, len(bins.images) + 1)[:-1]
         row, column = place // across, place % across
         axes = figure.add_subplot(grid[2 * row, column])
         counts = figure.add_subplot(grid[2 * row + 1, column], sharex=axes)
-        dress(axes, theme, title=f"{clipped(run.name, 32)}\nECE {told.ece:.4f}", y="accuracy" if column == 0 else "")
+        dress(axes, theme, title=f"{clipped(run.name, 32)}\nECE {bins.ece:.4f}", y="accuracy" if column == 0 else "")
         dress(counts, theme, x="confidence", y="images (%)" if column == 0 else "")
-        some = told.images > 0
+        some = bins.images > 0
         bars: dict[str, Any] = {"width": 1 / len(edges), "align": "edge"}
-        gap = told.confidence - told.accuracy  # above 0: surer than it is right
+        gap = bins.confidence - bins.accuracy  # above 0: surer than it is right
         axes.bar(
-            edges[some], told.accuracy[some], color=theme.accent, edgecolor=theme.background, linewidth=0.5, **bars
+            edges[some], bins.accuracy[some], color=theme.accent, edgecolor=theme.background, linewidth=0.5, **bars
         )
         axes.bar(
             edges[some],
             gap[some],
-            bottom=told.accuracy[some],
+            bottom=bins.accuracy[some],
             facecolor="none",
             edgecolor=theme.second,
             hatch="/////",
@@ -90,10 +91,10 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
         axes.plot([0, 1], [0, 1], "--", color=theme.ink, linewidth=0.8)
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.tick_params(labelbottom=False)
-        shares = 100 * told.images / len(run.labels)
+        shares = 100 * bins.images / len(run.labels)
         counts.bar(edges, shares, color=theme.muted, edgecolor=theme.background, linewidth=0.5, **bars)
-        mean = float((told.images[some] * told.confidence[some]).sum() / len(run.labels))
-        accuracy = float((told.images[some] * told.accuracy[some]).sum() / len(run.labels))
+        mean = float((bins.images[some] * bins.confidence[some]).sum() / len(run.labels))
+        accuracy = float((bins.images[some] * bins.accuracy[some]).sum() / len(run.labels))
         counts.axvline(mean, color=theme.second, linewidth=1.4, linestyle="--")
         counts.axvline(accuracy, color=theme.accent, linewidth=1.4)
     note = (
@@ -103,3 +104,17 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     )
     headline(figure, theme, "Reliability: is it right as often as it is sure?", note)
     return figure
+
+
+figure(
+    "reliability",
+    help="accuracy against confidence, with the calibration error",
+    most=None,
+    page=Page(
+        40,
+        "Reliability",
+        "Accuracy of the images by the confidence of the prediction. On the diagonal a network is right as often as it "
+        "says; below it is too sure.",
+        "first",
+    ),
+)(draw)

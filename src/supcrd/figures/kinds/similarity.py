@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from supcrd.errors import RunError
 from supcrd.figures.points import Floats, Integers, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import beside, clipped
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.figures.style.palette import GROUP
@@ -107,21 +108,21 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     import matplotlib
     from matplotlib.colors import Normalize
 
-    told = maps(points)
-    count = len(told.order.classes)
-    figure = new_figure(theme, height=100 if told.order.groups else 112)
+    content = maps(points)
+    count = len(content.order.classes)
+    figure = new_figure(theme, height=100 if content.order.groups else 112)
     pair = figure.subplots(1, 2)
     colors = matplotlib.colormaps[theme.heat].with_extremes(bad=theme.grid)
-    ticks, names = _ticks(told)
+    ticks, names = _ticks(content)
     size = min(FONT - 1.5, 0.75 * 72 / 25.4 * 62 / len(ticks))
-    for axes, run, values, role in zip(pair, told.runs, told.similarities, _roles(points), strict=True):
+    for axes, run, values, role in zip(pair, content.runs, content.similarities, _roles(points), strict=True):
         dress(axes, theme, title=f"{role}{clipped(run.name, 34)}", grid=False)
-        image = axes.imshow(values, cmap=colors, norm=Normalize(*told.limits), interpolation="nearest")
-        for edge in range(GROUP, count if told.order.groups else 0, GROUP):
+        image = axes.imshow(values, cmap=colors, norm=Normalize(*content.limits), interpolation="nearest")
+        for edge in range(GROUP, count if content.order.groups else 0, GROUP):
             axes.axhline(edge - 0.5, color=theme.background, linewidth=0.3)
             axes.axvline(edge - 0.5, color=theme.background, linewidth=0.3)
         # the map is symmetric: long names once are enough
-        axes.set_xticks(ticks, [] if told.order.groups else names, rotation=90, fontsize=size, parse_math=False)
+        axes.set_xticks(ticks, [] if content.order.groups else names, rotation=90, fontsize=size, parse_math=False)
         axes.set_yticks(ticks, names if axes is pair[0] else [], fontsize=size, parse_math=False)
         axes.tick_params(length=0, pad=1.5)
         for spine in axes.spines.values():
@@ -130,7 +131,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     bar.set_label("cosine of class centroids (the diagonal is 1)", color=theme.ink, fontsize=FONT)
     bar.ax.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=FONT - 1, width=0.6, length=2.5)
     bar.outline.set_visible(False)
-    headline(figure, theme, _title(told), _note(told))
+    headline(figure, theme, _title(content), _note(content))
     return figure
 
 
@@ -142,14 +143,14 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     """
     from plotly.subplots import make_subplots
 
-    told = maps(points)
-    names = [escaped(shown(told.runs[0].class_names[number])) for number in told.order.classes]
+    content = maps(points)
+    names = [escaped(shown(content.runs[0].class_names[number])) for number in content.order.classes]
     if len(set(names)) < len(names):
-        names = [f"{name} ({number})" for name, number in zip(names, told.order.classes, strict=True)]
-    titles = [escaped(f"{role}{clipped(run.name, 30)}") for role, run in zip(_roles(points), told.runs, strict=True)]
+        names = [f"{name} ({number})" for name, number in zip(names, content.order.classes, strict=True)]
+    titles = [escaped(f"{role}{clipped(run.name, 30)}") for role, run in zip(_roles(points), content.runs, strict=True)]
     figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.03)
-    for place, values in enumerate(told.similarities):
-        other = told.similarities[1 - place]
+    for place, values in enumerate(content.similarities):
+        other = content.similarities[1 - place]
         figure.add_heatmap(
             z=np.round(values, 4),
             x=names,
@@ -162,21 +163,21 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
             row=1,
             col=place + 1,
         )
-    ticks, labels = _ticks(told)
+    ticks, labels = _ticks(content)
     labels = [escaped(label) for label in labels]
     at = {"tickvals": [names[int(tick)] for tick in ticks], "ticktext": labels, "tickfont": {"size": 10}}
     # the map is symmetric: long names once are enough
-    figure.update_xaxes(at | {"tickangle": 90, "constrain": "domain", "showticklabels": not told.order.groups})
+    figure.update_xaxes(at | {"tickangle": 90, "constrain": "domain", "showticklabels": not content.order.groups})
     figure.update_yaxes(at | {"autorange": "reversed", "automargin": True})
     figure.update_yaxes(scaleanchor="x", constrain="domain", row=1, col=1)
     figure.update_yaxes(scaleanchor="x2", constrain="domain", showticklabels=False, row=1, col=2)
-    low, high = told.limits
+    low, high = content.limits
     bar = {"title": {"text": "cosine"}, "thickness": 12, "orientation": "h", "y": 0, "yref": "container"}
     figure.update_layout(
         layout(
             theme,
-            title={"text": _title(told)},
-            meta={"note": _note(told), "narrow": _narrow(max(map(len, labels)))},
+            title={"text": _title(content)},
+            meta={"note": _note(content), "narrow": _narrow(max(map(len, labels)))},
             height=620,
             coloraxis={"colorscale": theme.heat, "cmin": low, "cmax": high, "colorbar": bar | {"yanchor": "bottom"}},
         )
@@ -210,37 +211,53 @@ def _narrow(letters: int) -> dict[str, Any]:
     }
 
 
-def _ticks(told: Maps) -> tuple[list[float], list[str]]:
+def _ticks(content: Maps) -> tuple[list[float], list[str]]:
     """Where names stand, and which: of superclasses, of all classes, or of some."""
-    count = len(told.order.classes)
-    if told.order.groups:
-        return [GROUP * place + GROUP // 2 for place in range(len(told.order.groups))], list(told.order.groups)
+    count = len(content.order.classes)
+    if content.order.groups:
+        return [GROUP * place + GROUP // 2 for place in range(len(content.order.groups))], list(content.order.groups)
     places = list(range(0, count, -(-count // NAMED)))
-    return [*places], [shown(told.runs[0].class_names[told.order.classes[place]]) for place in places]
+    return [*places], [shown(content.runs[0].class_names[content.order.classes[place]]) for place in places]
 
 
 def _roles(points: Sequence[Points]) -> tuple[str, str]:
     return ("student: ", "teacher: ") if len(points) == 1 else ("", "")
 
 
-def _title(told: Maps) -> str:
-    if told.correlation is None:
+def _title(content: Maps) -> str:
+    if content.correlation is None:
         return "Class similarity (rank correlation: none)"
-    return f"Class similarity: rank correlation {told.correlation:.2f}"
+    return f"Class similarity: rank correlation {content.correlation:.2f}"
 
 
-def _note(told: Maps) -> str:
-    run = told.runs[0]
+def _note(content: Maps) -> str:
+    run = content.runs[0]
     centroids = "Centroids: normalised means of a class's normalised projections"
     note = f"{centroids}; {split_of(run)} split, n = {len(run.labels):,}. "
-    if told.correlation is None:
+    if content.correlation is None:
         note += "No rank correlation: it needs three pairs of classes that are not all equally similar. "
     else:
         note += (
-            f"Spearman's rank correlation over {told.pairs:,} pairs of classes: 1 where both order all pairs alike. "
+            f"Spearman's rank correlation over {content.pairs:,} pairs of classes: 1 where both order all pairs alike. "
         )
-    if told.order.groups:
+    if content.order.groups:
         note += "Rows and columns: superclasses of five classes, these in alphabetical order. "
-    elif len(told.order.classes) > NAMED:
+    elif len(content.order.classes) > NAMED:
         note += "Some of the classes are named. "
-    return note + caveat(told.runs).strip()
+    return note + caveat(content.runs).strip()
+
+
+figure(
+    "similarity",
+    help="which classes lie near which, for a run and for its teacher or a second run",
+    interactive=interactive,
+    most=2,
+    page=Page(
+        50,
+        "Which classes lie near which",
+        "Cosines of class centroids, for the student and for its teacher. The rank correlation over all pairs of "
+        "classes says how far the student keeps the teacher's order of what is similar.",
+        "student",
+        beside="teacher",
+    ),
+)(draw)

@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from supcrd.errors import RunError
 from supcrd.figures.points import Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import by_configuration, clipped
 from supcrd.figures.style import FONT, LIGHT, WIDTH, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
 
 Doubles = NDArray[np.float64]
 AXES = ("uniformity (lower: more even)", "alignment (lower: classes tighter)")
@@ -41,24 +43,24 @@ def spots(points: Sequence[Points]) -> tuple[list[Spot], list[str]]:
     A run has no alignment where no class has two images, and no uniformity with one image.
 
     Raises:
-        RunError: no run has both numbers; a number that is none; runs of different images; one run twice.
+        RunError: no run has both numbers; a value that is not a number; runs of different images; one run twice.
     """
-    found, without = [], []
+    configurations, without = [], []
     for label, runs in by_configuration(points).items():
         rows = [(run.name, [_number(run, key) for key in ("uniformity", "alignment", "accuracy")]) for run in runs]
         whole = [(name, row) for name, row in rows if None not in row]
         without += [name for name, row in rows if None in row]
         if whole:
             columns = np.array([row for _, row in whole], dtype=np.float64).T
-            found.append(Spot(label, [name for name, _ in whole], *columns))
-    if not found:
+            configurations.append(Spot(label, [name for name, _ in whole], *columns))
+    if not configurations:
         raise RunError(f"{', '.join(without)}: evaluation.json has no alignment or no uniformity to draw")
-    return found, without
+    return configurations, without
 
 
 def _number(run: Points, key: str) -> float | None:
     value = run.evaluation.get(key)
-    # in these words NaN is none
+    # NaN and infinity are refused too
     if value is not None and (
         isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf")
     ):
@@ -75,14 +77,14 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     import matplotlib
     from matplotlib.colors import Normalize
 
-    found, without = spots(points)
-    figure = new_figure(theme, height=max(105, 20 + 3.6 * len(found)))
+    configurations, without = spots(points)
+    figure = new_figure(theme, height=max(105, 20 + 3.6 * len(configurations)))
     axes, key = figure.subplots(1, 2, width_ratios=(1.55, 1))
     dress(axes, theme, x=AXES[0], y=AXES[1])
-    low, high = _range(found)
+    low, high = _range(configurations)
     norm, colors = Normalize(low, high), matplotlib.colormaps[theme.heat]
-    centres = np.array([spot.centre for spot in found])
-    for spot, (x, y, accuracy) in zip(found, centres, strict=True):
+    centres = np.array([spot.centre for spot in configurations])
+    for spot, (x, y, accuracy) in zip(configurations, centres, strict=True):
         if len(spot.names) > 1:
             for u, a in zip(spot.uniformity, spot.alignment, strict=True):
                 axes.plot([x, u], [y, a], color=theme.muted, linewidth=0.5, zorder=1)
@@ -104,7 +106,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     span = np.array([axes.get_xlim(), axes.get_ylim()])
     size = np.array([0.5 * WIDTH, figure.get_figheight() * 25.4 - 25])  # mm, about what the axes get
     places = size * (centres[:, :2] - span[:, 0]) / (span[:, 1] - span[:, 0])
-    for number, (spot, offset) in enumerate(zip(found, beside_points(places), strict=True), 1):
+    for number, (spot, offset) in enumerate(zip(configurations, beside_points(places), strict=True), 1):
         axes.annotate(
             str(number),
             spot.centre[:2],
@@ -116,9 +118,9 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
             color=theme.ink,
         )
     key.axis("off")
-    for number, spot in enumerate(found, 1):
+    for number, spot in enumerate(configurations, 1):
         text = f"{number}  {clipped(spot.label, 32)}  {_percent(spot)}"
-        down = 1 - number / (len(found) + 1) if len(found) > 20 else 1 - 0.045 * number
+        down = 1 - number / (len(configurations) + 1) if len(configurations) > 20 else 1 - 0.045 * number
         key.text(
             0, down, text, fontsize=FONT - 1, color=theme.ink, va="center", transform=key.transAxes, parse_math=False
         )
@@ -127,7 +129,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     bar.set_label("accuracy (%)", color=theme.ink, fontsize=FONT)
     bar.ax.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=FONT - 1, width=0.6, length=2.5)
     bar.outline.set_visible(False)
-    headline(figure, theme, _title(points), _note(found, without))
+    headline(figure, theme, _title(points), _note(configurations, without))
     return figure
 
 
@@ -139,50 +141,16 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     """
     import plotly.graph_objects as go
 
-    found, without = spots(points)
-    low, high = _range(found)
+    configurations, without = spots(points)
+    low, high = _range(configurations)
     figure = go.Figure()
-    for number, spot in enumerate(found):
-        x, y, accuracy = spot.centre
-        if len(spot.names) > 1:
-            figure.add_scatter(
-                x=[each for u in spot.uniformity for each in (x, u, None)],
-                y=[each for a in spot.alignment for each in (y, a, None)],
-                mode="lines",
-                line={"color": theme.muted, "width": 1},
-                hoverinfo="skip",
-                legendgroup=spot.label,
-                showlegend=False,
-            )
-        marks = [(spot.names, spot.uniformity, spot.alignment, spot.accuracy)]
-        if len(spot.names) > 1:
-            mean = f"mean of {len(spot.names)} seeds"
-            marks.append(([mean], np.array([x]), np.array([y]), np.array([accuracy])))
-        for place, (names, uniformity, alignment, shares) in enumerate(marks):
-            last = place == len(marks) - 1
-            figure.add_scatter(
-                x=uniformity,
-                y=alignment,
-                mode="markers",
-                name=escaped(f"{spot.label} {_percent(spot)}"),
-                text=[escaped(name) for name in names],
-                marker={
-                    "size": 14 if last else 7,
-                    "symbol": SYMBOLS[number % len(SYMBOLS)],  # the colour is the accuracy's
-                    "color": 100 * shares,
-                    "coloraxis": "coloraxis",
-                    "line": {"color": theme.ink if last else theme.muted, "width": 1},
-                },
-                legendgroup=spot.label,
-                showlegend=last,
-                hovertemplate="%{text}<br>uniformity %{x:.4f}<br>alignment %{y:.4f}<br>accuracy %{marker.color:.2f} %"
-                f"<extra>{escaped(spot.label)}</extra>",
-            )
+    for number, spot in enumerate(configurations):
+        _add(figure, spot, SYMBOLS[number % len(SYMBOLS)], theme)
     figure.update_layout(
         layout(
             theme,
             title={"text": escaped(_title(points))},
-            meta={"note": _note(found, without), "narrow": {"height": 500 + 24 * len(found)}},
+            meta={"note": _note(configurations, without), "narrow": {"height": 500 + 24 * len(configurations)}},
             xaxis={"title": {"text": AXES[0]}},
             yaxis={"title": {"text": AXES[1]}},
             coloraxis={
@@ -198,10 +166,49 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
                 },
             },
             legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "tracegroupgap": 0},
-            height=520 + 12 * len(found),
+            height=520 + 12 * len(configurations),
         )
     )
     return figure
+
+
+def _add(figure: "PlotlyFigure", spot: Spot, symbol: str, theme: Theme) -> None:
+    """A configuration's runs as small marks, joined to their mean."""
+    x, y, accuracy = spot.centre
+    if len(spot.names) > 1:
+        figure.add_scatter(
+            x=[value for u in spot.uniformity for value in (x, u, None)],
+            y=[value for a in spot.alignment for value in (y, a, None)],
+            mode="lines",
+            line={"color": theme.muted, "width": 1},
+            hoverinfo="skip",
+            legendgroup=spot.label,
+            showlegend=False,
+        )
+    marks = [(spot.names, spot.uniformity, spot.alignment, spot.accuracy)]
+    if len(spot.names) > 1:
+        mean = f"mean of {len(spot.names)} seeds"
+        marks.append(([mean], np.array([x]), np.array([y]), np.array([accuracy])))
+    for place, (names, uniformity, alignment, shares) in enumerate(marks):
+        last = place == len(marks) - 1
+        figure.add_scatter(
+            x=uniformity,
+            y=alignment,
+            mode="markers",
+            name=escaped(f"{spot.label} {_percent(spot)}"),
+            text=[escaped(name) for name in names],
+            marker={
+                "size": 14 if last else 7,
+                "symbol": symbol,  # the colour is the accuracy's
+                "color": 100 * shares,
+                "coloraxis": "coloraxis",
+                "line": {"color": theme.ink if last else theme.muted, "width": 1},
+            },
+            legendgroup=spot.label,
+            showlegend=last,
+            hovertemplate="%{text}<br>uniformity %{x:.4f}<br>alignment %{y:.4f}<br>accuracy %{marker.color:.2f} %"
+            f"<extra>{escaped(spot.label)}</extra>",
+        )
 
 
 def beside_points(places: Doubles, *, away: float = 3.2) -> Doubles:
@@ -221,12 +228,12 @@ def beside_points(places: Doubles, *, away: float = 3.2) -> Doubles:
     angles = np.arange(16) * np.pi / 8
     ways = away * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     offsets = np.zeros_like(places)
-    taken = [places[k] for k in range(len(places))]
+    occupied = [places[k] for k in range(len(places))]
     for number, place in enumerate(places):
-        others = np.array([each for k, each in enumerate(taken) if k != number]).reshape(-1, 2)
+        others = np.array([point for k, point in enumerate(occupied) if k != number]).reshape(-1, 2)
         gaps = np.linalg.norm(place + ways[:, None] - others, axis=2).min(axis=1, initial=np.inf)
         offsets[number] = ways[int(np.round(gaps, 6).argmax())]
-        taken.append(place + offsets[number])
+        occupied.append(place + offsets[number])
     return offsets
 
 
@@ -235,16 +242,16 @@ def _percent(spot: Spot) -> str:
     return f"{100 * spot.accuracy.mean():.1f}{spread} %" + (f" (n = {len(spot.names)})" if spread else "")
 
 
-def _range(found: Sequence[Spot]) -> tuple[float, float]:
+def _range(configurations: Sequence[Spot]) -> tuple[float, float]:
     """Of accuracy in percent; never empty."""
-    accuracies = 100 * np.concatenate([spot.accuracy for spot in found])
+    accuracies = 100 * np.concatenate([spot.accuracy for spot in configurations])
     low, high = float(accuracies.min()), float(accuracies.max())
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _note(found: Sequence[Spot], without: Sequence[str]) -> str:
+def _note(configurations: Sequence[Spot], without: Sequence[str]) -> str:
     note = ""
-    if any(len(spot.names) > 1 for spot in found):
+    if any(len(spot.names) > 1 for spot in configurations):
         note = "Small dots are runs, joined to the mean of those that differ only in their seed; "
         note += "± is the sample standard deviation. "
     return note + (f"Without alignment or uniformity, left out: {', '.join(without)}." if without else "")
@@ -256,3 +263,18 @@ def _title(points: Sequence[Points]) -> str:
     return (
         f"Alignment against uniformity of {which}, {run.evaluation.get('split')} split, n = {len(run.labels):,} images"
     )
+
+
+figure(
+    "spread",
+    help="alignment against uniformity of all runs, coloured by accuracy",
+    interactive=interactive,
+    most=None,
+    page=Page(
+        10,
+        "Alignment against uniformity",
+        "Where each configuration's projections lie between tight classes (low alignment) and an even spread over the "
+        "sphere (low uniformity), coloured by accuracy.",
+        "all",
+    ),
+)(draw)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from supcrd.errors import RunError
 from supcrd.figures import style
 from supcrd.figures.points import Integers, Points
+from supcrd.figures.registry import Page, figure
 from supcrd.figures.several import check_same_data, clipped
 from supcrd.figures.style import LIGHT, Theme
 from supcrd.figures.style.palette import SYMBOLS, palette
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from plotly.graph_objects import Figure as PlotlyFigure
 
-CLASSES = 20  # that can be told apart
+CLASSES = 20  # that can be distinguished
 IMAGES = 4000  # of a run: half a minute
 PERPLEXITY = 30.0
 LEAST = 5  # images that have neighbours to speak of
@@ -150,66 +151,67 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, classes: Sequence[st
     Raises:
         RunError, SupcrdError: see `embed`.
     """
-    found = embed(points, classes=classes, seed=seed)
-    looks = palette(len(found.classes))
-    words = _words(points[0], found)
+    embedded = embed(points, classes=classes, seed=seed)
+    looks = palette(len(embedded.classes))
+    words = _words(points[0], embedded)
     map_height, key_height = 84 if len(points) > 1 else 150, style.LINE * -(-len(words) // 5)
     figure = style.new_figure(theme, height=map_height + key_height + (26 if len(points) > 1 else 16))
     grid = figure.add_gridspec(2, len(points), height_ratios=(map_height, key_height))
-    reach = _reach(found)
-    for column, (run, positions) in enumerate(zip(points, found.positions, strict=True)):
+    reach = _reach(embedded)
+    for column, (run, positions) in enumerate(zip(points, embedded.positions, strict=True)):
         axes = figure.add_subplot(grid[0, column])
-        _panel(axes, theme, found, positions, [word for word, _ in words], size=5 if len(points) > 1 else 8)
+        _panel(axes, theme, embedded, positions, [word for word, _ in words], size=5 if len(points) > 1 else 8)
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
         if len(points) > 1:
             axes.set_title(clipped(run.name, 44), color=theme.ink, fontsize=style.FONT, loc="left", parse_math=False)
     entries = [(entry, look) for (_, entry), look in zip(words, looks, strict=True)]
     style.legend(figure.add_subplot(grid[1, :]), theme, entries)
-    style.headline(figure, theme, _title(points, found), _note(points, found, seed))
+    style.headline(figure, theme, _title(points, embedded), _note(points, embedded, seed))
     return figure
 
 
-def _words(run: Points, found: Embedded) -> list[tuple[str, str]]:
+def _words(run: Points, embedded: Embedded) -> list[tuple[str, str]]:
     """What stands at a class's median and in the legend: short names as they are, else numbers."""
-    names = [shown(run.class_names[number]) for number in found.classes]
+    names = [shown(run.class_names[number]) for number in embedded.classes]
     if max(map(len, names)) <= 3:
         return [(name, name) for name in names]
     return [(str(place), f"{place}  {name}") for place, name in enumerate(names, start=1)]
 
 
-def _reach(found: Embedded) -> float:
+def _reach(embedded: Embedded) -> float:
     """Half the side of the square that holds both panels' points."""
-    return 1.04 * max(float(np.abs(positions).max()) for positions in found.positions)
+    return 1.04 * max(float(np.abs(positions).max()) for positions in embedded.positions)
 
 
 def _panel(
-    axes: "Axes", theme: Theme, found: Embedded, positions: Doubles, words: Sequence[str], *, size: float
+    axes: "Axes", theme: Theme, embedded: Embedded, positions: Doubles, words: Sequence[str], *, size: float
 ) -> None:
     from matplotlib.patheffects import withStroke
 
     style.dress(axes, theme, grid=False)
     for spine in axes.spines.values():
         spine.set(visible=True, color=theme.grid)
-    for number, look in zip(found.classes, palette(len(found.classes)), strict=True):
-        x, y = positions[found.labels == number].T
+    for number, look in zip(embedded.classes, palette(len(embedded.classes)), strict=True):
+        x, y = positions[embedded.labels == number].T
         axes.scatter(x, y, s=size, c=look.color, marker=look.marker, linewidths=0.2, edgecolors=theme.background,
                      rasterized=len(positions) > 1000)  # fmt: skip
-    for number, word in zip(found.classes, words, strict=True):
-        x, y = np.median(positions[found.labels == number], axis=0)
+    for number, word in zip(embedded.classes, words, strict=True):
+        x, y = np.median(positions[embedded.labels == number], axis=0)
         axes.text(x, y, word, color=theme.ink, fontsize=style.FONT - 0.5, weight="bold", ha="center", va="center",
                   path_effects=[withStroke(linewidth=1.8, foreground=theme.background)])  # fmt: skip
 
 
-def _title(points: Sequence[Points], found: Embedded) -> str:
-    count, run = len(found.classes), points[0]
-    what = f"{len(found.images):,} {split_of(run)} images of {count} class{'es' * (count > 1)}"
+def _title(points: Sequence[Points], embedded: Embedded) -> str:
+    count, run = len(embedded.classes), points[0]
+    what = f"{len(embedded.images):,} {split_of(run)} images of {count} class{'es' * (count > 1)}"
     return f"t-SNE of {run.name}: {what}" if len(points) == 1 else f"t-SNE of two runs in one embedding: {what} in each"
 
 
-def _note(points: Sequence[Points], found: Embedded, seed: int) -> str:
-    note = f"Projections, cosine, perplexity {found.perplexity:.0f}, seed {seed}, started from principal components. "
-    if len(points) > 1 and found.cosines is not None:
-        raw, turned = found.cosines
+def _note(points: Sequence[Points], embedded: Embedded, seed: int) -> str:
+    note = f"Projections, cosine, perplexity {embedded.perplexity:.0f}, seed {seed}, "
+    note += "started from principal components. "
+    if len(points) > 1 and embedded.cosines is not None:
+        raw, turned = embedded.cosines
         note += (
             "Both runs' rows are in one t-SNE with one scale, so places compare. The second run was first rotated onto "
             f"the first (its own distances stay): the mean cosine of an image's two rows is {raw:.2f} as trained and "
@@ -225,17 +227,17 @@ def interactive(
     from plotly import graph_objects
     from plotly.subplots import make_subplots
 
-    found = embed(points, classes=classes, seed=seed)
+    embedded = embed(points, classes=classes, seed=seed)
     titles = [style.escaped(clipped(run.name, 36)) for run in points] if len(points) > 1 else None
     figure = make_subplots(rows=1, cols=len(points), subplot_titles=titles, horizontal_spacing=0.02)
-    for panel, positions in enumerate(found.positions, start=1):
-        for number, look in zip(found.classes, palette(len(found.classes)), strict=True):
-            own = found.labels == number
+    for panel, positions in enumerate(embedded.positions, start=1):
+        for number, look in zip(embedded.classes, palette(len(embedded.classes)), strict=True):
+            own = embedded.labels == number
             name = style.escaped(shown(points[0].class_names[number]))
             trace = graph_objects.Scattergl(
                 x=positions[own, 0].astype(np.float32),
                 y=positions[own, 1].astype(np.float32),
-                customdata=found.images[own].astype(np.int32),
+                customdata=embedded.images[own].astype(np.int32),
                 mode="markers",
                 name=name,
                 legendgroup=name,
@@ -244,7 +246,7 @@ def interactive(
                 hovertemplate="%{fullData.name}, image %{customdata}<extra></extra>",
             )
             figure.add_trace(trace, row=1, col=panel)
-    reach = _reach(found)
+    reach = _reach(embedded)
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "range": [-reach, reach]}
     hidden |= {"showline": True, "mirror": True, "linecolor": theme.grid, "constrain": "domain"}
     figure.update_xaxes(**hidden, matches="x")
@@ -252,8 +254,8 @@ def interactive(
     figure.update_layout(
         style.layout(
             theme,
-            title={"text": style.escaped(_title(points, found)), "font": {"size": 16}, "x": 0.01},
-            meta={"note": _note(points, found, seed), "narrow": _narrow(len(points), len(found.classes))},
+            title={"text": style.escaped(_title(points, embedded)), "font": {"size": 16}, "x": 0.01},
+            meta={"note": _note(points, embedded, seed), "narrow": _narrow(len(points), len(embedded.classes))},
             margin={"l": 10, "r": 10, "t": 70, "b": 10},
             legend={"tracegroupgap": 0, "itemsizing": "constant"},
             height=640,
@@ -263,7 +265,7 @@ def interactive(
 
 
 def _narrow(panels: int, classes: int) -> dict[str, Any]:
-    """One panel above the other, and the legend beneath, see `style.layout`."""
+    """One panel above the other, and the legend below, see `style.layout`."""
     changes = {
         "height": 60 + 380 * panels + 12 * classes,
         "legend.orientation": "h",
@@ -277,3 +279,21 @@ def _narrow(panels: int, classes: int) -> dict[str, Any]:
         if panels > 1:
             changes |= {f"annotations[{number}].x": 0.5, f"annotations[{number}].y": top}
     return changes
+
+
+figure(
+    "tsne",
+    help="t-SNE of 20 classes' projections, of one run or of two embedded together",
+    interactive=interactive,
+    most=2,
+    options=("classes", "seed"),
+    page=Page(
+        70,
+        "t-SNE",
+        "Projections of up to 20 classes on a plane, student beside teacher, embedded together. Distances between "
+        "groups, and their sizes, mean little. A seeded draw of the images, as many of each class.",
+        "each",
+        beside="teacher",
+        few=True,
+    ),
+)(draw)

@@ -28,7 +28,7 @@ class Theme:
     muted: str  # axes, notes; at least 4.5:1
     grid: str
     accent: str  # the run itself
-    second: str  # what it is compared with; told from the accent by lightness too
+    second: str  # what it is compared with; differs from the accent in lightness too
     heat: str  # matplotlib's colour map for magnitudes
     change: str  # and for what goes both ways
 
@@ -47,7 +47,7 @@ def theme(name: str) -> Theme:
     """A theme by its name.
 
     Raises:
-        SupcrdError: there is none of that name.
+        SupcrdError: no theme has that name.
 
     Example:
         >>> theme("dark").background
@@ -83,7 +83,7 @@ def dress(axes: "Axes", theme: Theme, *, title: str = "", x: str = "", y: str = 
 
 
 def headline(figure: "Figure", theme: Theme, text: str, note: str = "") -> None:
-    """The figure's title, and beneath the figure what has to be said about it, both wrapped to the figure's width."""
+    """The figure's title, and the note below it, both wrapped to the figure's width."""
     import textwrap
 
     def wrapped(text: str, size: float, em: float) -> str:
@@ -92,8 +92,8 @@ def headline(figure: "Figure", theme: Theme, text: str, note: str = "") -> None:
     title = wrapped(text, FONT + 1.5, 0.6)  # em: a letter's width, with many digits and capitals in names of runs
     figure.suptitle(title, color=theme.ink, fontsize=FONT + 1.5, x=0.01, ha="left", parse_math=False)
     if note:
-        beneath = wrapped(note, FONT - 1, 0.52)
-        figure.supxlabel(beneath, color=theme.muted, fontsize=FONT - 1, x=0.01, ha="left", parse_math=False)
+        below = wrapped(note, FONT - 1, 0.52)
+        figure.supxlabel(below, color=theme.muted, fontsize=FONT - 1, x=0.01, ha="left", parse_math=False)
 
 
 def legend(axes: "Axes", theme: Theme, entries: Sequence[tuple[str, Look]], *, columns: int = 5) -> None:
@@ -105,16 +105,16 @@ def legend(axes: "Axes", theme: Theme, entries: Sequence[tuple[str, Look]], *, c
         Line2D([], [], linestyle="", marker=look.marker, color=look.color, markersize=5, markeredgewidth=0, label=name)
         for name, look in entries
     ]
-    made = axes.legend(handles=handles, loc="center", ncols=columns, fontsize=FONT - 0.5, frameon=False, borderpad=0,
+    legend = axes.legend(handles=handles, loc="center", ncols=columns, fontsize=FONT - 0.5, frameon=False, borderpad=0,
                 labelcolor=theme.ink, handletextpad=0.2, columnspacing=1.5, borderaxespad=0)  # fmt: skip
-    for text in made.get_texts():
+    for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def layout(theme: Theme, **others: Any) -> dict[str, Any]:
     """What a Plotly figure of this theme passes to `update_layout`; `others` come on top.
 
-    Of `meta`, pages read `note`, plain text to stand beneath the figure, and `narrow`, changes to the layout by their
+    Of `meta`, pages read `note`, plain text to show below the figure, and `narrow`, changes to the layout by their
     paths ("xaxis.domain") where a figure is less than NARROW pixels wide.
     """
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "color": theme.ink}
@@ -141,7 +141,7 @@ def escaped(text: str) -> str:
 
 
 NARROW = 900  # pixels: what stands side by side in a wider window stands one above the other
-TOP = 56  # pixels over a figure on a page: Plotly's buttons, beneath them titles of diagrams
+TOP = 56  # pixels over a figure on a page: Plotly's buttons, below them titles of diagrams
 
 # JavaScript that keeps to `layout.meta.narrow`, on a page of one figure.
 NARROW_SCRIPT = """
@@ -176,7 +176,7 @@ def svg_text(figure: "Figure", name: str = "") -> str:
     text = text[text.index("<svg") :]
     numbers = {old: f"{name}{place}" for place, old in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)))}
     return re.sub(
-        r'(\bid="|href="#|url\(#)([^")]+)', lambda found: found[1] + "i" + numbers.get(found[2], found[2]), text
+        r'(\bid="|href="#|url\(#)([^")]+)', lambda match: match[1] + "i" + numbers.get(match[2], match[2]), text
     )
 
 
@@ -251,11 +251,11 @@ def save_interactive(figure: "PlotlyFigure", path: Path, *, theme: Theme, script
         post_script=NARROW_SCRIPT + script,
     )
     style = f"margin: 10px; max-width: 60em; overflow-wrap: anywhere; color: {theme.ink}; font:"
-    heading, beneath = (
+    heading, below = (
         f'<{tag} style="{style} {size}px/1.4 {figure.layout.font.family}">{html.escape(text)}</{tag}>' if text else ""
         for tag, size, text in (("h1", 17, title), ("p", 13, note))
     )
-    write_text(path, _page(path.stem, heading + body + beneath, theme.background))
+    write_text(path, _page(path.stem, heading + body + below, theme.background))
 
 
 def _background(figure: "Figure") -> str:

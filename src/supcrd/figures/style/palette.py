@@ -13,7 +13,7 @@ TEN = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e7630
 SHADES = ("#295e8e", "#a66e09", "#d46d5a", "#b9c4c3", "#ae76d0", "#be9082", "#ad4a00", "#665f3e", "#a3a5ad", "#5f8e90")
 GROUP = 5  # classes of one hue where there are more than twenty
 LIGHTNESS = (0.5, 0.57, 0.64, 0.71, 0.78)  # in OKLab: each is seen on white and on the dark theme
-HUE_STEP = 7  # of twenty hues: neighbours in the legend lie a third of the circle apart
+HUE_STEP = 7  # of twenty hues: neighbours in the legend are a third of the circle apart
 
 MARKERS = ("o", "^", "s", "D", "X")  # matplotlib's; the first two alone up to twenty classes
 SYMBOLS = {"o": "circle", "^": "triangle-up", "s": "square", "D": "diamond", "X": "x"}  # Plotly's
@@ -31,8 +31,8 @@ def palette(count: int) -> tuple[Look, ...]:
     """Colours and markers that keep `count` classes apart, for the colour-blind too.
 
     Up to ten classes: Petroff's ten colours, which differ in lightness as much as in hue. Up to twenty: the same in a
-    second shade and with a second marker, so that no two of one marker are alike. Beyond, nobody tells so many colours
-    apart: classes stand in groups of five (CIFAR-100's superclasses); the hue says the group, the shade and the marker
+    second shade and with a second marker, so that no two of one marker are alike. More colours cannot be distinguished:
+    classes stand in groups of five (CIFAR-100's superclasses); the hue says the group, the shade and the marker
     together say which of the five, and groups that follow one another have hues far apart. Legends name, and so does
     hovering.
 
@@ -84,5 +84,5 @@ def looks(class_names: Sequence[str]) -> tuple[Look, ...]:
         >>> looks(("cat", "dog"))[1].color
         '#ffa90e'
     """
-    found = dict(zip(order(class_names).classes, palette(len(class_names)), strict=True))
-    return tuple(found[number] for number in range(len(class_names)))
+    looks = dict(zip(order(class_names).classes, palette(len(class_names)), strict=True))
+    return tuple(looks[number] for number in range(len(class_names)))

@@ -65,9 +65,9 @@ def read_jobs(folders: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
             jobs.append(Job(run.path, name, run, None))
             continue
         jobs.append(Job(run.path, name, run, _log(run)))
-    taken: dict[str, Path] = {}
+    owners: dict[str, Path] = {}
     for job in jobs:
-        other = taken.setdefault(job.name.file, job.folder)
+        other = owners.setdefault(job.name.file, job.folder)
         if other != job.folder:
             raise RunError(f"{other} and {job.folder} have one published name, {job.name.file}; give one of them")
     # some published names are those of an experiment alone: where several runs have one, they go by that of their file
@@ -86,7 +86,7 @@ def _log(run: RunFolder) -> dict[str, list[Any]]:
         raise RunError(f"{where} has no epoch")
     if run.recipe.method.contrastive:
         terms = [[row[term] for term in CONTRASTIVE if term in row] for row in rows]
-        losses = {"contrastive_loss": [math.fsum(_numbers(where, found)) for found in terms]}
+        losses = {"contrastive_loss": [math.fsum(_numbers(where, values)) for values in terms]}
     else:
         losses = {"train_loss": _numbers(where, [row.get("loss") for row in rows])}
     log = {"epochs": [row["epoch"] for row in rows], **losses}

@@ -34,7 +34,7 @@ def published_name(recipe: Recipe, *, teaches: bool = False) -> Name:
     Args:
         recipe: of the run.
         teaches: whether it is the teacher of another. A cross-entropy run without a teacher of its own is one too, if
-            its projection head was fitted, which nobody else needs.
+            its projection head was fitted, which only it needs.
 
     Example:
         >>> from supcrd.recipe import load

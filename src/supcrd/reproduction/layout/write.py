@@ -17,6 +17,7 @@ from supcrd.analysis.configurations import check_same_data
 from supcrd.base.files import write_json
 from supcrd.errors import RunError, SupcrdError
 from supcrd.figures.draw import plot
+from supcrd.figures.extra import check_drawing
 from supcrd.models.card import Card
 from supcrd.models.published import read_layout
 from supcrd.models.recognise import fitting_stems
@@ -30,7 +31,7 @@ WRAPPED = ("convnet", "resnet18", "resnet50")
 """What the published `ModelWrapper` can build."""
 
 LOW_STEM = "_low-stem"
-"""In the name of weights that plain timm would take without a word and run with another stem."""
+"""In the name of weights that plain timm would accept without a warning and run with another stem."""
 
 logger = logging.getLogger("supcrd")
 
@@ -75,10 +76,11 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
 
     Args:
         folders: of runs, or of run folders, as of `supcrd.analysis.configurations.gather`.
-        out: made if need be; files of these names are replaced, others are left alone.
+        out: created if needed; files of these names are replaced, others are left alone.
         plots: whether to draw; without, the folder stays empty.
 
     Raises:
+        SupcrdError: figures are wanted and what draws them is not installed.
         RunError: a run that is unfinished or damaged; two runs of one published name; runs of one data set's name that
             saw other images.
         CheckpointError: weights that cannot be read.
@@ -100,6 +102,8 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
         >>> exported.notes[0].endswith("its accuracy is of data.limit = 40 images a split")
         True
     """
+    if plots:
+        check_drawing()
     out = Path(out).expanduser()
     jobs, notes = read_jobs(folders)
     results = _results(jobs)
@@ -119,13 +123,13 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
         if job.log is not None:
             files.append(out / "json_results" / "training_logs" / f"{job.name.log}.json")
             write_json(files[-1], job.log)
-    for (arch, data), found in results.items():
+    for (arch, data), content in results.items():
         files.append(out / "json_results" / f"comprehensive_results_{arch}_{data}.json")
-        write_json(files[-1], found)
+        write_json(files[-1], content)
     for job in jobs if plots else ():
-        drawn, untold = _draw(job, out / "plots")
+        drawn, missing = _draw(job, out / "plots")
         files += drawn
-        notes += untold
+        notes += missing
     return Exported(tuple(files), weights, tuple(notes))
 
 
@@ -136,10 +140,10 @@ def _results(jobs: Sequence[Job]) -> dict[tuple[str, str], dict[str, Any]]:
         if job.run is not None and not job.teaches:
             recipe = job.run.recipe
             group = groups.setdefault((short_arch(recipe.model.arch), short_source(recipe.data.source)), {})
-            taken = job.name.result in (*group, "teacher")  # by a run whose own name is that of an experiment
-            group[job.name.file if taken else job.name.result] = job.run
+            ambiguous = job.name.result in (*group, "teacher")  # by a run whose own name is that of an experiment
+            group[job.name.file if ambiguous else job.name.result] = job.run
     by_folder = {RunFolder(job.folder): job for job in jobs}
-    found = {}
+    contents = {}
     for key, group in groups.items():
         runs = list(group.values())
         check_same_data(runs)
@@ -151,7 +155,7 @@ def _results(jobs: Sequence[Job]) -> dict[tuple[str, str], dict[str, Any]]:
         results = {name: _accuracy(run) for name, run in group.items()}
         best = max(results, key=lambda name: results[name])
         arch = load_model(teacher.folder)[1].arch if teacher is not None else None
-        found[key] = {
+        contents[key] = {
             "architecture": {"teacher": short_arch(arch) if arch else None, "student": key[0]},
             "config": {
                 "batch_size": _one({run.recipe.train.batch_size for run in runs}),
@@ -165,7 +169,7 @@ def _results(jobs: Sequence[Job]) -> dict[tuple[str, str], dict[str, Any]]:
             "best_student_accuracy": results[best],
             "teacher_accuracy": accuracy,
         }
-    return found
+    return contents
 
 
 def _accuracy(run: RunFolder) -> float:
@@ -176,7 +180,7 @@ def _accuracy(run: RunFolder) -> float:
 
 
 def _one(values: set[Any]) -> Any:
-    """The one value, or None where there is none or several."""
+    """The only value, or None for no value or several."""
     return next(iter(values)) if len(values) == 1 else None
 
 
@@ -221,12 +225,12 @@ def _needs_low_stem(card: Card, encoder: dict[str, Tensor]) -> bool:
 
 
 def _with_stem(state: dict[str, Tensor], card: Card) -> dict[str, Tensor]:
-    """The state dict with its stem where torch keeps what is no tensor: supcrd reads it, `load_state_dict` does not."""
+    """The state dict with its stem among torch's metadata: supcrd reads it, `load_state_dict` does not."""
     if card.stem is None:
         return state
-    told = OrderedDict(state)
-    told._metadata = {METADATA_KEY: {"stem": card.stem}}  # type: ignore[attr-defined]
-    return told
+    remark = OrderedDict(state)
+    remark._metadata = {METADATA_KEY: {"stem": card.stem}}  # type: ignore[attr-defined]
+    return remark
 
 
 def _timm_keys(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -241,9 +245,9 @@ def _about(states: Mapping[str, Mapping[str, Tensor]], card: Card) -> list[str]:
     if fits and (card.arch != "convnet" or card.image_size == 32):
         return []
     if card.arch.startswith("timm:"):
-        told = "is written under timm's own names, as the published timm teacher"
+        remark = "is written under timm's own names, as the published timm teacher"
     else:
-        told = "is none that the published ModelWrapper builds; it has its names, and loads in supcrd's"
+        remark = "is none that the published ModelWrapper builds; it has its names, and loads in supcrd's"
     (file, state), *_ = states.items()
     asked = f"; supcrd evaluate needs --arch {card.arch}"
     with contextlib.suppress(ValueError):
@@ -251,4 +255,4 @@ def _about(states: Mapping[str, Mapping[str, Tensor]], card: Card) -> list[str]:
     if file.endswith(LOW_STEM):
         asked += "; plain timm loads it, but needs its stem changed to be right (model.stem = native trains without)"
     size = f"{card.in_channels} x {card.image_size} x {card.image_size}"
-    return [f"{file}.pth: {card.arch} for {size} images {told}{asked}"]
+    return [f"{file}.pth: {card.arch} for {size} images {remark}{asked}"]
