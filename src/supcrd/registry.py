@@ -82,6 +82,10 @@ class Registry(Generic[T]):
             self._load_entry_point(name)
         return self._things.get(name)
 
+    def in_use(self) -> list[T]:
+        """What is registered, by name, but for plug-ins that only an earlier recipe of this process named."""
+        return [self._things[name] for name in self if self._origins[name] not in REPLACEABLE]
+
     def __contains__(self, name: object) -> bool:
         self._load_builtin()
         return name in self._things

@@ -8,7 +8,7 @@ import torch
 
 from supcrd import recipe
 from supcrd.errors import RunError
-from supcrd.evaluation import evaluate
+from supcrd.evaluation import outputs as evaluating
 from supcrd.jobs import measure
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import student as stages
@@ -67,7 +67,7 @@ def test_a_teacher_is_moved_with_the_task_and_its_own_model_is_not():
 def test_the_model_comes_back_for_the_evaluation(base, tmp_path, monkeypatch):
     """Where the teacher's own outputs are of other images, it answers for the student's: as the model in the folder."""
     said = []
-    real = evaluate.outputs
+    real = evaluating.outputs
 
     def outputs(subject, images, place):
         said.append(subject)

@@ -17,7 +17,8 @@ from supcrd.analysis.compare import compare
 from supcrd.base.device import choose
 from supcrd.data import Split
 from supcrd.errors import RunError
-from supcrd.evaluation.evaluate import evaluate, features, outputs
+from supcrd.evaluation.evaluate import evaluate
+from supcrd.evaluation.outputs import features, outputs
 from supcrd.jobs import run as pipeline
 from supcrd.models import Model
 from supcrd.models.weights import save_model

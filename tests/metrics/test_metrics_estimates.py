@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from supcrd.base.device import choose
 from supcrd.data import Split
 from supcrd.evaluation import evaluate as evaluation
+from supcrd.evaluation import measured as limits
 from supcrd.metrics import (
     Estimate,
     alignment,
@@ -228,7 +229,7 @@ def test_evaluation_says_what_is_estimated(monkeypatch: pytest.MonkeyPatch) -> N
         ("EXACT_PAIRS", "knn_accuracy", "uniformity"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(evaluation, limit, 19)
+            patch.setattr(limits, limit, 19)
             values = measure()
         assert values[f"{estimated}_standard_error"] == 0  # all 20 rows are in the sample
         assert values[estimated] == pytest.approx(exact[estimated], abs=2e-6)

@@ -20,7 +20,7 @@ from supcrd.data import Split
 from supcrd.data.augment import to_float
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import CheckpointError
-from supcrd.evaluation.evaluate import outputs
+from supcrd.evaluation.outputs import outputs
 from supcrd.jobs import run as pipeline
 from supcrd.jobs.student import describe
 from supcrd.models import Model

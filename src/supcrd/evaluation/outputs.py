@@ -1,0 +1,69 @@
+"""A model's outputs of plain images."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from supcrd.base.device import Place
+from supcrd.data.augment import to_float
+from supcrd.data.stream import Images, fetch
+from supcrd.errors import RunError
+from supcrd.models import Output
+from supcrd.models.normalised import Normalised
+
+
+def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Output:
+    """A model's outputs of plain (not augmented) images, in eval mode.
+
+    Never in bfloat16: numbers that are kept shall not depend on what precision a device likes to train in. (torch lets
+    recent NVIDIA devices convolve in TF32 unless `torch.backends.cudnn.allow_tf32` is false.)
+
+    Args:
+        subject: the model, moved to the place's device, and its normalisation.
+        images: (N, H, W, channels) uint8, or streamed.
+        place: the device.
+        batch_size: images at a time.
+
+    Returns:
+        Output of (N, F), (N, P), (N, C) float32 on the CPU.
+
+    Raises:
+        RunError: an image whose outputs are not finite: no number can be had of such a model.
+
+    Example:
+        >>> from supcrd.base.device import choose
+        >>> from supcrd.models import Model
+        >>> subject = Normalised(Model(2, "resnet8", in_channels=1, image_size=8), (0.5,), (0.5,))
+        >>> outputs(subject, torch.zeros(3, 8, 8, 1, dtype=torch.uint8), choose("cpu")).logits.shape
+        torch.Size([3, 2])
+    """
+    parts = [Output(*(part.float().cpu() for part in output)) for output in _run(subject, images, place, batch_size)]
+    # cloned out of inference mode, so that a probe can be trained on them
+    return Output(*(torch.cat(column).clone() for column in zip(*parts, strict=True)))
+
+
+def features(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Tensor:
+    """The features alone, (N, F) as of `outputs`: of a large training split the rest would fill the memory."""
+    found = torch.empty(len(images), subject.model.feature_dim)
+    start = 0
+    for output in _run(subject, images, place, batch_size):
+        found[start : start + len(output.features)] = output.features
+        start += len(output.features)
+    return found
+
+
+def _run(subject: Normalised, images: Images, place: Place, batch_size: int) -> Iterator[Output]:
+    model = place.put(subject.model).eval()
+    blocks = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
+    for block, pixels in zip(blocks, fetch(images, blocks, place.device), strict=True):
+        with torch.inference_mode():
+            output = model(subject.prepare(to_float(pixels)))
+            finite = torch.stack([part.isfinite().all(dim=1) for part in output]).all(dim=0)
+            if not bool(finite.all()):
+                bad = block.start + int(finite.logical_not().nonzero()[0])
+                raise RunError(
+                    f"the model's outputs of image {bad} are not finite (NaN or infinity), so that nothing can be "
+                    "measured; its weights or its normalisation are damaged"
+                )
+            yield output
