@@ -14,27 +14,22 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+from torch import nn
 
 from measure import keep, table
+from plain_step import MEAN, STD, plain_process, seconds
+from step_parts import flops, parts
 from supcrd.base import device
 from supcrd.data import Split
 from supcrd.data.loader import ViewBatches
-from supcrd.losses import LWSupCRD as Loss
-from supcrd.losses import lw_supcrd
 from supcrd.models import Model
-from supcrd.models.frozen import frozen_encoder
 from supcrd.recipe.settings import AugmentSettings, FitSettings, LWSupCRD
 from supcrd.training import cache
 from supcrd.training.objective import presets
@@ -44,60 +39,6 @@ from supcrd.training.optimiser import make_optimizer
 from supcrd.training.tally import Tally
 from supcrd.training.task import Distillation, Normalised
 from supcrd.training.teacher import Teaching, shapes_of
-
-MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
-
-
-class Images(Dataset):
-    """Two views of each image, as the reference's data set class gives them."""
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
-        self.images, self.labels = images, labels
-        self.transform = transforms.Compose(
-            [
-                transforms.ToPILImage(),
-                transforms.RandomCrop(32, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ColorJitter(0.2, 0.2, 0.2),
-                transforms.ToTensor(),
-                transforms.Normalize(MEAN, STD),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
-        return self.transform(self.images[index]), self.transform(self.images[index]), int(self.labels[index])
-
-
-def plain_steps(student: Model, teacher: Model, data: Images, batch_size: int, where: torch.device) -> Iterator[None]:
-    """The reference's step, for ever."""
-    student, teacher = student.to(where), teacher.to(where).eval()
-    learned = [*student.encoder.parameters(), *student.projector.parameters()]
-    main = torch.optim.Adam([{"params": learned}, {"params": teacher.projector.parameters(), "lr": 1e-4}], lr=1e-3)
-    probe = torch.optim.Adam(student.classifier.parameters(), lr=1e-3)
-    loss_of = Loss()
-    loader = DataLoader(data, batch_size, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
-    while True:
-        for first, second, labels in loader:
-            images, labels = torch.cat([first, second]).to(where), labels.repeat(2).to(where)
-            with torch.no_grad():
-                taught = teacher.encoder(images)
-            with torch.no_grad():
-                teacher_logits = teacher(images).logits
-            loss = loss_of(student(images).projections, teacher.projector(taught), labels, teacher_logits)
-            main.zero_grad()
-            loss.backward()
-            main.step()
-            with torch.no_grad():
-                features = student.encoder(images)
-            probe_loss = functional.cross_entropy(student.classifier(features), labels)
-            probe.zero_grad()
-            probe_loss.backward()
-            probe.step()
-            _ = loss.item(), probe_loss.item()
-            yield
 
 
 def our_steps(
@@ -175,70 +116,6 @@ def _time(name: str, network: nn.Module, times: dict[str, list[float]], *, first
     network.register_forward_hook(after)
 
 
-def plain_process(pipe: Connection, *arguments: Any) -> None:
-    """The plain loop in a process of its own, which has the C library's memory as everybody has it."""
-    student, teacher, pixels, labels, batch_size, where = arguments
-    torch.manual_seed(0)
-    networks = Model(100, student), Model(100, teacher)
-    steps = plain_steps(*networks, Images(pixels, labels), batch_size, torch.device(where))
-    while (count := pipe.recv()) is not None:
-        pipe.send(seconds(steps, count, torch.device(where)))
-
-
-def seconds(steps: Iterator[None] | Callable[[], object], count: int, where: torch.device) -> list[float]:
-    """Seconds of each of `count` steps."""
-    taken = []
-    for _ in range(count):
-        start = time.perf_counter()
-        next(steps) if isinstance(steps, Iterator) else steps()
-        if where.type == "cuda":
-            torch.cuda.synchronize()
-        taken.append(time.perf_counter() - start)
-    return taken
-
-
-def parts(student: Model, teacher: Model, batch_size: int, place: device.Place) -> dict[str, Callable[[], object]]:
-    """What a step cannot do without: each network's forward, the student's backward; and the loss alone."""
-    where = place.device
-    images = torch.rand(2 * batch_size, 3, 32, 32, device=where).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(2 * batch_size, device=where) % 100
-    rows = torch.randn(2 * batch_size, 64, device=where, requires_grad=True)
-    logits = torch.randn(2 * batch_size, 100, device=where)
-    frozen = frozen_encoder(teacher.encoder, bfloat16=place.bfloat16)
-    # on the CPU a product of the size of a layer's, in the precision of the networks: the rate they could reach
-    matrix = torch.randn(4096, 4096, device=where, dtype=torch.bfloat16 if place.bfloat16 else torch.float32)
-
-    def teach() -> None:
-        with torch.inference_mode(), place.autocast():
-            frozen(images)
-
-    def learn() -> None:
-        with place.autocast():
-            output = student(images)
-        (output.projections.float().sum() + output.logits.float().sum()).backward()
-
-    def contrast() -> None:
-        lw_supcrd(rows, rows.detach(), labels, logits).mean().backward()
-
-    def multiply() -> None:
-        torch.mm(matrix, matrix)
-
-    return {"teacher_forward": teach, "student_forward_backward": learn, "loss": contrast, "product": multiply}
-
-
-def flops(student: Model, teacher: Model, batch_size: int) -> dict[str, int]:
-    """Floating-point operations of the networks in a step, two for a multiplication with its addition."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    found = {}
-    images = torch.rand(2, 3, 32, 32)
-    for name, network in (("teacher", teacher.encoder.cpu().eval()), ("student", student.cpu())):
-        with FlopCounterMode(display=False) as counter:
-            network(images)
-        found[name] = counter.get_total_flops() * batch_size  # two images counted, two views a batch
-    return {"teacher": found["teacher"], "student": 3 * found["student"]}  # backward: twice the forward
-
-
 def main() -> None:
     """Measure, print and, with --out, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -262,25 +139,43 @@ def main() -> None:
     labels = np.arange(count_images) % 100
     split = Split(torch.from_numpy(pixels), torch.from_numpy(labels))
 
-    def networks() -> tuple[nn.Module, nn.Module]:
-        torch.manual_seed(0)
-        return Model(100, options.student), Model(100, options.teacher)
+    times, first, rate, clocks = timed(options, place, pixels, labels, split)
+    student, teacher = (place.put(network) for network in networks(options))
+    teacher.eval()
+    share = {}
+    for name, run in parts(student, teacher, options.batch_size, place).items():
+        seconds(run, 1, place.device)
+        share[name] = statistics.median(seconds(run, max(3, options.steps), place.device))
+    found = summary(options, place, times, first, share, clocks) | {"cache_images_per_second": rate}
+    shown(found, options.batch_size)
+    keep(options.out, options, found)
 
+
+def networks(options: argparse.Namespace) -> tuple[Model, Model]:
+    """Fresh ones, always the same: student and teacher."""
+    torch.manual_seed(0)
+    return Model(100, options.student), Model(100, options.teacher)
+
+
+def timed(
+    options: argparse.Namespace, place: device.Place, pixels: np.ndarray, labels: np.ndarray, split: Split
+) -> tuple[dict[str, list[float]], dict[str, float], float, tuple[dict[str, list[float]], ...]]:
+    """Seconds of the steps of each loop, of the first of each, images a second of the cache, and our loops' clocks."""
     clock: dict[str, list[float]] = {}
     kept_clock: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        student, teacher = networks()
+        _, teacher = networks(options)
         start = time.perf_counter()
         subject = Normalised(place.put(teacher).eval(), MEAN, STD)
         kept = cache.prepare(Path(folder), "w", subject, split, "d", AugmentSettings(), 1, place)
         building = time.perf_counter() - start
         shared = options.batch_size, place
         loops = {
-            "ours": our_steps(*networks(), split, *shared, clock=clock),
-            "ours, teacher.cache": our_steps(*networks(), split, *shared, kept=kept, clock=kept_clock),
+            "ours": our_steps(*networks(options), split, *shared, clock=clock),
+            "ours, teacher.cache": our_steps(*networks(options), split, *shared, kept=kept, clock=kept_clock),
         }
         if options.compile != "off":
-            loops["ours, train.compile"] = our_steps(*networks(), split, *shared, compiled=options.compile)
+            loops["ours, train.compile"] = our_steps(*networks(options), split, *shared, compiled=options.compile)
         context = multiprocessing.get_context("spawn")
         pipe, other = context.Pipe()
         arguments = options.student, options.teacher, pixels, labels, options.batch_size, str(place.device)
@@ -302,17 +197,23 @@ def main() -> None:
                 times[name] += measured(name, options.steps)
         pipe.send(None)
         plain.join()
-    student, teacher = (place.put(network) for network in networks())
-    teacher.eval()
-    share = {}
-    for name, run in parts(student, teacher, options.batch_size, place).items():
-        seconds(run, 1, place.device)
-        share[name] = statistics.median(seconds(run, max(3, options.steps), place.device))
+    return times, first, len(pixels) / building, (clock, kept_clock)
 
+
+def summary(
+    options: argparse.Namespace,
+    place: device.Place,
+    times: dict[str, list[float]],
+    first: dict[str, float],
+    share: dict[str, float],
+    clocks: tuple[dict[str, list[float]], ...],
+) -> dict[str, Any]:
+    """What is kept of the times."""
+    clock, kept_clock = clocks
     medians = {name: statistics.median(values) for name, values in times.items()}
-    work = flops(student, teacher, options.batch_size)
+    work = flops(*networks(options), options.batch_size)
     rate = 2 * 4096**3 / share["product"]
-    result = {
+    return {
         "teacher": options.teacher,
         "student": options.student,
         "batch_size": options.batch_size,
@@ -324,7 +225,6 @@ def main() -> None:
         "images_per_second": {name: options.batch_size / value for name, value in medians.items()},
         "times_as_fast": {name: medians["plain"] / value for name, value in medians.items() if name != "plain"},
         "first_step_seconds": first,
-        "cache_images_per_second": count_images / building,
         "parts_seconds": share,
         "share_outside_networks": {
             "ours": outside(clock, share, place, medians["ours"], with_teacher=True),
@@ -340,15 +240,19 @@ def main() -> None:
         },
         "peak_gpu_bytes": torch.cuda.max_memory_allocated() if place.device.type == "cuda" else None,
     }
+
+
+def shown(result: dict[str, Any], batch_size: int) -> None:
+    """Print it."""
+    medians = result["seconds_per_step"]
     rows = []
     for name, value in medians.items():
         low, high = (1000 * each for each in result["spread"][name])
-        rows.append([name, f"{1000 * value:.1f}", f"{low:.1f} to {high:.1f}", f"{options.batch_size / value:.1f}"])
+        rows.append([name, f"{1000 * value:.1f}", f"{low:.1f} to {high:.1f}", f"{batch_size / value:.1f}"])
         rows[-1].append(f"{medians['plain'] / value:.2f}")
     print(table(["step", "ms", "min to max", "images/s", "times as fast"], rows))
     for name, value in result["share_outside_networks"].items():
         print(f"{name}: {value:.1%} of the step is neither network's forward nor the student's backward")
-    keep(options.out, options, result)
 
 
 def outside(
