@@ -50,7 +50,9 @@ def phrases(text: str) -> list[str]:
 
 
 def test_what_is_banned_is_seen():
-    text = "def f(told, *, kept=1):\n    made, a = [each for each in told], 2\n    if (found := a):\n        return made\n"
+    text = (
+        "def f(told, *, kept=1):\n    made, a = [each for each in told], 2\n    if (found := a):\n        return made\n"
+    )
     assert variables(text) == {"told": 1, "kept": 1, "made": 2, "each": 2, "found": 3}
     assert phrases("# Nobody is told;\n# where need\n# be, whoever asks.") == ["Nobody", "whoever"]
     assert phrases('"""Where need\n    be."""') == ["Where need be"]
