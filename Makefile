@@ -17,7 +17,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/test_floors.py tests/test_limits.py
+	$(BIN)/python -m pytest tests/test_floors.py tests/test_limits.py tests/test_house_words.py
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix src tests benchmarks

@@ -18,7 +18,7 @@ from browsing import ARGUMENTS, CHROMIUM, DRIVER, media, size
 from supcrd.models import Model
 from typed import images, invoke, student, write_npz
 
-# What `make quick` leaves out: whole jobs and reports, networks of others' size, processes of their own, signals, the browser.
+# What `make quick` leaves out: whole jobs and reports, timm's networks, processes of their own, signals, the browser.
 SLOW = (
     "tests/browser/",
     "tests/jobs/",
@@ -40,6 +40,7 @@ SLOW = (
     "tests/models/test_outside.py",
     "tests/models/test_weights.py::test_any_timm_model_whose_arch_is_named",
     "tests/models/test_weights.py::test_weights_need_nothing_beside_them",
+    "tests/recipe/test_recipe.py::test_a_misspelt_key_is_told_the_right_one",
     "tests/report/test_report_page.py",
     "tests/report/test_shown.py::test_no_figure_needs_torch",
     "tests/reproduction/test_export.py",

@@ -2,7 +2,7 @@
 
 
 class SupcrdError(Exception):
-    """Base of all errors that a user's input can cause. One line: the thing, its value, what is right."""
+    """Base of all errors that a user's input can cause. One line: what is wrong, its value, what is right."""
 
 
 class RecipeError(SupcrdError):

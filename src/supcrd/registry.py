@@ -1,4 +1,4 @@
-"""Names -> things that the package, an installed package or a user's file brings: terms, networks, data sources."""
+"""Names -> objects that the package, an installed package or a user's file brings: terms, networks, data sources."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -23,9 +23,9 @@ class Registry(Generic[T]):
     known one.
 
     Args:
-        kind: what the things are, for messages: `term`.
+        kind: what the objects are, for messages: `term`.
         group: of entry points, `supcrd.terms`.
-        builtin: module of the package that registers the built-in things when it is imported.
+        builtin: module of the package that registers the built-in objects when it is imported.
 
     Example:
         >>> colours: Registry[int] = Registry("colour", "supcrd.colours")
@@ -43,7 +43,7 @@ class Registry(Generic[T]):
         self._origins: dict[str, str] = {}  # the module that each comes from
 
     def add(self, name: str, thing: T) -> T:
-        """Register a thing; a module may replace what it registered itself, and what is `REPLACEABLE`.
+        """Register an object; a module may replace what it registered itself, and what is `REPLACEABLE`.
 
         Raises:
             PluginError: the name is taken by another module, or is no name.
@@ -61,7 +61,7 @@ class Registry(Generic[T]):
         return thing
 
     def get(self, name: str) -> T:
-        """The thing of a name.
+        """The object of a name.
 
         Raises:
             PluginError: there is none; the entry point of that name fails.
@@ -72,7 +72,7 @@ class Registry(Generic[T]):
         return thing
 
     def find(self, name: str) -> T | None:
-        """The thing of a name, or None.
+        """The object of a name, or None.
 
         Raises:
             PluginError: the entry point of that name fails.

@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it takes `path`'s place, else it is removed.
+    """Yield a temporary path beside `path`; if the block succeeds, it replaces `path`, otherwise it is removed.
 
     It has the permissions of any new file (safetensors would make it the owner's alone).
     The file is flushed to the disk before the rename, so that after a crash the name never points at half a file.

@@ -19,7 +19,7 @@ def locked(folder: Path, *, wait: bool) -> Iterator[None]:
     """Keep a folder to this process.
 
     The lock is on the folder itself, so no file is left behind and a folder that may only be read can be locked too;
-    it ends with the process. Where the system has no such locks (Windows, some network file systems) there is none.
+    it ends with the process. Where the system has no such locks (Windows, some network file systems) nothing is locked.
 
     Args:
         folder: which is there.

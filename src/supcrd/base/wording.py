@@ -53,8 +53,8 @@ def misspelt(value: str, valid: Sequence[str]) -> str | None:
         ('batch_size', None)
     """
     bare = _bare(value)
-    found = [(typos(bare, _bare(name)), i, name) for i, name in enumerate(valid) if _possible(bare, _bare(name))]
-    least, _, name = min(found, default=(1, 0, ""))
+    ranked = [(typos(bare, _bare(name)), i, name) for i, name in enumerate(valid) if _possible(bare, _bare(name))]
+    least, _, name = min(ranked, default=(1, 0, ""))
     return name if name and least <= _allowed(_bare(name)) else None
 
 
@@ -66,12 +66,12 @@ def near(value: str, valid: Sequence[str]) -> list[str]:
         (['adam'], ['probe_accuracy'], [])
     """
     words = {word for word in re.split(r"[^a-z0-9]+", value.lower()) if word}
-    found = [name for name in valid if words and words <= set(re.split(r"[^a-z0-9]+", name.lower()))]
-    if not found and (meant := misspelt(value, valid)) is not None:
+    matching = [name for name in valid if words and words <= set(re.split(r"[^a-z0-9]+", name.lower()))]
+    if not matching and (meant := misspelt(value, valid)) is not None:
         return [meant]
-    if not found and len(_bare(value)) >= 3:
-        found = [name for name in valid if _bare(name).startswith(_bare(value))]
-    return found if len(found) <= MOST else []
+    if not matching and len(_bare(value)) >= 3:
+        matching = [name for name in valid if _bare(name).startswith(_bare(value))]
+    return matching if len(matching) <= MOST else []
 
 
 def nearest(value: str, valid: Sequence[str]) -> str:
@@ -81,8 +81,8 @@ def nearest(value: str, valid: Sequence[str]) -> str:
         >>> nearest("mian", ["main", "beta"]), nearest("loss", ["main", "beta"])
         ('; did you mean main?', '')
     """
-    found = near(value, valid)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+    proposed = near(value, valid)
+    return f"; did you mean {' or '.join(proposed)}?" if proposed else ""
 
 
 def choices(value: str, valid: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 Each slot has one process, kept warm between calls (torch is imported once). A process that dies fails the call it had,
 and nothing else: the slot's next call gets a fresh one. A process is a new interpreter that is given its calls through
-a pipe, so the caller's script is not run again in it, and the end of the pipe tells it that the caller is no more.
+a pipe, so the caller's script is not run again in it, and the end of the pipe shows it that the caller has ended.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ class LocalExecutor(Executor):
         threads: of each process (OMP_NUM_THREADS, set before torch is there); this process's divided among them if not
             given.
 
-    Functions are pickled by name: they must lie in a module that can be imported, not in a script. A call whose process
-    dies raises `BrokenExecutor` in its future; the executor goes on.
+    Functions are pickled by name: they must be in a module that can be imported, not in a script. A call whose process
+    dies raises `BrokenExecutor` in its future; the executor continues.
 
     Example:
         >>> import os
@@ -70,7 +70,7 @@ class LocalExecutor(Executor):
         return future
 
     def interrupt(self) -> None:
-        """Ctrl-C for all workers; nothing more is begun. Whoever waits for the futures sees how the calls end."""
+        """Ctrl-C for all workers; nothing more is begun. The futures show how the calls end."""
         with self._lock:
             self._stopping = True
             for worker in self._alive:
@@ -99,12 +99,12 @@ class LocalExecutor(Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:  # nobody will ask for the results
+        if kind is not None:  # the results are no longer wanted
             self.interrupt()
         self.shutdown(cancel_futures=kind is not None)
 
     def _slot(self) -> None:
-        """What the thread of a slot does: calls in, answers out, a new process where there is none."""
+        """What the thread of a slot does: calls in, answers out, a new process when there is none."""
         worker: Worker | None = None
         while (item := self._calls.get()) is not None:
             future, request = item
@@ -136,10 +136,10 @@ class LocalExecutor(Executor):
     def _bury(self, worker: "Worker | None") -> str:
         if worker is None:
             return "no worker could be started"
-        told = worker.close()
+        ended = worker.close()
         with self._lock:
             self._alive.discard(worker)
-        return told
+        return ended
 
 
 class Worker:
@@ -147,7 +147,7 @@ class Worker:
 
     def __init__(self, threads: int) -> None:
         self.process = subprocess.Popen(
-            # -P: what lies in the folder of the caller must not stand in for a module of Python's own
+            # -P: a file in the folder of the caller must not replace a module of Python's own
             [sys.executable, "-P", "-c", BOOT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -196,7 +196,7 @@ class Worker:
 
 
 def share_of_threads(workers: int) -> int:
-    """Threads for each of so many workers: those that torch would use here, divided.
+    """Threads for each worker: those that torch would use here, divided by the number of workers.
 
     Example:
         >>> share_of_threads(10_000)
@@ -248,7 +248,7 @@ def _answer(request: bytes) -> bytes:
     try:
         function, arguments, named = pickle.loads(request)
         return pickle.dumps((True, function(*arguments, **named)))
-    except BaseException as error:  # it belongs to whoever asked
+    except BaseException as error:  # the caller of `submit` handles it
         try:
             return pickle.dumps((False, error))
         except Exception:

@@ -31,7 +31,7 @@ class LiveTable(logging.Handler):
         super().__init__(logging.WARNING)
         self.out = out
         self.jobs: Sequence[Job] = ()
-        self.told: set[Job] = set()
+        self.reported: set[Job] = set()
         self.began = time.monotonic()
         self.live = Live(get_renderable=self.table, console=stderr, refresh_per_second=2, transient=True)
 
@@ -56,18 +56,18 @@ class LiveTable(logging.Handler):
         stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def report(self, jobs: Sequence[Job]) -> None:
-        """Take news of the jobs (`supcrd.sweep.run.Report`)."""
+        """Receive the state of the jobs (`supcrd.sweep.run.Report`)."""
         self.jobs = jobs
         for job in jobs:
             done = job.outcome
-            if done is None or job in self.told:
+            if done is None or job in self.reported:
                 continue
-            self.told.add(job)
+            self.reported.add(job)
             if done.reason is not None:
                 self.note(f"{job.name} {done.status}: {done.reason}")
             elif job.started is not None and not stderr.is_terminal:
-                told = f", accuracy {done.evaluation['accuracy']:.2%}" if done.evaluation else ""
-                self.note(f"{job.name}: {done.status}{told}, {clock(done.seconds)}")
+                accuracy = f", accuracy {done.evaluation['accuracy']:.2%}" if done.evaluation else ""
+                self.note(f"{job.name}: {done.status}{accuracy}, {clock(done.seconds)}")
 
     def table(self) -> Group:
         """The runs as they stand: those under way first, then the failed, then as many others as there is room for."""
@@ -89,16 +89,16 @@ class LiveTable(logging.Handler):
             table.add_row(*self.row(job, speeds), style=STYLES.get(state(job), ""))
         counts = ", ".join(f"{len(jobs)} {name}" for name, jobs in groups.items() if jobs)
         left = self.left(groups["running"], groups["waiting"], speeds)
-        told = f"; about {clock(left)} left" if left is not None else ""
+        remaining = f"; about {clock(left)} left" if left is not None else ""
         more = f"; {len(rows) - room} not shown" if len(rows) > room else ""
-        line = f"{counts}; {clock(time.monotonic() - self.began)} so far{told}{more}"
+        line = f"{counts}; {clock(time.monotonic() - self.began)} so far{remaining}{more}"
         return Group(table, Text(line, style="dim", no_wrap=True))
 
     def row(self, job: Job, speeds: Mapping[tuple[object, ...], float]) -> list[str]:
         """The cells of a run."""
         there = progress(self.out / job.name)
         name = job.name
-        room = max(16, stderr.width - 52)  # what tells the runs of a sweep apart stands at the end of their names
+        room = max(16, stderr.width - 52)  # the end of a name is what differs between the runs of a sweep
         name = name if len(name) <= room else f"…{name[1 - room :]}"
         epochs = "" if job.imports else f"{there.epochs}/{job.recipe.train.epochs}"
         loss = f"{there.row['loss']:.3f}" if "loss" in there.row else ""
@@ -114,22 +114,22 @@ class LiveTable(logging.Handler):
 
     def speeds(self, running: Iterable[Job]) -> dict[tuple[object, ...], float]:
         """Seconds an epoch of each kind of run, by what is under way or has been done in this call."""
-        found: dict[tuple[object, ...], list[float]] = {}
+        by_kind: dict[tuple[object, ...], list[float]] = {}
         done = [job for job in self.jobs if job.outcome is not None and job.started is not None]
         for job in [*done[-MOST_ROWS:], *running]:
             row = progress(self.out / job.name).row
             if "seconds" in row:
-                found.setdefault(kind(job.recipe), []).append(row["seconds"])
-        return {key: sum(those) / len(those) for key, those in found.items()}
+                by_kind.setdefault(kind(job.recipe), []).append(row["seconds"])
+        return {key: sum(those) / len(those) for key, those in by_kind.items()}
 
     def left(
         self, running: Sequence[Job], waiting: Sequence[Job], speeds: Mapping[tuple[object, ...], float]
     ) -> float | None:
         """Seconds until all runs are done, if as many go at a time as now; None where a kind was not seen yet."""
         jobs = [job for job in (*running, *waiting) if not job.imports]
-        each = [seconds_left(job, self.out, speeds) for job in jobs]
-        known = [seconds for seconds in each if seconds is not None]
-        if not running or len(known) < len(each):
+        estimates = [seconds_left(job, self.out, speeds) for job in jobs]
+        known = [seconds for seconds in estimates if seconds is not None]
+        if not running or len(known) < len(estimates):
             return None
         return max(sum(known) / len(running), *known, 0.0)
 
@@ -168,9 +168,9 @@ def show_outcomes(outcomes: Sequence[Outcome]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     warned = [(outcome.name, health.told(outcome.evaluation or {})) for outcome in outcomes]
     for outcome, (name, warnings) in zip(outcomes, warned, strict=True):
-        told = outcome.evaluation or {}
+        evaluation = outcome.evaluation or {}
         shown = ["-" if value is None else f"{100 * value:.2f}"
-                 for value in (told.get("accuracy"), told.get("validation_accuracy"))]  # fmt: skip
+                 for value in (evaluation.get("accuracy"), evaluation.get("validation_accuracy"))]  # fmt: skip
         table.add_row(marked(name, warnings), outcome.status, *shown, style=STYLES.get(outcome.status, ""))
     stdout.print(table)
     show_warnings(warned)
@@ -185,20 +185,22 @@ def said(outcomes: Sequence[Outcome]) -> str:
     """
     bad = [outcome for outcome in outcomes if not outcome.good]
     word = "failed" if any(outcome.status == "failed" for outcome in bad) else "interrupted"
-    told = "; ".join(f"{outcome.name}: {outcome.reason}" for outcome in bad[:3])
-    return f"{len(bad)} of {len(outcomes)} runs {word}: {told}" + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
+    reasons = "; ".join(f"{outcome.name}: {outcome.reason}" for outcome in bad[:3])
+    return f"{len(bad)} of {len(outcomes)} runs {word}: {reasons}" + (
+        f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
+    )
 
 
 def planned(jobs: Sequence[Job], out: Path) -> list[dict[str, Any]]:
-    """What `--dry-run` tells of each job: name, status, what tells it from the others, and seconds if known."""
+    """The rows of `--dry-run`: name, status, what distinguishes the job from the others, and seconds if known."""
     known: dict[tuple[object, ...], Cost] = costs(out)
     varied = varying([job.recipe for job in jobs if job.wanted])
     rows = []
     for job in jobs:
         begun = RunFolder(out / job.name).checkpoint.is_file()
         status = "finished" if is_finished(job.recipe, out) else "unfinished" if begun else "new"
-        told = {"name": job.name, "status": "import" if job.imports else status, "wanted": job.wanted}
-        rows.append(told | {"changes": varied.get(job.name, {}), "seconds": estimate(job, out, known)})
+        row = {"name": job.name, "status": "import" if job.imports else status, "wanted": job.wanted}
+        rows.append(row | {"changes": varied.get(job.name, {}), "seconds": estimate(job, out, known)})
     return rows
 
 
@@ -234,7 +236,7 @@ def show_plan(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def told_changes(changes: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:
-    """What tells a run from the others, in short: keys as names of run folders have them.
+    """What distinguishes a run from the others, in short: keys as names of run folders have them.
 
     Where methods differ, runs differ in so many keys that those are left out which the run's method has at their
     defaults, and those that are as in most runs.
@@ -249,18 +251,18 @@ def told_changes(changes: Mapping[str, Any], usual: Mapping[str, Any] | None = N
         >>> told_changes({"method.beta": 10.0, "train.lr": 1e-3, "head.lr": 0.1})
         'beta = 10.0, lr = 0.001, head.lr = 0.1'
     """
-    told = {key: value for key, value in changes.items() if value is not None}
-    if "method.name" in told:
-        known = METHOD_SETTINGS.get(told["method.name"])
+    changed = {key: value for key, value in changes.items() if value is not None}
+    if "method.name" in changed:
+        known = METHOD_SETTINGS.get(changed["method.name"])
         fields = known.model_fields if known else {}
         plain = dict(usual or {})
         plain |= {f"method.{key}": field.default for key, field in fields.items() if key != "name"}
-        told = {key: value for key, value in told.items() if key not in plain or value != plain[key]}
+        changed = {key: value for key, value in changed.items() if key not in plain or value != plain[key]}
     names = {"method.name": "method"}
-    for key in told:
+    for key in changed:
         table, _, last = key.partition(".")
         names.setdefault(key, last if table in recipes.SHORT_TABLES else key)
-    return ", ".join(f"{names[key]} = {value}" for key, value in told.items())
+    return ", ".join(f"{names[key]} = {value}" for key, value in changed.items())
 
 
 def most(changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -270,12 +272,12 @@ def most(changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         >>> most([{"augment.views": 2, "seed": 0}, {"augment.views": 2, "seed": 0}, {"augment.views": 1, "seed": 0}])
         {'augment.views': 2}
     """
-    found = {}
-    for key in dict.fromkeys(key for each in changes for key in each):
-        value, count = Counter(repr(each.get(key)) for each in changes).most_common(1)[0]
+    common = {}
+    for key in dict.fromkeys(key for change in changes for key in change):
+        value, count = Counter(repr(change.get(key)) for change in changes).most_common(1)[0]
         if 2 * count > len(changes) and key != "seed" and not key.startswith("method."):
-            found[key] = next(each.get(key) for each in changes if repr(each.get(key)) == value)
-    return found
+            common[key] = next(change.get(key) for change in changes if repr(change.get(key)) == value)
+    return common
 
 
 def estimate_told(rows: Sequence[Mapping[str, Any]]) -> str:

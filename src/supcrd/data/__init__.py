@@ -58,13 +58,13 @@ def load(
         split_seed: >= 0, draws the validation split.
         image_size: pixels, for `folder:` and `shards:`: resize the shorter side to it and crop the centre. Elsewhere it
             can only confirm the size that the images have.
-        limit: use at most so many images of each split, evenly over the classes: for trying a recipe out.
+        limit: use at most this many images of each split, evenly over the classes: to try a recipe out.
         require_train: False accepts a source that has only a validation or a test split.
         stream: for `folder:` and `shards:` that do not fit memory: images stay on disk until they are asked for.
-            Needs image_size, since nobody has looked at all of them.
+            Needs image_size, since the images are not all read beforehand.
         workers: threads that decode image files; as many as the machine has cores, at most 16, if not given.
-        levels: (black, white) of the deep images (16- or 32-bit integers, floats) of `folder:` and `shards:`; told from
-            the train split if not given (`levels.find`).
+        levels: (black, white) of the deep images (16- or 32-bit integers, floats) of `folder:` and `shards:`; inferred
+            from the train split if not given (`levels.find`).
         damaged: `refuse` image files that cannot be read, or `skip` them.
         unlabelled: `refuse` images of `npz:` with the label -1, or `skip` them.
 
@@ -185,21 +185,21 @@ def source(name: str) -> Callable[[Reader], Reader]:
 
 
 def _of_plugin(read: Reader, kind: str, source: str, **settings: Any) -> Contents:
-    """What somebody else's code reads.
+    """What a source of the user's own reads.
 
     Raises:
         PluginError: it fails, or gives no `ImageSet`.
     """
     try:
         table = DataSettings(source=source, **settings | {"folder": str(settings["folder"])})
-        found = read(source.partition(":")[2], table)
+        images = read(source.partition(":")[2], table)
     except SupcrdError:
         raise
     except Exception as error:
         raise PluginError(f"source {kind!r} fails on {source!r}: {reason(error)}") from error
-    if not isinstance(found, ImageSet):
-        raise PluginError(f"source {kind!r} gives {type(found).__name__} for {source!r}; an ImageSet is right")
-    return Contents(found.class_names, found.train, found.validation, found.test, found.levels)
+    if not isinstance(images, ImageSet):
+        raise PluginError(f"source {kind!r} gives {type(images).__name__} for {source!r}; an ImageSet is right")
+    return Contents(images.class_names, images.train, images.validation, images.test, images.levels)
 
 
 def _check_stream(source: str, image_size: int | None) -> None:
@@ -220,7 +220,7 @@ def _check_classes(source: str, train: Split, names: tuple[str, ...]) -> None:
 
 
 def _divide(source: str, train: Split, names: tuple[str, ...], fraction: float, seed: int) -> tuple[Split, Split]:
-    kept, taken = stratified(train.labels, fraction=fraction, seed=seed)
+    remaining, taken = stratified(train.labels, fraction=fraction, seed=seed)
     if len(taken) == 0:
         raise DataError(
             f"{source}: validation = {fraction} needs a class of two or more train images, but each has one; give "
@@ -231,7 +231,7 @@ def _divide(source: str, train: Split, names: tuple[str, ...], fraction: float, 
     if single:
         shown = ", ".join(single[:SHOWN]) + (f" and {len(single) - SHOWN} more" if len(single) > SHOWN else "")
         logger.warning("%s: a single train image, and so none for validation, has each of: %s", source, shown)
-    return subset(train, kept), subset(train, taken)
+    return subset(train, remaining), subset(train, taken)
 
 
 def _thin(split: Split | None, limit: int | None) -> Split | None:

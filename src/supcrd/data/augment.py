@@ -21,7 +21,7 @@ class Parameters(NamedTuple):
     """One view's parameters, a row an image (N images; int64, bool and float32)."""
 
     top: Tensor  # (N,) row of the crop in the padded image, 0..2*padding
-    left: Tensor  # (N,) column likewise
+    left: Tensor  # (N,) column of the crop, as `top`
     flip: Tensor  # (N,) bool
     factors: Tensor  # (N, 3) brightness, contrast, saturation; 1 leaves the image as it is
     order: Tensor  # (N, 3) which of the three comes first, second, third

@@ -35,7 +35,7 @@ def match(known: Sequence[str] | None, count: int, images: ImageSet, *, model: o
         A place in 0..C-1 for each class of `images`, all different.
 
     Raises:
-        DataError: a class that the model does not know; other numbers of classes where there are no names to tell.
+        DataError: a class that the model does not know; different numbers of classes without names to match them by.
 
     Example:
         >>> from supcrd.data import load
@@ -114,10 +114,10 @@ def numbered(images: ImageSet, order: Sequence[int], names: Sequence[str]) -> Im
         return images  # without reading all pixels for another fingerprint
     places = torch.tensor(order, dtype=torch.int64)
 
-    def told(split: Split | None) -> Split | None:
+    def relabelled(split: Split | None) -> Split | None:
         return None if split is None else Split(split.images, places[split.labels])
 
-    train, validation, test = told(images.train), told(images.validation), told(images.test)
+    train, validation, test = relabelled(images.train), relabelled(images.validation), relabelled(images.test)
     digest = fingerprint((train, validation, test), names)
     return ImageSet(images.source, train, validation, test, tuple(names), digest, images.levels)
 

@@ -24,7 +24,7 @@ SLOW = 0.3  # seconds; what decodes faster is not kept
 LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk
 UNUSED = 30 * 24 * 3600.0  # seconds; sets that no start has used for so long are removed
-ABANDONED = 24 * 3600.0  # seconds; so old, a half-written set is nobody's any more
+ABANDONED = 24 * 3600.0  # seconds; a half-written set of this age has been abandoned
 SPLITS = ("train", "validation", "test")
 
 logger = logging.getLogger("supcrd")
@@ -41,11 +41,11 @@ def kept(
     """What `decode()` gives, from the disk where an earlier call has left it there.
 
     Arrays are kept as plain .npy files and mapped copy-on-write: nothing is read before it is used, the processes of a
-    sweep share the memory, and a write to a tensor stays in its process. They lie in `decoded/` of $SUPCRD_CACHE, else
+    sweep share the memory, and a write to a tensor stays in its process. They are in `decoded/` of $SUPCRD_CACHE, else
     of $XDG_CACHE_HOME/supcrd, else of ~/.cache/supcrd, which may be removed at any time.
 
     They are found by the kind, the resolved paths, the settings, and every file's relative name, size and time of
-    change: a changed source is decoded anew and its older arrays are removed, as are those that no start has used for
+    change: a changed source is decoded again and its older arrays are removed, as are those that no start has used for
     30 days. Kept is what took more than 0.3 s to decode, has at most 20 GB and leaves 2 GB of the disk free. A cache
     that is damaged or cannot be written is no error: the source is decoded. Damage is seen by a file's length, type and
     shape and by the labels' range; changed pixels are not, but change the set's fingerprint.
@@ -73,16 +73,16 @@ def kept(
     except (OSError, RuntimeError, DataError):  # RuntimeError: there is no home folder
         return decode()
     if before is not None:
-        found = _found(home / f"{source}-{before}")
-        if found is not None and (found.train is not None or not require_train):
-            return found
+        existing = _found(home / f"{source}-{before}")
+        if existing is not None and (existing.train is not None or not require_train):
+            return existing
 
     started = time.perf_counter()
     contents = decode()
     if time.perf_counter() - started > SLOW:
         try:
             after = _stamp(paths)
-            # Files that changed meanwhile may be half old; where there were none, `decode` has downloaded them.
+            # Files that changed during decoding may be read half old; if there were none, `decode` has downloaded them.
             if after is not None and before in (None, after):
                 _keep(contents, home, source, after)
         except (OSError, DataError) as error:
@@ -109,8 +109,8 @@ def _stamp(paths: Sequence[Path]) -> str | None:
     digest = hashlib.blake2b(repr((VERSION, pillow)).encode(), digest_size=16)
     there = [(number, path) for number, path in enumerate(paths) if path.exists()]
     for number, path in there:
-        told = path.stat()
-        listed = _files(path) if path.is_dir() else [(".", told.st_size, told.st_mtime_ns)]
+        status = path.stat()
+        listed = _files(path) if path.is_dir() else [(".", status.st_size, status.st_mtime_ns)]
         for entry in listed:
             digest.update(repr((number, *entry)).encode())
     return digest.hexdigest() if there else None
@@ -122,8 +122,8 @@ def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
         if entry.is_dir():
             yield name, -1, 0
         elif entry.is_file():
-            told = entry.stat()
-            yield name, told.st_size, told.st_mtime_ns
+            status = entry.stat()
+            yield name, status.st_size, status.st_mtime_ns
 
 
 def _found(entry: Path) -> Contents | None:
@@ -144,9 +144,9 @@ def _found(entry: Path) -> Contents | None:
 
 
 def _mapped(entry: Path) -> Contents:
-    told = json.loads((entry / "contents.json").read_text(encoding="utf-8"))
-    names, splits = tuple(map(str, told["class_names"])), {}
-    for split, shape in told["images"].items():
+    contents = json.loads((entry / "contents.json").read_text(encoding="utf-8"))
+    names, splits = tuple(map(str, contents["class_names"])), {}
+    for split, shape in contents["images"].items():
         if split not in SPLITS:
             raise ValueError(f"no split is called {split}")
         images = np.load(entry / f"{split}_images.npy", mmap_mode="c", allow_pickle=False)
@@ -159,12 +159,12 @@ def _mapped(entry: Path) -> Contents:
         splits[split] = Split(torch.from_numpy(images), torch.from_numpy(labels))
     if not splits:
         raise ValueError("no splits")
-    levels = told["levels"] and (float(told["levels"][0]), float(told["levels"][1]))
-    return Contents(names, **splits, levels=levels, notes=tuple(map(str, told["notes"])))
+    levels = contents["levels"] and (float(contents["levels"][0]), float(contents["levels"][1]))
+    return Contents(names, **splits, levels=levels, notes=tuple(map(str, contents["notes"])))
 
 
 def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
-    """Write an entry whole, under a name that nobody looks for, then give it its own."""
+    """Write an entry whole, under a name that no reader looks for, then rename it."""
     splits = {name: split for name in SPLITS if (split := getattr(contents, name)) is not None}
     arrays = {f"{name}_{part}": getattr(split, part) for name, split in splits.items() for part in ("images", "labels")}
     if not all(isinstance(array, Tensor) for array in arrays.values()):
@@ -175,7 +175,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
     if size > LARGEST or shutil.disk_usage(home).free < size + MARGIN:
         logger.info("the decoded images (%.1f GB) are not kept: too large for %s", size / 1e9, home)
         return
-    told = {
+    description = {
         "class_names": contents.class_names,
         "images": {name: split.images.shape for name, split in splits.items()},
         "levels": contents.levels,
@@ -187,7 +187,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
             with open(temporary / f"{name}.npy", "wb") as file:
                 np.save(file, array.numpy(), allow_pickle=False)
                 os.fsync(file.fileno())  # or after a crash the new name could point at half a file
-        (temporary / "contents.json").write_text(json.dumps(told), encoding="utf-8")
+        (temporary / "contents.json").write_text(json.dumps(description), encoding="utf-8")
         entry = home / f"{source}-{stamp}"
         try:
             os.rename(temporary, entry)
@@ -200,7 +200,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
 
 
 def _tidy(home: Path, source: str, stamp: str) -> None:
-    """Remove what the source was before, what nobody uses any more and what a killed process has left."""
+    """Remove older arrays of the source, arrays that no start has used for long, and what a killed process has left."""
     for entry in home.iterdir():
         with contextlib.suppress(OSError):  # another process was quicker
             age = time.time() - entry.stat().st_mtime

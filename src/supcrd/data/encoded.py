@@ -17,7 +17,7 @@ from supcrd.data.levels import Extent, Levels, find
 from supcrd.data.stream import Files, StreamedImages, decoding_pool, sample
 from supcrd.errors import DataError
 
-TRIED = 20_000  # images: streamed splits of at most so many are decoded once before they are used
+TRIED = 20_000  # images: streamed splits of at most this many are decoded once before they are used
 BLOCK = 32  # images a task of the pool
 NAMED = 3  # damaged files that are named; the others are counted
 
@@ -54,19 +54,19 @@ def contents(
     """The splits (name -> encoded images and their labels) of a set, decoded or streamed.
 
     Every header is read. The set is grey if every image is single-channel. Images in memory, and those of streamed
-    splits of at most `TRIED` images, are decoded, so that all that cannot be read are told, or left out, at once.
+    splits of at most `TRIED` images, are decoded, so that all damaged images are reported, or left out, at once.
 
     Args:
         class_names: in the order of the labels.
         files: not empty.
         reading: how.
-        notes: what there is to tell of the set already.
+        notes: messages about the set so far.
 
     Raises:
         DataError: images that cannot be read, unless they shall be left out; sizes that differ without image_size;
-            levels that cannot be told (`levels.find`).
+            levels that cannot be inferred (`levels.find`).
     """
-    pool, told, bad = decoding_pool(reading.workers), list(notes), Failures()
+    pool, messages, bad = decoding_pool(reading.workers), list(notes), Failures()
     parts: dict[str, Part] = {}
     for split, (held, labels) in files.items():
         count = len(held)
@@ -74,9 +74,9 @@ def contents(
         part = Part(held, labels, np.ones(count, bool), *none)
         parts[split] = part
         if count == 0:
-            told.append(f"{split} holds no image: read as a set without it")
+            messages.append(f"{split} holds no image: read as a set without it")
     size = _size(pool, parts, reading.image_size, bad)
-    levels = _levels(pool, parts, reading, bad, told)
+    levels = _levels(pool, parts, reading, bad, messages)
     channels = 1 if all(part.grey[part.well].all() for part in parts.values()) else 3
     decoded, dark = {}, Dark()
     for split, part in parts.items():
@@ -84,10 +84,10 @@ def contents(
             decoded[split] = _decode(
                 pool, part, bad, dark, channels=channels, size=size, levels=levels, keep=not reading.stream
             )
-    told += dark.lines()
-    told += bad.end(sum(len(part.files) for part in parts.values()), skip=reading.damaged == "skip")
+    messages += dark.lines()
+    messages += bad.end(sum(len(part.files) for part in parts.values()), skip=reading.damaged == "skip")
     if levels is not None and levels.beyond and not reading.stream:
-        told.append(levels.beyond)
+        messages.append(levels.beyond)
     splits = {}
     for split, part in parts.items():
         rows = np.flatnonzero(part.well)
@@ -106,7 +106,7 @@ def contents(
         raise DataError("no image of the set can be read")
     if not reading.stream:
         pool.shutdown()
-    return Contents(tuple(class_names), **splits, levels=None if levels is None else levels.pair, notes=tuple(told))
+    return Contents(tuple(class_names), **splits, levels=None if levels is None else levels.pair, notes=tuple(messages))
 
 
 class Failures:
@@ -144,7 +144,7 @@ class Dark:
         self.count, self.brightest = 0, 0
 
     def lines(self) -> list[str]:
-        """What there is to tell of them."""
+        """Messages about them."""
         if not self.count or self.brightest >= 64:
             return []
         return [
@@ -173,7 +173,7 @@ def _each(
 
 
 def _size(pool: ThreadPoolExecutor, parts: Mapping[str, Part], image_size: int | None, bad: Failures) -> int:
-    """H of the set; notes what the headers tell."""
+    """H of the set; records what the headers say."""
     first: tuple[str, tuple[int, int]] | None = None
     for part in parts.values():
         held = part.files
@@ -181,15 +181,15 @@ def _size(pool: ThreadPoolExecutor, parts: Mapping[str, Part], image_size: int |
         def look(row: int, held: Files = held) -> Form:
             return form(held.open(row), held.name(row))
 
-        for row, told in _each(pool, look, range(len(held))):
-            if isinstance(told, DataError):
+        for row, header in _each(pool, look, range(len(held))):
+            if isinstance(header, DataError):
                 part.well[row] = False
-                bad.add(told)
+                bad.add(header)
                 continue
-            part.grey[row], part.deep[row], part.narrowed[row] = told.grey, told.deep, told.narrowed
-            first = first or (held.name(row), told.size)
-            width, height = told.size
-            if image_size is None and (width != height or told.size != first[1]):
+            part.grey[row], part.deep[row], part.narrowed[row] = header.grey, header.deep, header.narrowed
+            first = first or (held.name(row), header.size)
+            width, height = header.size
+            if image_size is None and (width != height or header.size != first[1]):
                 width, height = upright_size(held.open(row), held.name(row))
                 raise DataError(
                     f"{held.name(row)}: {width} x {height} px, but all images must be squares of one size "
@@ -200,9 +200,9 @@ def _size(pool: ThreadPoolExecutor, parts: Mapping[str, Part], image_size: int |
 
 
 def _levels(
-    pool: ThreadPoolExecutor, parts: Mapping[str, Part], reading: Reading, bad: Failures, told: list[str]
+    pool: ThreadPoolExecutor, parts: Mapping[str, Part], reading: Reading, bad: Failures, messages: list[str]
 ) -> Levels | None:
-    """Black and white of the set's deep images, of a streamed set told by a sample; None where there are none."""
+    """Black and white of the set's deep images, of a streamed one inferred from a sample; None if it has none."""
     if not any(part.deep.any() for part in parts.values()):
         return None
     if reading.levels is not None:
@@ -218,18 +218,18 @@ def _levels(
         if reading.stream:
             rows = rows[sample(len(rows)).numpy()]
         extents[split] = []
-        for row, found in _each(pool, measure, rows.tolist()):
-            if isinstance(found, DataError):
+        for row, result in _each(pool, measure, rows.tolist()):
+            if isinstance(result, DataError):
                 part.well[row] = False
-                bad.add(found)
+                bad.add(result)
             else:
-                extents[split].append(found)
+                extents[split].append(result)
     every = list(chain.from_iterable(extents.values()))
     if not every:  # all damaged, or none in the sample
         return None
     pair, line = find(every, extents.get("train") or every)
     if line:
-        told.append(line)
+        messages.append(line)
     return Levels(*pair, log=reading.stream)
 
 

@@ -39,7 +39,7 @@ def suffixes() -> frozenset[str]:
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read, whatever the ending of a file says."""
+    """Pillow's names of the formats that are read, regardless of a file's ending."""
     from PIL import Image
 
     Image.init()
@@ -47,7 +47,7 @@ def formats() -> tuple[str, ...]:
 
 
 class Form(NamedTuple):
-    """What an image's header tells."""
+    """What an image's header says."""
 
     grey: bool  # single-channel
     size: tuple[int, int]  # (width, height) as stored, before its orientation
@@ -56,7 +56,7 @@ class Form(NamedTuple):
 
 
 def form(file: File, name: str) -> Form:
-    """What the header alone tells.
+    """What the header alone says.
 
     Raises:
         DataError: no readable image; it says `name`.
@@ -101,7 +101,7 @@ def pixels(file: File, name: str, *, channels: int, size: int, levels: Levels | 
         (size, size, channels) uint8.
 
     Raises:
-        DataError: no readable image; values that are not finite, or for which no levels can be told.
+        DataError: no readable image; values that are not finite, or without levels that can be inferred.
     """
     with _decoded(file, name) as image:
         try:
@@ -120,7 +120,7 @@ def _open(file: File, name: str) -> "Iterator[Image.Image]":
 
     # Pillow raises many kinds of exception on damaged files, here as in decoding; all mean the same to the user.
     try:
-        # never by its path: Pillow maps such TIFFs into memory, and those that lie on their side come out torn
+        # never by its path: Pillow maps such TIFFs into memory, and reads rotated ones wrongly
         handle = file.open("rb") if isinstance(file, Path) else file
         image = Image.open(handle, formats=formats())
     except Exception as error:

@@ -59,7 +59,7 @@ class ImageSet:
 
     Attributes:
         source: what `load` was given, e.g. `cifar100` or `npz:x.npz`.
-        train, validation, test: the splits; None where there is none.
+        train, validation, test: the splits; None if the set lacks it.
         class_names: C names, in the order of the labels.
         fingerprint: 32 hexadecimal digits; equal only for equal pixels, labels, class names and division into splits.
             Of streamed images the names and sizes of their files stand for the pixels.
@@ -116,8 +116,8 @@ def fingerprint(splits: Sequence[Split | None], class_names: Sequence[str]) -> s
     """BLAKE2b of the splits (pixels, labels, shapes and places) and the class names, as 32 hexadecimal digits.
 
     Streamed images are not read: for their pixels stand the names of their files (from the set's folder on) and sizes,
-    in shards also the offsets. A file that was changed and kept its size is not told from the old one, and a streamed
-    set is always told from the same set in memory.
+    in shards also the offsets. A changed file of the same size is not distinguished from the old one, and a streamed
+    set is always distinguished from the same set in memory.
 
     Cost: about a second for a gigabyte, or for a million streamed images; no copy.
 

@@ -28,9 +28,9 @@ class Levels:
     """Black and white of a set's deep images.
 
     Args:
-        low, high: the values that become 0 and 255; what lies beyond is clipped.
-        stated: by a person, for whom what lies beyond is meant to be clipped; else it is told once.
-        log: tell it in the log, not only in `beyond`.
+        low, high: the values that become 0 and 255; values outside are clipped.
+        stated: by a person, who means values outside to be clipped; otherwise they are reported once.
+        log: report them in the log, not only in `beyond`.
 
     Example:
         >>> Levels(0, 4095).scaled(np.array([[0, 819, 4095]]), "x.png").tolist()
@@ -85,22 +85,22 @@ def find(
 
     * Integers: 0..65535; where the largest value of train is below a quarter of that, 0..(next power of two - 1), so
       0..4095 of 12 bits and 0..16383 of 14; 32-bit ones whose largest is at most 255: 0..255.
-    * Floats: 0..1 where all values lie in it, else 0..255; refused where the largest is below a quarter of that.
+    * Floats: 0..1 where all values lie in it, else 0..255; refused where the largest is below a quarter of 255.
 
     Args:
         every: of all splits; not empty.
         train: of the train split, or of all where it has none.
-        doubtful: take floats of which the largest is low: one image may well be dark.
+        doubtful: accept floats whose largest value is low: a single image may be dark.
 
     Returns:
-        ((low, high), a line to tell, empty where there is nothing to tell).
+        ((low, high), a line for the user, empty if there is nothing to report).
 
     Raises:
         DataError: negative values, values beyond 65535 (floats: 255), integers and floats that do not have one scale.
 
     Example:
-        >>> told = [Extent("a.png", "int16", 0, 4000)]
-        >>> find(told, told)[0]
+        >>> extents = [Extent("a.png", "int16", 0, 4000)]
+        >>> find(extents, extents)[0]
         (0.0, 4095.0)
     """
     for image in every:
@@ -109,7 +109,7 @@ def find(
                 f"{image.name}: has values {image.low:g} to {image.high:g}, negative ones among them; {STATE}"
             )
     floats, integers = [x for x in every if x.kind == "float"], [x for x in every if x.kind != "float"]
-    found = []
+    chosen = []
     if floats:
         largest = max(floats, key=lambda image: image.high)
         if largest.high > 255:
@@ -123,7 +123,7 @@ def find(
                 f"{largest.name}: has floats {largest.low:g} to {largest.high:g}, the largest of the set, and would be "
                 f"nearly black on 0 to {white:g}; {STATE}"
             )
-        found.append((0.0, white))
+        chosen.append((0.0, white))
     line = ""
     if integers:
         largest = max(integers, key=lambda image: image.high)
@@ -135,13 +135,13 @@ def find(
         # a set whose train images are all 8-bit has no deep one to learn it from
         known = [image for image in train if image.kind != "float"] or integers
         full, line = _white(known)
-        found.append((0.0, float(full)))
-    if len(set(found)) > 1:
+        chosen.append((0.0, float(full)))
+    if len(set(chosen)) > 1:
         raise DataError(
-            f"{floats[0].name} has floats of 0 to {found[0][1]:g}, {integers[0].name} integers of 0 to "
-            f"{found[1][1]:g}: one scale is right, or {STATE}"
+            f"{floats[0].name} has floats of 0 to {chosen[0][1]:g}, {integers[0].name} integers of 0 to "
+            f"{chosen[1][1]:g}: one scale is right, or {STATE}"
         )
-    return found[0], line
+    return chosen[0], line
 
 
 def _white(images: Sequence[Extent]) -> tuple[int, str]:

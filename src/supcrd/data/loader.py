@@ -92,14 +92,14 @@ class ViewBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on."""
         seed, shown = self.seed, epoch
-        for kept in self.taught.values():  # all of the same views
-            seed, shown = kept.seed, epoch % kept.epochs
-        readers = {name: kept.reader(shown) for name, kept in self.taught.items()}
+        for cached in self.taught.values():  # all of the same views
+            seed, shown = cached.seed, epoch % cached.epochs
+        readers = {name: cached.reader(shown) for name, cached in self.taught.items()}
         places = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]
         # on the device once an epoch; what is read from a file goes by the places on the CPU: no step waits
-        order = torch.split(torch.cat(places).to(self.device), [len(each) for each in places]) if places else ()
-        made = self.views(order, seed=seed, epoch=shown)
-        for step, (place, (index, views)) in enumerate(zip(places, made, strict=True), start):
+        order = torch.split(torch.cat(places).to(self.device), [len(rows) for rows in places]) if places else ()
+        batches = self.views(order, seed=seed, epoch=shown)
+        for step, (place, (index, views)) in enumerate(zip(places, batches, strict=True), start):
             features = {name: read(place).to(self.device, non_blocking=True) for name, read in readers.items()}
             labels = self.labels[index].repeat(self.settings.views)
             yield Batch(views, labels, index, features or None, epoch, step, self.steps)
@@ -125,10 +125,10 @@ class ViewBatches:
         for index, images in zip(batches, fetch(self.images, batches, self.device), strict=True):
             size, shape = len(index), images.shape[1:]
             # each view is written where it belongs: in channels-last format, as networks want it, and never copied
-            made = torch.empty(len(parameters) * size, *shape, device=self.device).permute(0, 3, 1, 2)
-            for each, part in zip(parameters, torch.split(made, size), strict=True):
-                augment(images, each.take(index), padding=s.crop_padding, colour=colour, out=part)
-            yield index, made
+            views = torch.empty(len(parameters) * size, *shape, device=self.device).permute(0, 3, 1, 2)
+            for drawn, part in zip(parameters, torch.split(views, size), strict=True):
+                augment(images, drawn.take(index), padding=s.crop_padding, colour=colour, out=part)
+            yield index, views
 
 
 class FeatureBatches:

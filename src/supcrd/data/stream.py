@@ -2,7 +2,7 @@
 
 Decoding runs in threads: Pillow releases the GIL while it decodes, resizes and converts, so no process has to be
 started and no pixel is copied between processes. Any image can be read at any time, so the order of an epoch is the
-same permutation as in memory, and going on in the middle of one is exact.
+same permutation as in memory, and resuming in the middle of one is exact.
 """
 
 import os
@@ -22,7 +22,7 @@ from supcrd.data.imagefile import File, pixels
 from supcrd.data.levels import Levels
 
 AHEAD = 3  # batches that are decoded while one is trained on; with it they bound the memory
-TASK = 8  # images a task of the pool: handing one over costs little beside decoding them
+TASK = 8  # images a task of the pool: handing one over costs little compared with decoding them
 SAMPLE = 5000  # images that stand for a streamed set where all of them would have to be read
 
 Index = slice | Tensor
@@ -34,7 +34,7 @@ class Files(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, row: int) -> str:
-        """Where the image lies, for messages."""
+        """Where the image is, for messages."""
 
     def open(self, row: int) -> File:
         """What Pillow reads."""
@@ -60,7 +60,7 @@ class StreamedImages:
     Raises:
         DataError: from where the images are asked for, for the first one (in their order) that cannot be read.
 
-    Cost: 8 bytes an image, beside what `files` keeps.
+    Cost: 8 bytes an image, and what `files` holds.
 
     Example:
         >>> import tempfile
@@ -161,7 +161,7 @@ Images = Tensor | StreamedImages
 
 
 def fetch(images: Images, batches: Sequence[Index], device: torch.device) -> Iterator[Tensor]:
-    """The images of each batch on `device`; of streamed ones the next batches are decoded meanwhile.
+    """The images of each batch on `device`; of streamed ones the next batches are decoded at the same time.
 
     Args:
         images: (N, H, H, channels) uint8, anywhere, or streamed.
@@ -176,7 +176,7 @@ def fetch(images: Images, batches: Sequence[Index], device: torch.device) -> Ite
     if isinstance(images, Tensor):
         # index_select is many times as fast as indexing by a tensor
         chosen = (images[b] if isinstance(b, slice) else images.index_select(0, b) for b in batches)
-        return (each.to(device) for each in chosen)
+        return (block.to(device) for block in chosen)
     indices = [batch for batch in batches if isinstance(batch, Tensor)]
     if indices and len(indices) == len(batches):  # one copy from the device an epoch, not one a step
         batches = torch.split(torch.cat(indices).cpu(), [len(index) for index in indices])

@@ -60,7 +60,7 @@ def dkd(
     check_labels("labels", labels, len(student_logits))
     if labels.device.type == "cpu" and not (labels.min() >= 0 and labels.max() < count):
         wrong = labels[(labels < 0) | (labels >= count)][0].item()
-        raise ValueError(f"labels must lie in 0..{count - 1}, the columns of the logits, got {wrong}")
+        raise ValueError(f"labels must be in 0..{count - 1}, the columns of the logits, got {wrong}")
     with torch.autocast(student_logits.device.type, enabled=False):
         own = labels.long()[:, None]
         columns = torch.arange(count - 1, device=own.device)

@@ -14,7 +14,10 @@ from torch import Tensor
 from supcrd.losses.similarity import refuse_second_derivative, similarities
 
 BLOCK = {"cpu": (1024, 256), "cuda": (4096, 8192)}  # rows and columns that were fastest (benchmarks/losses.py)
-KEPT = {"cpu": 2**22, "cuda": 2**26}  # so many similarities are kept for the backward pass, the others made again
+KEPT = {
+    "cpu": 2**22,
+    "cuda": 2**26,
+}  # this many similarities are stored for the backward pass, the others are computed again
 WIDTH = 128  # groups that a piece may have: its one-hot product then costs as much as its similarities
 NARROW = 512  # groups; above, columns are sorted on a device too, at the price of waiting for it once
 
@@ -61,7 +64,7 @@ def grouped_logsumexp(
 
     Args:
         anchors: (B, D) float32 or float64 rows of norm 1 or 0.
-        candidates: (N, D) likewise, of the same type.
+        candidates: (N, D), of the same type.
         temperature: > 0, unitless.
         groups: (N,) int64 in 0..count-1, the group of each candidate; None: all are of one group.
         count: C, the number of groups.
@@ -85,9 +88,9 @@ def grouped_logsumexp(
         return result
     # more groups than candidates: only those that are there are computed (on a device this waits for it)
     present, groups = torch.unique(groups, return_inverse=True)
-    found = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, len(present), skip_own)
-    lowest = torch.finfo(found.dtype).min
-    everywhere: Tensor = found.new_full((len(anchors), count), lowest).index_copy(1, present, found)
+    reduced = GroupedLogSumExp.apply(anchors, candidates, groups, temperature, len(present), skip_own)
+    lowest = torch.finfo(reduced.dtype).min
+    everywhere: Tensor = reduced.new_full((len(anchors), count), lowest).index_copy(1, present, reduced)
     return everywhere
 
 
@@ -120,7 +123,7 @@ class GroupedLogSumExp(torch.autograd.Function):
         sums = empty.expand(len(anchors), -1).clone()
         rows = BLOCK[kind(anchors)][0]
         room = KEPT[kind(anchors)] if any(ctx.needs_input_grad) else 0
-        kept: list[Tensor] = []
+        saved: list[Tensor] = []
         for piece in pieces:
             for start in range(0, len(anchors), rows):
                 kernel = block(anchors, candidates, temperature, piece, start, start + rows, shifts, skip_own)
@@ -131,11 +134,11 @@ class GroupedLogSumExp(torch.autograd.Function):
                     part.addmm_(kernel, piece.members)
                 room -= kernel.numel()
                 if room >= 0:
-                    kept.append(kernel)
+                    saved.append(kernel)
         result = sums.log().add_(empty, alpha=torch.finfo(sums.dtype).min)
         if shifts is not None:
             result += shifts
-        ctx.save_for_backward(anchors, candidates, sums, *(t for t in (order, shifts) if t is not None), *kept)
+        ctx.save_for_backward(anchors, candidates, sums, *(t for t in (order, shifts) if t is not None), *saved)
         ctx.has = order is not None, shifts is not None
         ctx.pieces, ctx.rows, ctx.temperature, ctx.skip_own = pieces, rows, temperature, skip_own
         return result
@@ -148,7 +151,7 @@ class GroupedLogSumExp(torch.autograd.Function):
         is_sorted, is_shifted = ctx.has
         order = rest.pop(0) if is_sorted else None
         shifts = rest.pop(0) if is_shifted else None
-        kept = iter(rest)
+        saved = iter(rest)
         share = gradient / sums
         # with one group the share is a factor of the anchor's row: no block has to be multiplied by it
         one = share.shape[1] == 1
@@ -161,7 +164,7 @@ class GroupedLogSumExp(torch.autograd.Function):
                 columns = slice(piece.start, piece.stop)
                 for start in range(0, len(anchors), ctx.rows):
                     stop = start + ctx.rows
-                    weight = next(kept, None)
+                    weight = next(saved, None)
                     is_kept = weight is not None
                     if weight is None:
                         weight = block(anchors, candidates, ctx.temperature, piece, start, stop, shifts, ctx.skip_own)
@@ -246,17 +249,17 @@ def largest(
     anchors: Tensor, candidates: Tensor, temperature: float, pieces: list[Piece], count: int, skip_own: bool
 ) -> Tensor:
     """The largest similarity of each anchor with each group, (B, count); 0 for a group without candidates."""
-    found = anchors.new_full((len(anchors), count), -torch.inf)
+    reduced = anchors.new_full((len(anchors), count), -torch.inf)
     rows = BLOCK[kind(anchors)][0]
     for piece in pieces:
         for start in range(0, len(anchors), rows):
             scores = similarities(anchors[start : start + rows], candidates[piece.start : piece.stop], temperature)
             if skip_own:
                 own(scores, piece, start).fill_(-torch.inf)
-            part = found[start : start + rows, piece.first : piece.last]
+            part = reduced[start : start + rows, piece.first : piece.last]
             if piece.members is None:
                 torch.maximum(part, scores.amax(dim=1, keepdim=True), out=part)
             else:
                 columns = piece.members.argmax(dim=1).expand(len(scores), -1)
                 part.scatter_reduce_(1, columns, scores, "amax")
-    return torch.where(found.isfinite(), found, 0)
+    return torch.where(reduced.isfinite(), reduced, 0)

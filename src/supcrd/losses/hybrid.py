@@ -64,7 +64,7 @@ def hybrid(
 def check_share(lam: float) -> None:
     """Raise ValueError unless 0 <= lam <= 1."""
     if not 0 <= lam <= 1:
-        raise ValueError(f"lam must lie in [0, 1], got {lam}")
+        raise ValueError(f"lam must be in [0, 1], got {lam}")
 
 
 class Hybrid(nn.Module):

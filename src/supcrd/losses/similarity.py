@@ -36,8 +36,8 @@ def check_labels(name: str, labels: Tensor, count: int) -> None:
 def at_least_float32(tensor: Tensor, *others: Tensor) -> Tensor:
     """Promote `tensor` to float32, or to float64 where it or one of the `others` it will meet has that."""
     dtype = torch.float32
-    for each in (tensor, *others):
-        dtype = torch.promote_types(dtype, each.dtype)
+    for matrix in (tensor, *others):
+        dtype = torch.promote_types(dtype, matrix.dtype)
     return tensor.to(dtype)
 
 

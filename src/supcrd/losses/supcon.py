@@ -28,7 +28,7 @@ def supcon(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07) -> 
 
     Returns:
         (B,) or (B, V) nats, unreduced. An anchor without positives gives 0 with zero gradient, and so does one
-        without negatives (a batch of one class), which has nothing to be told apart from.
+        without negatives (a batch of one class).
 
     Raises:
         ValueError: wrong shapes or types; temperature <= 0.

@@ -111,7 +111,7 @@ def knn_accuracy(
     Raises:
         ValueError: a row of features or bank holds NaN or infinity, and so has no neighbours.
 
-    Cost: O(N M F) time; O(block bank_block + (block + bank_block) F + N) memory beside the input.
+    Cost: O(N M F) time; O(block bank_block + (block + bank_block) F + N) memory in addition to the input.
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4; k = 20 here, 200 there for ImageNet.
 
     Example:

@@ -19,7 +19,7 @@ def sample_rows(count: int, size: int, *parts: int | str) -> Tensor:
 
     Args:
         count: rows, >= 0.
-        size: >= 2, since one row has no spread to tell an error from; at most `count` are drawn.
+        size: >= 2, since one row has no spread to estimate an error from; at most `count` are drawn.
         parts: what the draw is for.
 
     Returns:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from supcrd.metrics.estimate import Estimate, sample_mean, sample_rows
 
-BLOCK = 1024  # rows at a time: 8 MiB of kernels in float64; normalising a block costs little beside its products
+BLOCK = 1024  # rows at a time: 8 MiB of kernels in float64; normalising a block costs little compared with its products
 ROUNDING = 1e-12  # a mean cosine distance this small is float64's rounding: as a denominator it would be meaningless
 
 
@@ -35,7 +35,7 @@ def alignment(embeddings: Tensor, labels: Tensor) -> float | None:
     Returns:
         0..4; None where no class has two rows.
 
-    Cost: O(N D) time, from sum_{i,j in class} z_i . z_j = ||sum_i z_i||^2; O(C D) memory beside the input.
+    Cost: O(N D) time, from sum_{i,j in class} z_i . z_j = ||sum_i z_i||^2; O(C D) memory in addition to the input.
     Source: Wang & Isola 2020, arXiv:2005.10242, alpha = 2, with the pairs of a class as positives.
 
     Example:
@@ -61,7 +61,7 @@ def uniformity(embeddings: Tensor, *, block: int = BLOCK) -> float | None:
     Returns:
         -8..0; None for fewer than two rows. About -4 for points spread evenly over a sphere of many dimensions.
 
-    Cost: O(N^2 D) time, in float64 throughout; O(block^2 + block D) memory beside the input.
+    Cost: O(N^2 D) time, in float64 throughout; O(block^2 + block D) memory in addition to the input.
     Source: Wang & Isola 2020, arXiv:2005.10242, t = 2.
 
     Example:
@@ -106,7 +106,7 @@ def uniformity_estimate(embeddings: Tensor, *, anchors: int = 4096, seed: int = 
     Raises:
         ValueError: anchors < 2.
 
-    Cost: O(m N D) time; O(m D + block^2 + block D) memory beside the input.
+    Cost: O(m N D) time; O(m D + block^2 + block D) memory in addition to the input.
     Source: Wang & Isola 2020, arXiv:2005.10242, t = 2; Cochran 1977, Sampling Techniques, for the error.
 
     Example:
@@ -125,7 +125,7 @@ def uniformity_estimate(embeddings: Tensor, *, anchors: int = 4096, seed: int = 
             kernel = _kernel(rows[part], columns)
             place = chosen[part] - start
             own = ((place >= 0) & (place < len(columns))).nonzero()[:, 0]
-            kernel[own, place[own]] = 0  # set, not subtracted: 1 beside kernels of e^-8 would cost their digits
+            kernel[own, place[own]] = 0  # set, not subtracted: 1 next to kernels of e^-8 would cost their digits
             sums[part] += kernel.sum(dim=1)
     mean, error = sample_mean(sums / (len(embeddings) - 1), len(embeddings))
     return Estimate(min(math.log(mean), 0.0), error / mean)

@@ -72,7 +72,7 @@ class Model(nn.Module):
         self.in_channels = in_channels
         self.image_size = image_size
         self.card: Card | None = None
-        """What its weights need beside themselves, where it was loaded from a file."""
+        """What its weights need in addition, where it was loaded from a file."""
         self.encoder, self.feature_dim, self.arch, classifier, self.stem = build_encoder(
             arch, in_channels=in_channels, image_size=image_size, pretrained=pretrained, stem=stem
         )

@@ -56,7 +56,7 @@ def load_timm(
         check_arch(arch)
         try:
             own = timm_defaults(arch)
-        except Exception as error:  # the hub raises whatever it likes
+        except Exception as error:  # the hub raises errors of any kind
             raise ValueError(f"{arch} cannot be had: {' '.join(str(error).split())[:200]}") from error
         try:
             model = build(image_size or own.image_size, "native")
@@ -71,7 +71,7 @@ def load_timm(
         card = with_statistics(card, mean, std)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
-    tell(arch, card)
+    report(arch, card)
     return model, card
 
 
@@ -104,7 +104,7 @@ def describe(
         Card.from_json({**Card(arch="", num_classes=2).to_json(), **layout.config, **more}), mean, std
     )
     if card.arch.startswith("timm:"):
-        tell(path, card, size_guessed=not layout.size_known, statistics_guessed=mean is None and std is None)
+        report(path, card, size_guessed=not layout.size_known, statistics_guessed=mean is None and std is None)
     return card, layout.state
 
 
@@ -113,7 +113,7 @@ def with_statistics(card: Card, mean: Statistics, std: Statistics) -> Card:
     return replace(card, mean=card.mean if mean is None else tuple(mean), std=card.std if std is None else tuple(std))
 
 
-def tell(name: object, card: Card, *, size_guessed: bool = False, statistics_guessed: bool = False) -> None:
+def report(name: object, card: Card, *, size_guessed: bool = False, statistics_guessed: bool = False) -> None:
     """Say in one line how weights from outside are read: a warning where that is only what is usual for the network."""
     guessed = ["size"] * size_guessed + ["normalisation"] * (statistics_guessed and card.mean is not None)
     logger.log(

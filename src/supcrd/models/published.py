@@ -15,7 +15,7 @@ from supcrd.models.archs.small_resnet import DEPTHS
 from supcrd.models.recognise import fitting_stems, recognise, size_of
 
 SMALL = 32
-"""Pixels that a network with a stem for small images is taken to have been trained on, where nothing tells."""
+"""Pixels that a network with a stem for small images is assumed to have been trained on, if nothing says otherwise."""
 
 HEADS = ("final_classifier", "classifier", "fc", "head.fc", "head", "linear")
 """What the last linear layer is called where a state dict is not laid out like `Model`'s."""
@@ -64,19 +64,19 @@ def read_layout(
     place), with or without a projection head under `projection.` or `projector.`; unless it is one of the small
     CIFAR ResNets, it becomes `timm:resnetNN`. Both may have been saved from DataParallel or torch.compile.
 
-    Of timm's networks any is told from its keys and shapes, where no two that differ have the same (see
+    Any of timm's networks is recognised by its keys and shapes, unless different ones have the same (see
     `supcrd.models.recognise`). They keep their own stem, unless their shapes show the one for small images, or unless
     the state dict is in `Model`'s layout, where a stem that its shapes do not show is what `Model` gives an image of
     this size.
 
     Args:
         state: the state dict; in either layout.
-        arch: name it where the keys do not tell; inferred otherwise.
+        arch: to be named if the keys do not determine it; inferred otherwise.
         num_classes: C, if it is to be checked.
         image_size: H = W in pixels; by default what `convnet`'s linear layer or a transformer's position embedding
             needs, what timm says of a network with its own stem (224 of most), else `default_size`.
         default_size: 32 if not given.
-        stem: "low" or "native", where it is known and the shapes do not tell it.
+        stem: "low" or "native", if it is known and the shapes do not determine it.
 
     Raises:
         ValueError: a layout that is not known or contradicts the arguments.
@@ -184,8 +184,8 @@ def _infer_arch(
 
 def _blocks(state: dict[str, Tensor]) -> Sequence[int]:
     """How many blocks `layer1`, `layer2` ... have."""
-    found = {tuple(key.split(".")[1:3]) for key in state if key.startswith("encoder.layer")}
-    counts = Counter(stage for stage, *_ in found)
+    blocks = {tuple(key.split(".")[1:3]) for key in state if key.startswith("encoder.layer")}
+    counts = Counter(stage for stage, *_ in blocks)
     return [counts[stage] for stage in sorted(counts)]
 
 

@@ -1,4 +1,4 @@
-"""Which of timm's architectures a state dict belongs to, told from its keys and shapes."""
+"""Which of timm's architectures a state dict belongs to, by its keys and shapes."""
 
 import math
 from functools import cache, lru_cache
@@ -88,7 +88,7 @@ def _built(arch: str, in_channels: int, size: int, stem: str) -> dict[str, tuple
     try:
         with torch.device("meta"):
             net, actual = create(arch.removeprefix("timm:"), in_channels, size, stem=stem)
-    except Exception:  # timm raises whatever it likes where a size or a stem does not suit
+    except Exception:  # timm raises errors of any kind if a size or a stem does not suit
         return None
     return _shapes(net.state_dict()) if actual == stem else None
 

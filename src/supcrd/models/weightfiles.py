@@ -48,7 +48,7 @@ def torch_load(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise CheckpointError(f"cannot be read: {error.strerror}") from error
-    except Exception as error:  # torch raises whatever the bytes lead it to
+    except Exception as error:  # damaged bytes make torch raise errors of any kind
         code = _code_in(path, error)
         if code:
             raise CheckpointError(f"it holds code ({code}), refused; save the bare state_dict instead") from error
@@ -56,7 +56,7 @@ def torch_load(path: Path) -> Any:
 
 
 def _code_in(path: Path, error: Exception) -> str:
-    """What a file that torch refused would have called, as far as can be told without running it; "" if nothing."""
+    """What a file that torch refused would have called, as far as can be seen without running it; "" if nothing."""
     named = re.search(r"GLOBAL (\S+)|(TorchScript)|unrecognized function (.+)", str(error))
     if named:
         return next(name for name in named.groups() if name)

@@ -45,6 +45,6 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if not any(override.partition("=")[0].strip() == "name" for override in overrides):
         result = result.model_copy(update={"name": run_name(before, result)})
     # all keys are checked before the first network: timm, which knows the names of its own, brings torch
-    taught = [each for settings in result.all_teachers.values() for each in chain_of(result, settings)]
+    taught = [teacher for settings in result.all_teachers.values() for teacher in chain_of(result, settings)]
     check_networks([(f"recipe {recipe}", result), *taught])
     return resolved(result)

@@ -37,10 +37,10 @@ def explain(error: ValidationError, table: Mapping[str, Any]) -> str:
 
 def _meaning(location: Sequence[int | str]) -> str:
     """What a key is, to stand behind its name; nothing for a table."""
-    found = field_at(location)
-    if found is None or (text := text_of(found[0])) == "" or model_of(found[0].annotation) is not None:
+    known = field_at(location)
+    if known is None or (text := text_of(known[0])) == "" or model_of(known[0].annotation) is not None:
         return ""
-    return f": {text}" if found[1] == "text" else f": {text}; {found[1]}"
+    return f": {text}" if known[1] == "text" else f": {text}; {known[1]}"
 
 
 def _problems(error: ValidationError) -> Iterator[ErrorDetails]:
@@ -80,7 +80,7 @@ def _phrases(problem: ErrorDetails, table: Mapping[str, Any]) -> Iterator[str]:
         least = problem["ctx"]["min_length" if few else "max_length"]
         yield f"{key} = {show(value)} has {wrong} values; {least} or {'more' if few else 'fewer'} are right"
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
-        inside = next((each for each in all_keys() if each.startswith(f"{key}.")), f"{key}.KEY")
+        inside = next((known_key for known_key in all_keys() if known_key.startswith(f"{key}.")), f"{key}.KEY")
         yield f"{key} = {show(value)}: it is a table; its keys are written as {inside}"
     elif kind in ("float_type", "int_type") and isinstance(value, str) and _number(value) is not None:
         yield f"{key} = {show(value)} is text; as a number it is written {_number(value)}"

@@ -63,7 +63,7 @@ def _all_keys(method: str | None) -> tuple[str, ...]:
 
 
 def own_keys(settings: type[BaseModel]) -> list[str]:
-    """The keys of a method's table beside its name, its own before those that it shares."""
+    """The keys of a method's table without its name, its own before those that it shares."""
     return [field for field in settings.model_fields if field != "name"]
 
 
@@ -108,8 +108,8 @@ def _called(path: str, keys: Iterable[str]) -> str | None:
 
 
 def _start(word: str, names: Iterable[str]) -> str | None:
-    found = [name for name in names if len(word) >= 3 and name.startswith(word.lower())]
-    return found[0] if len(found) == 1 else None
+    matching = [name for name in names if len(word) >= 3 and name.startswith(word.lower())]
+    return matching[0] if len(matching) == 1 else None
 
 
 def _elsewhere(last: str, keys: list[str]) -> str | None:
@@ -126,13 +126,13 @@ def _elsewhere(last: str, keys: list[str]) -> str | None:
 def _of_teacher(path: str, keys: list[str], table: Mapping[str, Any]) -> str | None:
     """For a key of the recipe that trains the teacher, where it is to be written."""
     rest = path.partition(".")[2]
-    found = rest if rest in keys else meant(rest, {})
+    own_key = rest if rest in keys else meant(rest, {})
     teacher = table.get("teacher")
-    if found is None or found.startswith(("data.", "teacher.")):
-        return found
+    if own_key is None or own_key.startswith(("data.", "teacher.")):
+        return own_key
     if isinstance(teacher, Mapping) and "recipe" in teacher:
-        return f"teacher.override.{found}"
-    head = f"teacher.head.{found.rpartition('.')[2]}"
+        return f"teacher.override.{own_key}"
+    head = f"teacher.head.{own_key.rpartition('.')[2]}"
     return head if head in keys else None
 
 
@@ -154,8 +154,8 @@ def with_defaults(table: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's table, dotted, with the defaults of what it does not say; whether it is a whole recipe or not.
 
     Example:
-        >>> told = with_defaults({"data": {"source": "digits"}})
-        >>> told["data.source"], told["data.validation"], "train.epochs" in told, "teacher.joint" in told
+        >>> keys = with_defaults({"data": {"source": "digits"}})
+        >>> keys["data.source"], keys["data.validation"], "train.epochs" in keys, "teacher.joint" in keys
         ('digits', 0.1, False, False)
     """
     return dict(_with_defaults(table, Recipe, ""))
@@ -167,10 +167,10 @@ def _with_defaults(table: Mapping[str, Any], settings: type[BaseModel], prefix: 
         if name == "method":
             inner = METHOD_SETTINGS.get(str(given.get("name"))) if isinstance(given, Mapping) else None
         value = given if name in table or field.is_required() else field.default
-        each = model_of(get_args(field.annotation)[-1]) if get_origin(field.annotation) is dict else None
-        if each is not None and isinstance(value, Mapping):  # a table of tables
+        row_table = model_of(get_args(field.annotation)[-1]) if get_origin(field.annotation) is dict else None
+        if row_table is not None and isinstance(value, Mapping):  # a table of tables
             for key, row in value.items():
-                yield from _with_defaults(row if isinstance(row, Mapping) else {}, each, f"{prefix}{name}.{key}.")
+                yield from _with_defaults(row if isinstance(row, Mapping) else {}, row_table, f"{prefix}{name}.{key}.")
         elif inner is not None and (value is not None or field.is_required()):
             yield from _with_defaults(given if isinstance(given, Mapping) else {}, inner, f"{prefix}{name}.")
         elif isinstance(value, Mapping):

@@ -141,7 +141,7 @@ def _options(annotation: Any, constraints: Sequence[Any]) -> list[tuple[Any, lis
         bounds = [part for one in more for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
         return _options(inner, [*constraints, *bounds])
     if get_origin(annotation) in (Union, UnionType):
-        return [found for option in get_args(annotation) for found in _options(option, constraints)]
+        return [typed for option in get_args(annotation) for typed in _options(option, constraints)]
     return [] if annotation is NoneType else [(annotation, list(constraints))]
 
 

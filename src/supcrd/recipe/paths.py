@@ -25,8 +25,8 @@ def absolute(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]
         where: the recipe, for messages.
 
     Example:
-        >>> told = absolute({"data": {"source": "npz:a.npz"}, "teacher": {"recipe": "digits-teacher"}}, Path("/x"), "r")
-        >>> told["data"]["source"], told["teacher"]["recipe"]
+        >>> t = absolute({"data": {"source": "npz:a.npz"}, "teacher": {"recipe": "digits-teacher"}}, Path("/x"), "r")
+        >>> t["data"]["source"], t["teacher"]["recipe"]
         ('npz:/x/a.npz', 'digits-teacher')
     """
     done = dict(table)

@@ -77,11 +77,11 @@ def _run(name: str, path: Path, module: str, digest: str) -> None:
     spec = importlib.util.spec_from_file_location(module, path)
     assert spec is not None
     assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    made.__dict__["__fingerprint__"] = digest
-    sys.modules[module] = made  # first: pickling and dataclasses look it up
+    loaded = importlib.util.module_from_spec(spec)
+    loaded.__dict__["__fingerprint__"] = digest
+    sys.modules[module] = loaded  # first: pickling and dataclasses look it up
     try:
-        spec.loader.exec_module(made)
+        spec.loader.exec_module(loaded)
     except BaseException as error:
         sys.modules.pop(module)
         if isinstance(error, KeyboardInterrupt):

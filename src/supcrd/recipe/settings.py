@@ -69,7 +69,7 @@ class DataSettings(Settings):
     stream: bool = False
     """decode each batch when it is needed, for folder: and shards: sources larger than memory; needs image_size"""
     levels: Levels | None = None
-    """[black, white] of images of 16- or 32-bit integers or floats; told from the train split if not given: see
+    """[black, white] of images of 16- or 32-bit integers or floats; inferred from the train split if not given: see
     docs/data.md"""
     damaged: Literal["refuse", "skip"] = "refuse"
     """what to do with image files that cannot be read: refuse the set, or leave them out"""

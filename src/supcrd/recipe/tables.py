@@ -68,7 +68,7 @@ def check_networks(chain: Sequence[tuple[str, Recipe]]) -> None:
     for where, recipe in chain:
         taught = {"teacher" if name == "teacher" else f"teachers.{name}": t for name, t in recipe.all_teachers.items()}
         named += [(where, f"{table}.arch", settings.arch) for table, settings in taught.items() if settings.arch]
-    for where, key, arch in sorted(named, key=lambda each: each[2].startswith("timm:")):
+    for where, key, arch in sorted(named, key=lambda row: row[2].startswith("timm:")):
         try:
             if arch.startswith("timm:"):
                 from supcrd.models import check_arch

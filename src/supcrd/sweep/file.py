@@ -72,11 +72,11 @@ def load_sweep(path: str | Path) -> list[Recipe]:
     except (ValueError, RecursionError) as error:  # also text that is not UTF-8
         raise RecipeError(f"sweep file {path} is not TOML: {error}") from None
     try:
-        found = list(_runs(table, path.parent))
-        _check_folders(found)
+        runs = list(_runs(table, path.parent))
+        _check_folders(runs)
     except RecipeError as error:
         raise RecipeError(f"sweep file {path}: {error}") from None
-    return found
+    return runs
 
 
 def _runs(table: Mapping[str, Any], folder: Path) -> Iterator[Recipe]:
@@ -131,15 +131,15 @@ def _entries(table: Mapping[str, Any], shared: Changes, folder: Path) -> list[En
 def _recipe(entry: Entry, chosen: Changes) -> Recipe:
     overrides = [override for layer in (entry.shared, entry.own, chosen) for override in _overrides(layer)]
     try:
-        found = recipes.load(entry.recipe, overrides)
+        loaded = recipes.load(entry.recipe, overrides)
         if entry.label is not None:
             start = recipes.read(entry.recipe, entry.started) | {"name": entry.label}
-            name = recipes.run_name(start, found)
-            found = recipes.load(entry.recipe, [*overrides, f"name={json.dumps(name)}"])
+            name = recipes.run_name(start, loaded)
+            loaded = recipes.load(entry.recipe, [*overrides, f"name={json.dumps(name)}"])
     except RecipeError as error:
-        told = ", ".join(f"{key} = {show(value)}" for key, value in {**entry.shared, **entry.own, **chosen}.items())
-        raise RecipeError(f"{error} (the run with {told})" if told else str(error)) from None
-    return found
+        keys = ", ".join(f"{key} = {show(value)}" for key, value in {**entry.shared, **entry.own, **chosen}.items())
+        raise RecipeError(f"{error} (the run with {keys})" if keys else str(error)) from None
+    return loaded
 
 
 def _overrides(changes: Changes) -> list[str]:
@@ -155,9 +155,9 @@ def _check_folders(runs: list[Recipe]) -> None:
         if other is run:
             continue
         changed = recipes.differences(other, run)
-        told = "; ".join(f"{key} is {show(a)} in one, {show(b)} in the other" for key, (a, b) in changed.items())
+        changes = "; ".join(f"{key} is {show(a)} in one, {show(b)} in the other" for key, (a, b) in changed.items())
         raise RecipeError(
-            f"two runs would share the folder {run.name}: {told}; give each a [[run]] with a name of its own"
+            f"two runs would share the folder {run.name}: {changes}; give each a [[run]] with a name of its own"
             if changed
             else f"the run {run.name} is there twice (where a run happens makes it no other one)"
         )

@@ -40,7 +40,7 @@ class Job:
     name: str
     recipe: Recipe
     imports: bool = False
-    """whether it brings the recipe's published teacher into a folder, for whatever run comes first"""
+    """whether it brings the recipe's published teacher into a folder, for the first run that needs it"""
     wanted: bool = False
     """whether it was asked for, and not only by a student"""
     needs: list["Job"] = field(default_factory=list)
@@ -64,8 +64,8 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
         if known is not None:
             changed = recipes.differences(known.recipe, recipe)
             if changed:
-                told = "; ".join(f"{key} is {a!r} in one, {b!r} in the other" for key, (a, b) in changed.items())
-                raise RecipeError(f"two runs would share the folder {recipe.name}: {told}; give one another name")
+                changes = "; ".join(f"{key} is {a!r} in one, {b!r} in the other" for key, (a, b) in changed.items())
+                raise RecipeError(f"two runs would share the folder {recipe.name}: {changes}; give one another name")
             return known
         job = Job(recipe.name, recipe)
         if not is_finished(recipe, out):
@@ -109,7 +109,7 @@ class Progress(NamedTuple):
 
     epochs: int
     row: dict[str, Any]
-    """of the last epoch; empty where there is none"""
+    """of the last epoch; empty before it"""
 
 
 def progress(folder: Path) -> Progress:
@@ -134,24 +134,24 @@ def kind(recipe: Recipe) -> tuple[object, ...]:
 
 def costs(out: Path) -> dict[tuple[object, ...], Cost]:
     """What each kind of run took, as a mean over those finished runs of a folder that can be read."""
-    found: dict[tuple[object, ...], list[Cost]] = {}
+    by_kind: dict[tuple[object, ...], list[Cost]] = {}
     for run in runs_in(out):
         with contextlib.suppress(SupcrdError, KeyError, TypeError, ValueError):
             if not run.finished or run.recipe.train.epochs == 0:
                 continue  # weights from elsewhere have no epochs
             seconds = run.evaluation["train_seconds"], run.evaluation["evaluation_seconds"]
             cost = Cost(seconds[0] / run.recipe.train.epochs, float(seconds[1]))
-            found.setdefault(kind(run.recipe), []).append(cost)
+            by_kind.setdefault(kind(run.recipe), []).append(cost)
     return {
         key: Cost(sum(c.epoch for c in those) / len(those), sum(c.evaluation for c in those) / len(those))
-        for key, those in found.items()
+        for key, those in by_kind.items()
     }
 
 
 def estimate(job: Job, out: Path, known: dict[tuple[object, ...], Cost]) -> float | None:
     """Seconds that a job still takes at the speed of finished runs of its kind; None where there is none.
 
-    What an import of weights takes nobody knows.
+    The time of an import of weights is unknown.
     """
     if job.imports:
         return None

@@ -42,10 +42,10 @@ def run_all(
     workers: int = 1,
     report: Report | None = None,
 ) -> list[Outcome]:
-    """Do many runs, from where an earlier call left off: finished ones stay, unfinished ones go on.
+    """Do many runs, from where an earlier call left off: finished ones stay, unfinished ones resume.
 
     A teacher that several runs share is trained, or imported, once and before them. A run that fails is reported with
-    its reason, as are those whose teacher it is, and the others go on.
+    its reason, as are those whose teacher it is, and the others continue.
 
     Args:
         wanted: recipes of different names.
@@ -53,7 +53,7 @@ def run_all(
         executor: takes the runs in place of this machine's processes; it must see the same files. If it has a method
             `interrupt()`, Ctrl-C calls that and waits; else what is under way there is left to it.
         workers: >= 1 processes of this machine. 1 is this process itself.
-        report: told of progress.
+        report: called with the progress.
 
     Returns:
         An outcome for each recipe, in their order.
@@ -94,7 +94,7 @@ def run_all(
 
 def attempt(text: str, out: str, imports: bool = False) -> dict[str, Any]:
     """Do one run, whatever comes of it: status, reason, evaluation and seconds."""
-    told: dict[str, Any] = {"status": "trained", "reason": None, "evaluation": None}
+    report: dict[str, Any] = {"status": "trained", "reason": None, "evaluation": None}
     started = time.perf_counter()
     try:
         with ONE_AT_A_TIME:
@@ -103,11 +103,11 @@ def attempt(text: str, out: str, imports: bool = False) -> dict[str, Any]:
                 pipeline.prepare_teachers(recipe, pipeline.load_data(recipe), Path(out))
             else:
                 result = pipeline.run(recipe, out)
-                told["status"] = "finished before" if result.status == "already finished" else result.status
-                told["evaluation"] = result.evaluation
+                report["status"] = "finished before" if result.status == "already finished" else result.status
+                report["evaluation"] = result.evaluation
     except Exception as error:  # a mistake of ours in one run is no reason to stop the others either
-        told |= {"status": "failed", "reason": reason(error)}
-    return told | {"seconds": round(time.perf_counter() - started, 2)}
+        report |= {"status": "failed", "reason": reason(error)}
+    return report | {"seconds": round(time.perf_counter() - started, 2)}
 
 
 def do(text: str, out: str, imports: bool = False) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _work(
                         _begun(job, tell)
                     try:
                         future = executor.submit(function, recipes.to_toml(job.recipe), str(out), job.imports)
-                    except BrokenExecutor as error:  # somebody else's, which does not mend itself
+                    except BrokenExecutor as error:  # the caller's, which does not recover by itself
                         job.outcome = Outcome(job.name, "failed", reason(error))
                         tell()
                     else:
@@ -208,9 +208,9 @@ def _ready(job: Job, running: Iterable[Job]) -> bool:
 def _without_teacher(job: Job) -> Outcome | None:
     for need in job.needs:
         if need.outcome is not None and not need.outcome.good:
-            told = need.outcome.reason or ""
-            told = told if need.imports else f"its teacher {need.name} {need.outcome.status}: {told}"
-            return Outcome(job.name, need.outcome.status, told)
+            cause = need.outcome.reason or ""
+            cause = cause if need.imports else f"its teacher {need.name} {need.outcome.status}: {cause}"
+            return Outcome(job.name, need.outcome.status, cause)
     return None
 
 
@@ -225,7 +225,7 @@ def _stop(executor: Executor, futures: Sequence[Future[Any]]) -> None:
         future.cancel()
     interrupt, kill = getattr(executor, "interrupt", None), getattr(executor, "kill", None)
     if interrupt is None:
-        return  # somebody else's: what runs there is theirs
+        return  # the caller's executor: its processes are the caller's
     interrupt()
     try:
         wait(futures)
@@ -245,20 +245,24 @@ def _result(future: Future[dict[str, Any]]) -> dict[str, Any]:
     return {"status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", "reason": reason(error)}
 
 
-def _outcome(job: Job, told: dict[str, Any]) -> Outcome:
-    for message in told.get("warnings", ()):
+def _outcome(job: Job, report: dict[str, Any]) -> Outcome:
+    for message in report.get("warnings", ()):
         logger.warning("%s", message if message.startswith(f"{job.name}: ") else f"{job.name}: {message}")
     return Outcome(
-        job.name, told["status"], told.get("reason"), told.get("seconds", 0.0), evaluation=told.get("evaluation")
+        job.name,
+        report["status"],
+        report.get("reason"),
+        report.get("seconds", 0.0),
+        evaluation=report.get("evaluation"),
     )
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Make SIGTERM an exception, so that workers are told before this process ends."""
+    """Make SIGTERM an exception, so that workers are stopped before this process ends."""
     previous = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or previous is not signal.SIG_DFL:
-        yield  # only the main thread may handle signals; and what somebody chose stays
+        yield  # only the main thread may handle signals; and a handler that was set stays
         return
 
     def handle(number: int, frame: object) -> None:

@@ -99,7 +99,7 @@ def _layout(name: str) -> Layout:
 
 
 def _files(layout: Layout, folder: Path) -> Iterator[tuple[str, str, IO[bytes]]]:
-    """Yield (name, where it lies, its open stream) for each file of the layout, verified."""
+    """Yield (name, its path, its open stream) for each file of the layout, verified."""
     extracted = folder / layout.inside
     if all((extracted / file).is_file() for file in layout.files):
         for file, md5 in layout.files.items():
@@ -136,9 +136,9 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
 
 def _verify(stream: BufferedReader, path: Path, expected: str) -> None:
     """Compare the MD5 of the whole stream, then go back to its start."""
-    found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != expected:
-        raise DataError(f"{path}: MD5 is {found}, expected {expected}; remove it to download it again")
+    digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if digest != expected:
+        raise DataError(f"{path}: MD5 is {digest}, expected {expected}; remove it to download it again")
     stream.seek(0)
 
 
@@ -147,14 +147,14 @@ def _download(layout: Layout, folder: Path) -> None:
     from torchvision.datasets.utils import download_url
 
     archive = folder / layout.archive
-    made = not folder.exists()
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
             download_url(layout.url, temporary, filename=layout.archive, md5=layout.archive_md5)
             os.replace(Path(temporary, layout.archive), archive)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        if made:  # an empty folder would be all that is left of the attempt
+        if is_new:  # an empty folder would be all that is left of the attempt
             with contextlib.suppress(OSError):
                 folder.rmdir()
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -94,7 +94,7 @@ class FolderFiles:
         return len(self.names)
 
     def add(self, name: str) -> tuple[int, list[str]]:
-        """Add the images of a class folder; how many there are, and why other files are none."""
+        """Add the images of a class folder; how many there are, and why other files are left out."""
         files, skipped = _pictures(self.folder / name)
         for file, size in files:
             self.names.append(os.fsencode(f"{name}/{file}"))
@@ -121,14 +121,14 @@ def read_image(path: Path, *, channels: int, image_size: int, levels: tuple[floa
         path: the file.
         channels: 1 for grey, 3 for RGB; the image is converted.
         image_size: pixels; an image of another size is resized by its shorter side and its centre cropped.
-        levels: (black, white) of deep images, as of `ImageSet`; if not given they are told from the image, in the log
-            where they are not those of full 16 bits, 0..1 or 0..255.
+        levels: (black, white) of deep images, as of `ImageSet`; if not given they are inferred from the image, in the
+            log where they are not those of full 16 bits, 0..1 or 0..255.
 
     Returns:
         (image_size, image_size, channels) uint8.
 
     Raises:
-        DataError: the file is missing or no readable image, or its levels cannot be told.
+        DataError: the file is missing or no readable image, or its levels cannot be inferred.
         ValueError: channels is neither 1 nor 3, or image_size < 1.
     """
     return read_images([path], channels=channels, image_size=image_size, levels=levels)[0]
@@ -137,7 +137,7 @@ def read_image(path: Path, *, channels: int, image_size: int, levels: tuple[floa
 def read_images(
     paths: Sequence[Path], *, channels: int, image_size: int, levels: tuple[float, ...] | None = None
 ) -> list[Tensor]:
-    """Read image files; see `read_image`. Levels that are not given are told from all of them together."""
+    """Read image files; see `read_image`. Levels that are not given are inferred from all of them together."""
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, not {channels}")
     if image_size < 1:
@@ -161,18 +161,18 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     Raises:
         DataError: a folder without a picture.
     """
-    found: list[Path] = []
+    pictures: list[Path] = []
     for path in paths:
         if not path.is_dir():
-            found.append(path)
+            pictures.append(path)
             continue
         files, skipped = _pictures(path)
         if not files:
             raise DataError(f"{path}: a folder without an image (.png, .jpg, .tif and what else Pillow reads)")
         if skipped:
             logger.warning("%s: left out, no images that can be read: %s", path, counted(skipped))
-        found += sorted(path / name for name, _ in files)
-    return found
+        pictures += sorted(path / name for name, _ in files)
+    return pictures
 
 
 def _folders(path: Path) -> tuple[dict[str, Path], list[str]]:
@@ -181,16 +181,16 @@ def _folders(path: Path) -> tuple[dict[str, Path], list[str]]:
         there = sorted(entry.name for entry in entries if entry.is_dir())
     folders: dict[str, Path] = {}
     for split, names in NAMES.items():
-        found = sorted((name for name in there if split_of(name) == split), key=lambda n: names.index(n.lower()))
-        if len(found) > 1:
-            raise DataError(f"{path}: holds both {' and '.join(found)}; keep one of them")
-        if found:
-            folders[split] = path / found[0]
+        matching = sorted((name for name in there if split_of(name) == split), key=lambda n: names.index(n.lower()))
+        if len(matching) > 1:
+            raise DataError(f"{path}: holds both {' and '.join(matching)}; keep one of them")
+        if matching:
+            folders[split] = path / matching[0]
     return folders, [name for name in there if split_of(name) is None]
 
 
 def _classes(folder: Path) -> tuple[list[str], int]:
-    """Names of the class folders, and how many pictures lie beside them."""
+    """Names of the class folders, and how many pictures are beside them."""
     with _listing(folder) as entries:
         listed = list(entries)
     names = sorted(entry.name for entry in listed if entry.is_dir())
@@ -214,7 +214,7 @@ def _ending(name: str) -> str:
 
 
 def _pictures(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
-    """(name from the folder on, bytes) of each picture in torchvision's order, and why other files are none."""
+    """(name from the folder on, bytes) of each picture in torchvision's order, and why other files are left out."""
     files, skipped = [], []
     for name, entry in walk(folder):
         if entry.is_file():

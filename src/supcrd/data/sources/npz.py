@@ -95,7 +95,7 @@ def _arrays(path: Path) -> tuple[Mapping[str, Array], list[str]]:
     # numpy and zipfile raise a dozen kinds of exception on damaged files; all of them mean the same to the user.
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found: dict[str, Array] = {}
+            arrays: dict[str, Array] = {}
             said: dict[str, str] = {}
             other = []
             for name in archive.files:
@@ -106,8 +106,8 @@ def _arrays(path: Path) -> tuple[Mapping[str, Array], list[str]]:
                 if known in said:
                     raise DataError(f"{path}: holds both {said[known]} and {name}; keep one of them")
                 said[known] = name
-                found[known] = archive[name]
-            return found, other
+                arrays[known] = archive[name]
+            return arrays, other
     except DataError:
         raise
     except Exception as error:

@@ -123,7 +123,7 @@ def _add_dotted(
 
 
 def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes) -> None:
-    """Read a label into a sample; .cls goes before .json, which may say other things."""
+    """Read a label into a sample; .cls takes precedence over .json, which may hold something else."""
     if kind == "cls":
         if not re.fullmatch(rb"\s*[+-]?\d{1,18}\s*", content):
             raise DataError(f"{shard}: {name} holds {_line(content)}; an integer as text is right")

@@ -56,13 +56,13 @@ def read(
     if not path.is_dir():
         what = "is a file; shards: takes the folder of the tar files" if path.is_file() else "no such folder"
         raise DataError(f"{path}: {what} (looked for from {Path.cwd()})")
-    shards = {split: found for split in NAMES if (found := _tar_files(path, split))}
+    shards = {split: tars for split in NAMES if (tars := _tar_files(path, split))}
     if not shards or (require_train and "train" not in shards):
         raise DataError(f"{path}: no train shard; tar files are expected as {path}/train-000000.tar")
     names = _class_names(path / CLASS_NAMES)
     skipped = Counter[str]()
-    files = {split: ShardFiles(found, names, skipped) for split, found in shards.items()}
-    read = {file for found in shards.values() for file in found}
+    files = {split: ShardFiles(tars, names, skipped) for split, tars in shards.items()}
+    read = {file for tars in shards.values() for file in tars}
     for other in sorted(set(path.glob("*.tar")) - read):
         skipped[f"tar file of no split ({other.name})"] += 1
     labels = {split: held.labels for split, held in files.items()}
@@ -72,16 +72,16 @@ def read(
         if highest >= sum(map(len, labels.values())):
             raise DataError(
                 f"{path}: a label is {highest}, but labels count from 0 and there are only "
-                f"{sum(map(len, labels.values()))} images; name the classes in {CLASS_NAMES}, or mend the label"
+                f"{sum(map(len, labels.values()))} images; name the classes in {CLASS_NAMES}, or correct the label"
             )
         names = [str(label) for label in range(highest + 1)]
-    told = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
-    notes = [f"left out: {told}"] if skipped else []
+    left_out = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+    notes = [f"left out: {left_out}"] if skipped else []
     return contents(names, {split: (held, labels[split]) for split, held in files.items()}, reading, notes)
 
 
 class ShardFiles:
-    """The images of a split's shards: what lies where, kept compactly; see `stream.Files`."""
+    """The images of a split's shards: where each image is, stored compactly; see `stream.Files`."""
 
     def __init__(self, shards: Sequence[Path], class_names: Sequence[str] | None, skipped: Counter[str]) -> None:
         self.shards, self.names = shards, Names()
@@ -113,7 +113,7 @@ class ShardFiles:
         except OSError as error:
             raise DataError(f"{self.name(row)}: cannot be read ({error.strerror})") from error
         if content is None or len(content) < self.sizes[row]:
-            raise DataError(f"{self.name(row)}: the shard ends before it; was it changed meanwhile?")
+            raise DataError(f"{self.name(row)}: the shard ends before it; was it changed during the run?")
         return io.BytesIO(content)
 
     def identity(self, row: int) -> bytes:
@@ -125,13 +125,15 @@ class ShardFiles:
 def _tar_files(path: Path, split: str) -> list[Path]:
     """The tar files of a split, sorted by name."""
     try:
-        found = sorted(entry for entry in path.iterdir() if _called(entry.name, split) and entry.is_file())
+        entries = sorted(entry for entry in path.iterdir() if _called(entry.name, split) and entry.is_file())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    compressed = [file for file in found if file.suffix in COMPRESSED and (".tar" in file.name or ".tgz" in file.name)]
+    compressed = [
+        file for file in entries if file.suffix in COMPRESSED and (".tar" in file.name or ".tgz" in file.name)
+    ]
     if compressed:
         raise DataError(f"{compressed[0]}: a compressed tar cannot be read from the middle; unpack it to .tar")
-    tars = [file for file in found if file.suffix == ".tar"]
+    tars = [file for file in entries if file.suffix == ".tar"]
     called = sorted({_called(file.name, split) for file in tars})
     if len(called) > 1:
         raise DataError(f"{path}: holds both {called[0]}*.tar and {called[1]}*.tar; keep one of them")
@@ -141,8 +143,10 @@ def _tar_files(path: Path, split: str) -> list[Path]:
 def _called(name: str, split: str) -> str:
     """The name of the split that a file's name begins with, the longest that is right; empty where it has none."""
     word = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
-    # "dev" as a whole word: device-0.tar is none
-    known = [each for each in NAMES[split] if word == each or (each != "dev" and word.startswith(each))]
+    # "dev" as a whole word: device-0.tar is not one
+    known = [
+        spelling for spelling in NAMES[split] if word == spelling or (spelling != "dev" and word.startswith(spelling))
+    ]
     return max(known, key=len, default="")
 
 

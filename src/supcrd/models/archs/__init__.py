@@ -46,7 +46,7 @@ def build_encoder(
     """A fresh encoder, (B, in_channels, H, W) -> (B, F).
 
     Raises:
-        ValueError: an unknown arch, an image size that it cannot take, pretrained weights where there are none, or a
+        ValueError: an unknown arch, an image size that it cannot take, pretrained weights that do not exist, or a
             stem that it does not have.
     """
     check_arch(arch)
@@ -74,7 +74,7 @@ def build_encoder(
 
 
 def _of_plugin(arch: str, in_channels: int, image_size: int) -> Encoder:
-    """A network that somebody else's code makes, tried on one image.
+    """A network of the user's own, tried on one image.
 
     Raises:
         PluginError: it fails, is no module, or its features are not what it says.

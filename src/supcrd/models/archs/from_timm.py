@@ -112,7 +112,7 @@ def build_timm(name: str, *, in_channels: int, image_size: int, pretrained: bool
         net.reset_classifier(0)
         feature_dim = _feature_dim(net, in_channels, image_size)
         arch = _offline_name(name)
-    except Exception as error:  # timm and the hub raise whatever they like: a user's one line comes from here
+    except Exception as error:  # timm and the hub raise errors of any kind: they become one line for the user
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"arch 'timm:{name}' does not work for {image_size} px images: {reason}") from error
     if stem == "low" and not did:
