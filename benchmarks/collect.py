@@ -14,24 +14,10 @@ from typing import Any
 from supcrd import recipe as recipes
 from supcrd.analysis.configurations import unseeded
 from supcrd.base.files import write_json
+from supcrd.evaluation.measures import MEASURES
 from supcrd.runs.folder import RunFolder
 
-KEPT = (
-    "accuracy",
-    "balanced_accuracy",
-    "accuracy_top5",
-    "probe_accuracy",
-    "knn_accuracy",
-    "validation_accuracy",
-    "alignment",
-    "uniformity",
-    "separation_ratio",
-    "ece",
-    "nll",
-    "teacher_agreement",
-    "teacher_kl",
-    "train_seconds",
-)
+KEPT = [measure.key for measure in MEASURES if measure.better or measure.key == "train_seconds"]
 
 BY_CLASS = ("class_names", "class_accuracy", "class_counts", "validation_class_counts")
 """Left out: an entry for each class, of each run."""

@@ -9,9 +9,7 @@ SOURCE = Path(supcrd.__file__).parent
 FILE, BODY = 300, 60
 
 # What is still longer today. A line goes as soon as its file or function is within the limit; none is added.
-LONG_FILES = {
-    "analysis/compare.py",
-}
+LONG_FILES: set[str] = set()
 LONG_BODIES = {
     "jobs/measure.py measure",
 }

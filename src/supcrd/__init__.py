@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from supcrd.data import ImageSet, Split, source
     from supcrd.data.loader import Batch
+    from supcrd.evaluation.measure import measure
     from supcrd.figures.registry import figure
     from supcrd.jobs.assess import load_model
     from supcrd.losses import (
@@ -48,6 +49,7 @@ _HOMES = {
     "supcrd.data": ["ImageSet", "Split", "source"],
     "supcrd.data.loader": ["Batch"],
     "supcrd.figures.registry": ["figure"],
+    "supcrd.evaluation.measure": ["measure"],
 }  # fmt: skip
 
 __all__ = [
@@ -55,7 +57,7 @@ __all__ = [
     "crd", "dkd", "hybrid", "kd", "lw_supcrd", "standardise", "supcon",
     "Model", "Output", "Card", "save_model", "load_model",
     "Term", "TermSettings", "Reads", "Context", "Step", "Outputs", "Shapes", "Batch",
-    "term", "arch", "source", "figure", "ImageSet", "Split",
+    "term", "arch", "source", "figure", "measure", "ImageSet", "Split",
 ]  # fmt: skip
 
 

@@ -5,26 +5,22 @@ the split that the accuracies are of.
 """
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from supcrd.analysis.configurations import METRICS, SUMMARISED, check_same_data, configurations, gather
+from supcrd.analysis.caveats import environments, under_trained
+from supcrd.analysis.configurations import check_same_data, configurations, gather, number, numbers
 from supcrd.analysis.statistics import Paired, Summary, holm, paired, summary
 from supcrd.base.wording import choices, nearest, show
 from supcrd.errors import SupcrdError
 from supcrd.evaluation import health
+from supcrd.evaluation.measure import Measure
+from supcrd.evaluation.measures import known_of
 from supcrd.runs.folder import RunFolder
 
 LEVEL = 0.05
-# A baseline may be under-trained where it has not learnt its own images (below the first) and does on unseen ones
-# about as well (within the second): then time, not the method, is what it lacks. A network trained to its end is far
-# above 90 % on its own small images, or has a gap. Training accuracy is of augmented images, while learning, so it is
-# low rather than high: the gap of a trained network can look smaller than it is, hence both conditions.
-UNDER_TRAINED = 0.9
-UNDER_TRAINED_GAP = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Row:
     seeds: tuple[int, ...]
     n: int
     values: dict[str, Summary | None]
-    """a key for each of SUMMARISED; None where not all of its runs have the number"""
+    """a key for each measure; None where not all of its runs have the number"""
     difference: Paired | None
     """None for the baseline, without one, and where one of the two lacks the metric"""
     corrected_p: float | None
@@ -51,9 +47,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Configurations side by side; shares and differences of accuracies in 0..1."""
+    """Configurations side by side; shares, and their differences, in 0..1."""
 
     metric: str
+    scale: float
+    """a value of the metric times this is shown: 100 for percent, whose differences are points"""
     split: str
     source: str | None
     images: int | None
@@ -65,6 +63,10 @@ class Comparison:
     """label of the highest mean validation accuracy, where that was asked for"""
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def signed(self, difference: float) -> str:
+        """A difference as tables have it: of shares in points, of others with three digits."""
+        return f"{100 * difference:+.2f}" if self.scale == 100 else f"{self.scale * difference:+.3g}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON: no NaN, None for what is not known."""
@@ -85,7 +87,7 @@ def compare(
         folders: run folders; or folders of run folders, of which the finished runs are taken (what is not finished is
             noted), without those that are teachers of others taken.
         baseline: a configuration's label, a run's name or a run folder; None for no differences.
-        metric: one of METRICS, of which differences are taken.
+        metric: key of a measure that is better higher or lower, of which differences are taken.
         select: tell the configuration of highest mean validation accuracy.
         test: refuse where a test of significance cannot be made.
 
@@ -112,8 +114,6 @@ def compare(
         >>> row.label, row.n, round(row.difference.mean, 4), row.verdict, row.told
         ('digits-crd', 3, 0.02, 'cannot tell', 'n = 3: the interval is ±2.5 points')
     """
-    if metric not in METRICS:
-        raise SupcrdError(f"unknown --metric {show(metric)}{choices(metric, METRICS)}")
     if test and baseline is None:
         raise SupcrdError("--test needs --baseline: a test is of a difference")
     runs, notes = gather(folders, keep=baseline)
@@ -130,14 +130,16 @@ def compare_runs(
     notes: Sequence[str] = (),
 ) -> Comparison:
     """Compare runs that are read already (of `gather`); `notes` come first among those of the comparison."""
+    known = known_of(run.evaluation for run in runs)
+    measure = _metric(metric, known)
     check_same_data(runs)
     groups, told = configurations(runs)
-    notes = [*notes, *told, *_environments(groups)]
+    notes = [*notes, *told, *environments(groups)]
     chosen = find_baseline(baseline, groups) if baseline is not None else None
-    _check_metric(metric, groups, chosen)
-    rows = [_row(label, group, metric, chosen, groups) for label, group in groups.items()]
+    _check_metric(metric, groups, chosen, known)
+    rows = [_row(label, group, measure, chosen, groups, known) for label, group in groups.items()]
     corrected = holm([row.difference.p if row.difference else None for row in rows])
-    rows = [_judged(row, p) for row, p in zip(rows, corrected, strict=True)]
+    rows = [_judged(row, p, measure) for row, p in zip(rows, corrected, strict=True)]
     if test:
         untold = [f"{row.label} ({_why(row)})" for row in rows if row.label != chosen and row.corrected_p is None]
         if untold:
@@ -147,7 +149,7 @@ def compare_runs(
     split = str(runs[0].evaluation["split"])
     warnings = []
     if chosen is not None and split != "train":
-        warned, noted = _under_trained(chosen, groups[chosen], split)
+        warned, noted = under_trained(chosen, groups[chosen], split)
         warnings += warned
         notes += noted
     selected = None
@@ -157,6 +159,7 @@ def compare_runs(
     source, images = (runs[0].evaluation.get(key) for key in ("source", "n"))
     return Comparison(
         metric=metric,
+        scale=measure.scale,
         split=split,
         source=source if isinstance(source, str) else None,
         images=images if isinstance(images, int) else None,
@@ -191,18 +194,31 @@ def find_baseline(baseline: str, groups: Mapping[str, Sequence[RunFolder]]) -> s
     return meant[0]
 
 
-def _numbers(group: Sequence[RunFolder], key: str) -> dict[int, float] | None:
-    """Seed -> number, where all runs have it."""
-    found = {run.recipe.seed: float(run.evaluation[key]) for run in group if run.evaluation.get(key) is not None}
-    return found if len(found) == len(group) else None
+def _metric(key: str, known: Mapping[str, Measure]) -> Measure:
+    """The measure that differences are taken of.
+
+    Raises:
+        SupcrdError: there is none of that key, or neither higher nor lower is better.
+    """
+    valid = [name for name, measure in known.items() if measure.better]
+    if key not in valid:
+        raise SupcrdError(f"unknown --metric {show(key)}{choices(key, valid)}")
+    return known[key]
 
 
-def _row(label: str, group: Sequence[RunFolder], metric: str, baseline: str | None, groups: Mapping[str, Any]) -> Row:
-    numbers = {key: _numbers(group, key) for key in SUMMARISED}
-    values = {key: None if known is None else summary(list(known.values())) for key, known in numbers.items()}
-    own, other = numbers[metric], _numbers(groups[baseline], metric) if baseline is not None else None
+def _row(
+    label: str,
+    group: Sequence[RunFolder],
+    metric: Measure,
+    baseline: str | None,
+    groups: Mapping[str, Sequence[RunFolder]],
+    known: Mapping[str, Measure],
+) -> Row:
+    by_seed = {key: numbers(group, key) for key in known}
+    values = {key: None if seeds is None else summary(list(seeds.values())) for key, seeds in by_seed.items()}
+    own, other = by_seed[metric.key], numbers(groups[baseline], metric.key) if baseline is not None else None
     difference = paired(own, other) if label != baseline and own is not None and other is not None else None
-    about = difference or values[metric]
+    about = difference or values[metric.key]
     return Row(
         label=label,
         runs=tuple(str(run.path) for run in group),
@@ -212,12 +228,12 @@ def _row(label: str, group: Sequence[RunFolder], metric: str, baseline: str | No
         difference=difference,
         corrected_p=None,
         verdict="" if baseline is None else "baseline" if label == baseline else "cannot tell",
-        told=_told(about) if about is not None else f"not all of its runs have {metric}",
+        told=_told(about, metric) if about is not None else f"not all of its runs have {metric.key}",
         warnings=tuple(health.merged([health.told(run.evaluation) for run in group])),
     )
 
 
-def _told(about: Summary) -> str:
+def _told(about: Summary, metric: Measure) -> str:
     """How far a mean, or a mean difference, can be trusted."""
     if about.n == 0:
         return "no common seeds"
@@ -225,14 +241,18 @@ def _told(about: Summary) -> str:
         return "n = 1"
     if about.half_width is None:
         return f"n = {about.n}: all equal, so the spread is not known"
+    if metric.scale != 100:
+        return f"n = {about.n}: the interval is ±{metric.scale * about.half_width:.2g}"
     points = 100 * about.half_width
     return f"n = {about.n}: the interval is ±{points:.{0 if points >= 10 else 1 if points >= 1 else 2}f} points"
 
 
-def _judged(row: Row, corrected_p: float | None) -> Row:
+def _judged(row: Row, corrected_p: float | None, metric: Measure) -> Row:
     if corrected_p is None or row.difference is None or row.difference.mean is None or corrected_p >= LEVEL:
         return replace(row, corrected_p=corrected_p)
-    return replace(row, corrected_p=corrected_p, verdict="better" if row.difference.mean > 0 else "worse")
+    return replace(
+        row, corrected_p=corrected_p, verdict="better" if metric.better * row.difference.mean > 0 else "worse"
+    )
 
 
 def _why(row: Row) -> str:
@@ -240,12 +260,16 @@ def _why(row: Row) -> str:
     return (row.difference.reason if row.difference else None) or row.told
 
 
-def _check_metric(metric: str, groups: Mapping[str, Sequence[RunFolder]], baseline: str | None) -> None:
+def _check_metric(
+    metric: str, groups: Mapping[str, Sequence[RunFolder]], baseline: str | None, known: Mapping[str, Measure]
+) -> None:
+    """Refuse a metric that the baseline, or without one every configuration, lacks."""
     for label in [baseline] if baseline is not None else list(groups):
-        lacking = [run for run in groups[label] if run.evaluation.get(metric) is None]
+        lacking = [run for run in groups[label] if number(run, metric) is None]
         if not lacking:
             return
-    raise SupcrdError(f"--metric {metric}: {lacking[0].path} has none; one of {', '.join(METRICS)} is right")
+    there = [key for key, measure in known.items() if measure.better and number(lacking[0], key) is not None]
+    raise SupcrdError(f"--metric {metric}: {lacking[0].path} has none; one of {', '.join(there)} is right")
 
 
 def _selected(rows: Sequence[Row], split: str) -> tuple[str, list[str]]:
@@ -265,55 +289,3 @@ def _selected(rows: Sequence[Row], split: str) -> tuple[str, list[str]]:
     if split == "validation":
         warnings.append("the data has no test split: the split that chose is the one measured, so this is optimistic")
     return first, warnings
-
-
-def _train_accuracy(run: RunFolder) -> float | None:
-    """Of the last epoch: of augmented images, while learning."""
-    known = run.evaluation.get("train_accuracy")
-    if known is None and run.progress:  # a run of before it was written there
-        known = run.progress[-1].get("train_accuracy")
-    return float(known) if isinstance(known, int | float) and 0 <= known <= 1 else None
-
-
-def _under_trained(label: str, group: Sequence[RunFolder], split: str) -> tuple[list[str], list[str]]:
-    """Warnings and notes on whether a baseline was trained to its end."""
-    train, test = [_train_accuracy(run) for run in group], _numbers(group, "accuracy")
-    if test is None or None in train:
-        return [], [f"baseline {label}: not all training accuracies are known, so nor is whether it is under-trained"]
-    fitted, unseen = (math.fsum(v for v in values if v is not None) / len(group) for values in (train, test.values()))
-    if fitted >= UNDER_TRAINED or fitted - unseen >= UNDER_TRAINED_GAP:
-        return [], []
-    return [
-        f"baseline {label} may be under-trained: training accuracy {100 * fitted:.1f} %, {split} accuracy "
-        f"{100 * unseen:.1f} %: it still fits unseen images as well as its own, so longer training would likely raise "
-        "it (training accuracy is of augmented images, while learning)"
-    ], []
-
-
-def _environments(groups: Mapping[str, Sequence[RunFolder]]) -> list[str]:
-    """Notes on runs made by different code, or in one configuration under different teachers' weights."""
-    notes = []
-    for label, group in groups.items():
-        if len({weights for run in group if (weights := _origin(run, "origins", "teacher"))}) > 1:
-            notes.append(f"the runs of {label} were taught by teachers of different weights")
-    for what, keys, length in (("supcrd commits", ("commit",), 10), ("torch versions", ("packages", "torch"), None)):
-        users: dict[str, list[str]] = {}
-        for label, group in groups.items():
-            for version in sorted({version for run in group if (version := _origin(run, *keys))}):
-                users.setdefault(version[:length], []).append(label)
-        if len(users) > 1:
-            listed = "; ".join(f"{version} ({_some(labels)})" for version, labels in users.items())
-            notes.append(f"runs made by different {what}: {listed}")
-    return notes
-
-
-def _origin(run: RunFolder, *keys: str) -> str | None:
-    """A text of the run's environment; None where it is not known."""
-    value: Any = run.environment
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, str) else None
-
-
-def _some(labels: Sequence[str]) -> str:
-    return ", ".join(labels) if len(labels) <= 4 else f"{len(labels)} configurations"

@@ -4,6 +4,7 @@ Only runs of the same images, divided in the same way, stand side by side.
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from itertools import takewhile
@@ -13,14 +14,11 @@ from typing import Any
 from supcrd import recipe as recipes
 from supcrd.base.wording import show
 from supcrd.errors import RunError
+from supcrd.evaluation.measure import LARGEST
+from supcrd.evaluation.measures import measures_of
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.catalogue import Unread, find
 from supcrd.runs.folder import RunFolder
-
-METRICS = ("accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
-"""What differences can be of."""
-SUMMARISED = (*METRICS, "alignment", "uniformity", "validation_accuracy", "train_accuracy")
-LARGEST = 1e6  # of any of these: a number beyond it is damage
 
 
 def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[list[RunFolder], list[str]]:
@@ -80,15 +78,13 @@ def checked(run: RunFolder) -> RunFolder:
     for key in ("split", "data_fingerprint"):
         if not isinstance(evaluation.get(key), str):
             raise RunError(f"{where}: {key} = {show(evaluation.get(key))} is no text")
-    for key in SUMMARISED:
-        value = evaluation.get(key)
-        if value is None:
-            continue
-        # in these words NaN is none, and neither is an integer of hundreds of digits
+    for measure in measures_of(evaluation):
+        value = evaluation.get(measure.key)
+        if value is None or measure.fits(value) or not measure.short:
+            continue  # what no terminal shows is a gap where it is damaged
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
-            raise RunError(f"{where}: {key} = {show(value)} is no number that it can be")
-        if "accuracy" in key and not 0 <= value <= 1:
-            raise RunError(f"{where}: {key} = {value!r} is outside 0..1")
+            raise RunError(f"{where}: {measure.key} = {show(value)} is not a number that it can be")
+        raise RunError(f"{where}: {measure.key} = {value!r} is outside {measure.low:g}..{measure.high:g}")
     return run
 
 
@@ -157,6 +153,20 @@ def _placeless(table: dict[str, Any]) -> dict[str, Any]:
         if settings.get("resolved"):
             _placeless(settings["resolved"])
     return table
+
+
+def number(run: RunFolder, key: str) -> float | None:
+    """A finite number of the run's evaluation, else None."""
+    value = run.evaluation.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def numbers(group: Sequence[RunFolder], key: str) -> dict[int, float] | None:
+    """Seed -> number, where all runs have it."""
+    by_seed = {run.recipe.seed: value for run in group if (value := number(run, key)) is not None}
+    return by_seed if len(by_seed) == len(group) else None
 
 
 def unseeded(name: str) -> str:

@@ -55,7 +55,7 @@ def compare(
         typer.Option(metavar="NAME", help="Baseline of differences: configuration, run or run folder."),
     ] = None,
     metric: Annotated[
-        str, typer.Option(help="What to compare: accuracy, accuracy_at_best, probe_accuracy or knn_accuracy.")
+        str, typer.Option(help="Measure to compare: a key of evaluation.json such as accuracy, knn_accuracy, ece.")
     ] = "accuracy",
     select: Annotated[
         bool, typer.Option("--select", help="Name the configuration with the best validation accuracy.")

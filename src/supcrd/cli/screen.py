@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from supcrd.evaluation import health
+from supcrd.evaluation.measures import MEASURES, measures_of
 
 if TYPE_CHECKING:
     from supcrd.analysis.compare import Comparison
@@ -84,22 +85,23 @@ def _told(row: Mapping[str, Any]) -> str:
     return f"loss {row['loss']:.3f}, {name} {accuracy:.1%}, {row['images_per_second']:.0f} img/s"
 
 
+BRIEF = ("accuracy", "probe_accuracy", "knn_accuracy", "alignment", "uniformity", "parameters", "train_seconds")
+"""What a table of 80 columns has room for."""
+
+
 def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
     """A row a run."""
     first = evaluations[0]
     title = f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("run", no_wrap=True)
-    for name in ("acc.", "probe", "kNN", "align.", "unif.", "params", "s"):
-        table.add_column(name, justify="right", no_wrap=True)
+    shown = [measure for measure in MEASURES if measure.key in BRIEF]
+    for measure in shown:
+        table.add_column(measure.short, justify="right", no_wrap=True)
     for e in evaluations:
-        table.add_row(
-            marked(str(e["name"]), health.told(e)),
-            *(_percent(e[key]) for key in ("accuracy", "probe_accuracy", "knn_accuracy")),
-            *("-" if e[key] is None else f"{e[key]:.3f}" for key in ("alignment", "uniformity")),
-            f"{e['parameters']:,}",
-            f"{e['train_seconds']:.1f}",
-        )
+        values = [(measure, e.get(measure.key)) for measure in shown]
+        cells = ["-" if value is None else measure.show(value) for measure, value in values]
+        table.add_row(marked(str(e["name"]), health.told(e)), *cells)
     stdout.print(table)
     stdout.print(
         "acc.: encoder and classifier (for contrastive methods an online probe)\n"
@@ -158,7 +160,9 @@ def _means(compared: "Comparison", width: int) -> Group:
     """A row a configuration; metrics that no configuration has are left out."""
     about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
     title = ", ".join(str(part) for part in about if part)
-    names = {"accuracy": "acc.", "accuracy_at_best": "at best", "probe_accuracy": "probe", "knn_accuracy": "kNN"}
+    shares = ("accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
+    names = {measure.key: measure.short for measure in MEASURES if measure.key in shares}
+    names |= {} if compared.metric in shares else {compared.metric: compared.metric}
     names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
     columns = []
     for key, name in names.items():
@@ -168,18 +172,21 @@ def _means(compared: "Comparison", width: int) -> Group:
     for row in compared.rows:
         cells = []
         for key in names:
-            told = row.values[key]
-            cells.append(_mean(told))
+            value = row.values[key]
+            percent = key in shares or compared.scale == 100
+            cells.append(_mean(value) if percent else _plain(value))
             if key == compared.metric:
-                cells.append("-" if told is None or told.half_width is None else f"±{_percent(told.half_width)}")
+                half = None if value is None else value.half_width
+                cells.append("-" if half is None else f"±{_percent(half)}" if percent else f"±{half:.2g}")
         ends = (row.values["alignment"], row.values["uniformity"])
-        cells += ["-" if told is None or told.mean is None else f"{told.mean:.2f}" for told in ends]
+        cells += ["-" if value is None or value.mean is None else f"{value.mean:.2f}" for value in ends]
         table.add_row(marked(row.label, row.warnings), str(row.n), *cells)
     return Group(Text(title, style="italic"), table)
 
 
 def _differences(compared: "Comparison", width: int) -> Group:
-    title = f"{compared.metric} less that of {compared.baseline}, over common seeds, in points"
+    unit = ", in points" if compared.scale == 100 else ""
+    title = f"{compared.metric} less that of {compared.baseline}, over common seeds{unit}"
     table = _table(width, "n", "difference", "95 % interval", "p", "p (Holm)")
     table.add_column("verdict")
     for row in compared.rows:
@@ -187,7 +194,7 @@ def _differences(compared: "Comparison", width: int) -> Group:
             continue
         told = row.difference
         known = [told.mean, told.low, told.high, told.p, row.corrected_p] if told else [None] * 5
-        mean, low, high = ("-" if value is None else f"{100 * value:+.2f}" for value in known[:3])
+        mean, low, high = ("-" if value is None else compared.signed(value) for value in known[:3])
         ps = ("-" if value is None else f"{value:.3f}" if value >= 0.001 else "<0.001" for value in known[3:])
         interval = "-" if low == "-" else f"{low} to {high}"
         n = str(told.n) if told else "-"
@@ -209,6 +216,12 @@ def _dim(text: str) -> None:
     stdout.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
+def _plain(value: "Summary | None") -> str:
+    if value is None or value.mean is None:
+        return "-"
+    return f"{value.mean:.3f}" + (f" ±{value.std:.3f}" if value.std is not None else "")
+
+
 def _mean(told: "Summary | None") -> str:
     if told is None or told.mean is None:
         return "-"
@@ -216,15 +229,16 @@ def _mean(told: "Summary | None") -> str:
 
 
 WORST = 3  # classes that are named
-FRACTIONS = ("ece", "teacher_agreement")  # and whatever is an accuracy
 
 
 def show_evaluation(values: Mapping[str, Any]) -> None:
     """One evaluation, a line a number, the classes of lowest accuracy and the warnings."""
+    shares = {measure.key for measure in measures_of(values) if measure.scale == 100}
     table = Table(show_header=False, box=None)
     for key, value in values.items():
         if value is not None and not isinstance(value, list | dict):
-            shown = f"{_percent(value)} %" if key in FRACTIONS or "accuracy" in key else _number(value)
+            # the standard error of a share, and what was measured of a teacher, are shares too
+            shown = f"{_percent(value)} %" if key in shares or "accuracy" in key else _number(value)
             table.add_row(key.replace("_", " "), Text(shown, overflow="fold"))
     worst = _worst(values)
     if worst:

@@ -5,7 +5,7 @@ torch: tables of runs need this list, and no model.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from supcrd import metrics
@@ -162,10 +162,15 @@ MEASURES = (
         "train_accuracy",
         "Training %",
         "Accuracy on augmented training images in the last epoch, while learning.",
+        short="train",
         column=False,
     ),
     share(
-        "validation_accuracy", "Validation %", "Accuracy on the validation split after the last epoch.", column=False
+        "validation_accuracy",
+        "Validation %",
+        "Accuracy on the validation split after the last epoch.",
+        short="val.",
+        column=False,
     ),
     Measure(
         key="train_seconds",
@@ -238,6 +243,21 @@ def measures_of(evaluation: Mapping[str, Any]) -> list[Measure]:
             }
             known.append(Measure(key=str(key), title=words["title"], meaning=words["meaning"], **numbers))
     return known
+
+
+def known_of(evaluations: Iterable[Mapping[str, Any]]) -> dict[str, Measure]:
+    """The measures of several evaluations by key: the built-in ones first, in their order.
+
+    Example:
+        >>> about = {"margin": {"title": "Margin", "meaning": "Top logit less the second.", "better": 1}}
+        >>> list(known_of([{}, {"measures": about}]))[-2:]
+        ['train_seconds', 'margin']
+    """
+    known: dict[str, Measure] = {}
+    for evaluation in evaluations:
+        for one in measures_of(evaluation):
+            known.setdefault(one.key, one)
+    return known or {one.key: one for one in MEASURES}
 
 
 def count(network: Any) -> int:

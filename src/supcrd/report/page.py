@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from supcrd.evaluation.measure import Measure
 from supcrd.report.collect import DataSet
 from supcrd.report.embed import themes
 from supcrd.report.render import asset, html
-from supcrd.report.table import COLUMNS, Column, columns, differing_keys, lines
+from supcrd.report.table import columns, differing_keys, lines
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -87,7 +88,7 @@ def differences_table(compared: "Comparison", names: Mapping[str, str]) -> "Mark
     rows = [
         {
             "name": names.get(row.label, row.label),
-            "numbers": _numbers(row),
+            "numbers": _numbers(row, compared),
             "verdict": row.verdict,
             "reason": row.told,
         }
@@ -98,21 +99,21 @@ def differences_table(compared: "Comparison", names: Mapping[str, str]) -> "Mark
     return html("differences", baseline=baseline, rows=rows, notes=compared.warnings)
 
 
-def _numbers(row: "Row") -> list[str]:
-    """Common seeds, difference and interval in points, p."""
+def _numbers(row: "Row", compared: "Comparison") -> list[str]:
+    """Common seeds, difference and interval (of shares in points), p."""
     difference = row.difference
     assert difference is not None
     low, high = difference.low, difference.high
     values = (
         f"{difference.n}",
-        "–" if difference.mean is None else f"{100 * difference.mean:+.2f}",
-        "–" if low is None or high is None else f"{100 * low:+.2f} to {100 * high:+.2f}",
+        "–" if difference.mean is None else compared.signed(difference.mean),
+        "–" if low is None or high is None else f"{compared.signed(low)} to {compared.signed(high)}",
         "–" if row.corrected_p is None else f"{row.corrected_p:.3g}",
     )
     return [value.replace("-", "−") for value in values]
 
 
-def glossary(shown: Sequence[Column] = COLUMNS) -> "Markup":
+def glossary(shown: Sequence[Measure]) -> "Markup":
     """What the columns are."""
     return html("words", columns=shown)
 

@@ -1,90 +1,19 @@
 """What the tables say, as plain values: the runs, how their recipes differ, their differences to a baseline."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from supcrd import recipe as recipes
+from supcrd.analysis.configurations import number
 from supcrd.analysis.statistics import ROUNDING, Summary, summary
 from supcrd.base.wording import show
 from supcrd.evaluation import health
+from supcrd.evaluation.measure import Measure
+from supcrd.evaluation.measures import UNEVEN, known_of
 from supcrd.recipe.keys import flatten
 from supcrd.report.collect import DataSet
 from supcrd.runs.folder import RunFolder
-
-
-class Column(NamedTuple):
-    """A number of `evaluation.json` as the table shows it."""
-
-    key: str
-    title: str
-    scale: float
-    digits: int
-    better: int  # 1: higher, -1: lower, 0: neither
-    told: str  # what it is, in a sentence
-
-
-UNEVEN = 2.0  # balanced accuracy has a column from so many images of the largest class to one of the smallest on
-
-COLUMNS = (
-    Column("accuracy", "Accuracy %", 100, 2, 1, "Share of the images classified rightly by the last epoch's model."),
-    Column(
-        "balanced_accuracy",
-        "Balanced %",
-        100,
-        2,
-        1,
-        "Mean of the accuracies of the classes, to which each counts the same: shown where the largest class has at "
-        f"least {UNEVEN:g} times the images of the smallest.",
-    ),
-    Column(
-        "accuracy_at_best",
-        "At best epoch %",
-        100,
-        2,
-        1,
-        "The same with the weights of the epoch that was best on the validation split; missing where no images were "
-        "held out.",
-    ),
-    Column("probe_accuracy", "Probe %", 100, 2, 1, "A linear classifier trained anew on the frozen features."),
-    Column("knn_accuracy", "kNN %", 100, 2, 1, "The vote of the 20 nearest training images in feature space."),
-    Column(
-        "alignment",
-        "Alignment",
-        1,
-        3,
-        -1,
-        "Mean squared distance of two projections of one class, on the unit sphere: 0 to 4. Lower is tighter.",
-    ),
-    Column(
-        "uniformity",
-        "Uniformity",
-        1,
-        3,
-        -1,
-        "Logarithm of the mean of exp(-2 d²) over all pairs of projections: -4 to 0 in practice. Lower is more even.",
-    ),
-    Column(
-        "separation_ratio",
-        "Separation",
-        1,
-        2,
-        1,
-        "Mean cosine distance between class centroids, over the mean cosine distance within a class.",
-    ),
-    Column("ece", "ECE %", 100, 2, -1, "Expected calibration error: how far confidence is from accuracy, in 15 bins."),
-    Column(
-        "teacher_agreement",
-        "Agreement %",
-        100,
-        2,
-        1,
-        "Share of the images to which the run and its teacher give the same class.",
-    ),
-    Column("parameters", "Parameters", 1, 0, 0, "Of encoder and classifier, without the projection head."),
-    Column("train_seconds", "Seconds", 1, 1, 0, "Of training, on whatever machine that was."),
-)
 
 
 class Cell(NamedTuple):
@@ -110,9 +39,12 @@ class Line:
     runs: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
-def columns(data: DataSet) -> list[Column]:
+def columns(data: DataSet) -> list[Measure]:
     """The columns of which any run has a number; balanced accuracy only where it can be expected to differ."""
-    shown = [column for column in COLUMNS if any(number(run, column.key) is not None for run in data.runs)]
+    known = known_of(run.evaluation for run in data.runs).values()
+    shown = [
+        column for column in known if column.column and any(number(run, column.key) is not None for run in data.runs)
+    ]
     return [column for column in shown if column.key != "balanced_accuracy" or _uneven(data)]
 
 
@@ -135,14 +67,14 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
     means = {label: [_summary(group, column.key) for column in shown] for label, group in data.configurations.items()}
     contest = [label for label in means if label not in data.teachers] or list(means)
     best = [_best([means[label][at] for label in contest], column) for at, column in enumerate(shown)]
-    found = []
+    rows = []
     for label, group in data.configurations.items():
         cells = tuple(
-            _cell(column, told, label in contest and len(contest) > 1 and _is(told, top))
-            for column, told, top in zip(shown, means[label], best, strict=True)
+            _cell(column, value, label in contest and len(contest) > 1 and _is(value, top))
+            for column, value, top in zip(shown, means[label], best, strict=True)
         )
         alone = len(group) == 1
-        found.append(
+        rows.append(
             Line(
                 label=group[0].recipe.name if alone else label,
                 about=f"{group[0].recipe.method.name} · {group[0].recipe.model.arch}",
@@ -159,15 +91,7 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
                 ),
             )
         )
-    return found
-
-
-def number(run: RunFolder, key: str) -> float | None:
-    """A finite number of the run's evaluation, else None."""
-    value = run.evaluation.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    return rows
 
 
 def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:
@@ -198,20 +122,19 @@ def _summary(group: Sequence[RunFolder], key: str) -> Summary | None:
     return summary(values) if len(values) == len(group) else None
 
 
-def _best(told: Sequence[Summary | None], column: Column) -> float | None:
-    means = [each.mean for each in told if each is not None and each.mean is not None]
+def _best(values: Sequence[Summary | None], column: Measure) -> float | None:
+    means = [value.mean for value in values if value is not None and value.mean is not None]
     return None if not means or not column.better else column.better * max(column.better * mean for mean in means)
 
 
-def _is(told: Summary | None, top: float | None) -> bool:
-    if told is None or told.mean is None or top is None:
+def _is(value: Summary | None, top: float | None) -> bool:
+    if value is None or value.mean is None or top is None:
         return False
-    return abs(told.mean - top) <= ROUNDING * max(abs(top), 1)
+    return abs(value.mean - top) <= ROUNDING * max(abs(top), 1)
 
 
-def _cell(column: Column, told: Summary | None, best: bool = False) -> Cell:
-    if told is None or told.mean is None:
+def _cell(column: Measure, value: Summary | None, best: bool = False) -> Cell:
+    if value is None or value.mean is None:
         return Cell(None, "–")
-    text = f"{column.scale * told.mean:,.{column.digits}f}".replace("-", "−")
-    spread = None if told.std is None else f"± {column.scale * told.std:,.{column.digits}f}"
-    return Cell(told.mean, text, spread, best)
+    spread = None if value.std is None else f"± {column.show(value.std)}"
+    return Cell(value.mean, column.show(value.mean).replace("-", "−"), spread, best)

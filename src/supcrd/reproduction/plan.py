@@ -11,25 +11,13 @@ from supcrd import recipe as recipes
 from supcrd.analysis.statistics import summary
 from supcrd.base.wording import nearest
 from supcrd.errors import SupcrdError
+from supcrd.evaluation.measures import MEASURES
 from supcrd.recipe.settings import Recipe
 from supcrd.reproduction.published import BANK, EXPERIMENTS, PLAIN, REPLICATES, SETS, TABLES, Row
 from supcrd.runs.folder import RunFolder
 
-KEPT = (
-    "accuracy",
-    "accuracy_at_best",
-    "probe_accuracy",
-    "knn_accuracy",
-    "alignment",
-    "uniformity",
-    "separation_ratio",
-    "ece",
-    "teacher_agreement",
-    "train_accuracy",
-    "validation_accuracy",
-    "best_epoch",
-    "train_seconds",
-)
+KEPT = (*(measure.key for measure in MEASURES if measure.better or measure.column), "best_epoch")
+"""The numbers of a run that stand in results.json."""
 
 
 class Plan(NamedTuple):

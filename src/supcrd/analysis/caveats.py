@@ -1,0 +1,67 @@
+"""What to be careful about in a comparison: a baseline that was not trained to its end, different code or teachers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from supcrd.analysis.configurations import numbers
+from supcrd.runs.folder import RunFolder
+
+# A baseline may be under-trained where it has not learnt its own images (below the first) and does on unseen ones
+# about as well (within the second): then time, not the method, is what it lacks. A network trained to its end is far
+# above 90 % on its own small images, or has a gap. Training accuracy is of augmented images, while learning, so it is
+# low rather than high: the gap of a trained network can look smaller than it is, hence both conditions.
+UNDER_TRAINED = 0.9
+UNDER_TRAINED_GAP = 0.05
+
+
+def _train_accuracy(run: RunFolder) -> float | None:
+    """Of the last epoch: of augmented images, while learning."""
+    known = run.evaluation.get("train_accuracy")
+    if known is None and run.progress:  # a run of before it was written there
+        known = run.progress[-1].get("train_accuracy")
+    return float(known) if isinstance(known, int | float) and 0 <= known <= 1 else None
+
+
+def under_trained(label: str, group: Sequence[RunFolder], split: str) -> tuple[list[str], list[str]]:
+    """Warnings and notes on whether a baseline was trained to its end."""
+    train, test = [_train_accuracy(run) for run in group], numbers(group, "accuracy")
+    if test is None or None in train:
+        return [], [f"baseline {label}: not all training accuracies are known, so nor is whether it is under-trained"]
+    fitted, unseen = (math.fsum(v for v in values if v is not None) / len(group) for values in (train, test.values()))
+    if fitted >= UNDER_TRAINED or fitted - unseen >= UNDER_TRAINED_GAP:
+        return [], []
+    return [
+        f"baseline {label} may be under-trained: training accuracy {100 * fitted:.1f} %, {split} accuracy "
+        f"{100 * unseen:.1f} %: it still fits unseen images as well as its own, so longer training would likely raise "
+        "it (training accuracy is of augmented images, while learning)"
+    ], []
+
+
+def environments(groups: Mapping[str, Sequence[RunFolder]]) -> list[str]:
+    """Notes on runs made by different code, or in one configuration under different teachers' weights."""
+    notes = []
+    for label, group in groups.items():
+        if len({weights for run in group if (weights := _origin(run, "origins", "teacher"))}) > 1:
+            notes.append(f"the runs of {label} were taught by teachers of different weights")
+    for what, keys, length in (("supcrd commits", ("commit",), 10), ("torch versions", ("packages", "torch"), None)):
+        users: dict[str, list[str]] = {}
+        for label, group in groups.items():
+            for version in sorted({version for run in group if (version := _origin(run, *keys))}):
+                users.setdefault(version[:length], []).append(label)
+        if len(users) > 1:
+            listed = "; ".join(f"{version} ({_some(labels)})" for version, labels in users.items())
+            notes.append(f"runs made by different {what}: {listed}")
+    return notes
+
+
+def _origin(run: RunFolder, *keys: str) -> str | None:
+    """A text of the run's environment; None where it is not known."""
+    value: Any = run.environment
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels) if len(labels) <= 4 else f"{len(labels)} configurations"
