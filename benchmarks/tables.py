@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import summary
+from supcrd.evaluation.measures import MEASURES
 from supcrd.recipe.meanings import Table, group_of, groups
 from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.reproduction.results import markdown
@@ -22,7 +23,14 @@ from supcrd.training.objective.term import TERMS, TermSettings
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 RECIPES = ROOT / "src" / "supcrd" / "recipe" / "builtin"
-DOCUMENTS = ("README.md", "docs/objectives.md", "docs/log.md", "docs/performance.md", "docs/results.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/objectives.md",
+    "docs/log.md",
+    "docs/measures.md",
+    "docs/performance.md",
+    "docs/results.md",
+)
 
 
 def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
@@ -225,7 +233,20 @@ def presets() -> str:
     return "\n".join(lines)
 
 
-MADE = {"objective": common_keys, "presets": presets, "terms": terms}
+def measures() -> str:
+    """What is measured of every model."""
+    lines = ["| key of `evaluation.json` | column | better | needs | meaning |", "|---|---|---|---|---|"]
+    for known in MEASURES:
+        better = {1: "higher", -1: "lower", 0: ""}[known.better]
+        needs = {"train": "training images", "teacher": "a teacher", "probe": "`probe.epochs` > 0", None: ""}[
+            known.needs
+        ]
+        error = f", `{known.key}_standard_error`" if known.estimated else ""
+        lines.append(f"| `{known.key}`{error} | {known.title} | {better} | {needs or ''} | {known.meaning} |")
+    return "\n".join(lines)
+
+
+MADE = {"measures": measures, "objective": common_keys, "presets": presets, "terms": terms}
 
 
 def recipe_lines() -> dict[Path, str]:

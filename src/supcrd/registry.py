@@ -82,6 +82,11 @@ class Registry(Generic[T]):
             self._load_entry_point(name)
         return self._things.get(name)
 
+    def forget(self, name: str, origin: str) -> None:
+        """Take back what a module registered, as far as no other module has taken the name since."""
+        if self._origins.get(name) == origin:
+            del self._things[name], self._origins[name]
+
     def in_use(self) -> list[T]:
         """What is registered, by name, but for plug-ins that only an earlier recipe of this process named."""
         return [self._things[name] for name in self if self._origins[name] not in REPLACEABLE]

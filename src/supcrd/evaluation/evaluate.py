@@ -9,7 +9,7 @@ from supcrd import metrics
 from supcrd.base.device import Place
 from supcrd.data import Split
 from supcrd.evaluation.measured import Measured
-from supcrd.evaluation.measures import values_of
+from supcrd.evaluation.measures import described, values_of
 from supcrd.evaluation.outputs import outputs
 from supcrd.models import Output
 from supcrd.models.normalised import Normalised
@@ -66,7 +66,8 @@ def evaluate(
 
     Returns:
         Numbers: n (images), a value for each measure (docs/measures.md), None where it does not apply; class_accuracy
-        and class_counts (images of the split), lists in the order of the logits. And the outputs.
+        and class_counts (images of the split), lists in the order of the logits; measures, what those of plug-ins mean,
+        if there are any. And the outputs.
 
     Raises:
         RunError: outputs that are not finite.
@@ -75,5 +76,7 @@ def evaluate(
     measured = Measured(subject, split, place, train, teacher_logits, probe, seed, report)
     by_class = measured.by_class
     values = {"n": len(split), **values_of(measured)}
+    own = described()
+    values |= {"measures": own} if own else {}
     values |= {"class_accuracy": by_class.accuracies, "class_counts": by_class.counts}
     return Numbers(values, measured.outputs)

@@ -22,7 +22,6 @@ from supcrd.data.stream import fetch
 from supcrd.errors import RunError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate, glance
-from supcrd.evaluation.measures import described
 from supcrd.evaluation.outputs import outputs
 from supcrd.jobs.student import Report, Trained, held_out
 from supcrd.jobs.taught import Teacher
@@ -105,9 +104,6 @@ def measure(
         "teacher_accuracy": teacher.tried.accuracy if teacher is not None else None,
         "teacher_tried_on": teacher.tried.split if teacher is not None else None,
     }
-    about_own = described()
-    if about_own:
-        evaluation["measures"] = about_own
     others = {each: known for each, known in teachers.items() if each != "teacher"}
     if others:
         evaluation["teachers"] = {

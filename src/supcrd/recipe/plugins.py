@@ -67,7 +67,8 @@ def _file(name: str, base: Path) -> Plugin:
         for registry, registered, thing in REGISTERED.pop(module, ()):
             registry.add(registered, thing)  # a file of another recipe may have taken its place
     else:
-        REGISTERED.pop(module, None)
+        for registry, registered, _ in REGISTERED.pop(module, ()):
+            registry.forget(registered, module)  # the changed file may no longer have it
         _run(name, path, module, digest)
     return Plugin(str(path), digest)
 
