@@ -238,11 +238,10 @@ def measures() -> str:
     lines = ["| key of `evaluation.json` | column | better | needs | meaning |", "|---|---|---|---|---|"]
     for known in MEASURES:
         better = {1: "higher", -1: "lower", 0: ""}[known.better]
-        needs = {"train": "training images", "teacher": "a teacher", "probe": "`probe.epochs` > 0", None: ""}[
-            known.needs
-        ]
+        names = {"train": "training images", "teacher": "a teacher", "probe": "`probe.epochs` > 0"}
+        needs = names.get(known.needs or "", "")
         error = f", `{known.key}_standard_error`" if known.estimated else ""
-        lines.append(f"| `{known.key}`{error} | {known.title} | {better} | {needs or ''} | {known.meaning} |")
+        lines.append(f"| `{known.key}`{error} | {known.title} | {better} | {needs} | {known.meaning} |")
     return "\n".join(lines)
 
 

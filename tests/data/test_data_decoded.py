@@ -94,9 +94,8 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Once called, no source can be decoded any more."""
 
     def forbid() -> None:
-        for reader in ("npz.read", "cifar.read"):
-            monkeypatch.setattr(f"supcrd.data.{reader}", refuse)
-        monkeypatch.setattr("supcrd.data.FILES", {"folder": refuse, "shards": refuse})
+        for file in ("npz", "cifar", "folder", "shards"):
+            monkeypatch.setattr(f"supcrd.data.sources.{file}.read", refuse)
 
     return forbid
 

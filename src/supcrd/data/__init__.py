@@ -3,17 +3,16 @@
 import difflib
 import logging
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from supcrd.data import decoded
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
-from supcrd.data.sources import cifar, digits, npz, shards
-from supcrd.data.sources import folder as folders
+from supcrd.data.sources import Request
 from supcrd.data.split import balanced, stratified, subset
 from supcrd.errors import DataError, PluginError, SupcrdError
-from supcrd.recipe.settings import DataSettings
+from supcrd.recipe.settings import SOURCES, DataSettings
 from supcrd.registry import Registry, reason
 
 logger = logging.getLogger("supcrd")
@@ -21,13 +20,7 @@ logger = logging.getLogger("supcrd")
 __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
 SHOWN = 5  # names of classes in a message
-SOURCES = ("digits", "cifar10", "cifar100", "npz:PATH", "folder:PATH", "shards:PATH")
-# Where `cifar.read` looks, as in torchvision, whose import takes longer than mapping what is kept of an earlier start.
-CIFAR = {
-    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
-    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
-}
-FILES = {"folder": folders.read, "shards": shards.read}  # sources of encoded image files, which can be streamed
+FILES = ("folder", "shards")  # sources of encoded image files, which can be streamed
 
 
 def load(
@@ -121,31 +114,13 @@ def load(
 
 
 def _read(source: str, folder: Path, reading: Reading, unlabelled: str, require_train: bool) -> Contents:
-    kind, _, path = source.partition(":")
-    if source == "digits":
-        return digits.read()
-    if source in ("cifar10", "cifar100"):
-        places = [folder / place for place in CIFAR[source]]
-        return decoded.kept(lambda: cifar.read(source, folder), kind=source, paths=places)
-    if kind == "npz" and path:
-        file = Path(path).expanduser()
-        return decoded.kept(
-            lambda: npz.read(file, unlabelled=unlabelled, require_train=require_train),
-            kind=kind,
-            paths=[file],
-            settings=(unlabelled,),
-            require_train=require_train,
-        )
-    if kind in FILES and path:
-        where = Path(path).expanduser()
-
-        def read() -> Contents:
-            return FILES[kind](where, reading=reading, require_train=require_train)
-
-        if reading.stream:
-            return read()
-        settings = (reading.image_size, reading.levels, reading.damaged)
-        return decoded.kept(read, kind=kind, paths=[where], settings=settings, require_train=require_train)
+    kind, _, rest = source.partition(":")
+    for name, file in SOURCES.items():
+        known, _, needs = name.partition(":")
+        if kind == known and bool(rest) == bool(needs):
+            request = Request(kind, rest, folder, reading, unlabelled, require_train)
+            contents: Contents = import_module(f"supcrd.data.sources.{file}").source(request)
+            return contents
     own = READERS.find(kind)
     if own is not None:
         return _of_plugin(own, kind, source, folder=folder, unlabelled=unlabelled, **reading._asdict())

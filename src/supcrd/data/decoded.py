@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, Split
 from supcrd.data.listing import walk
 from supcrd.errors import DataError
@@ -210,3 +211,15 @@ def _tidy(home: Path, source: str, stamp: str) -> None:
                 old = age > UNUSED or (entry.name.startswith(f"{source}-") and entry.name != f"{source}-{stamp}")
             if old and entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
+
+
+def images(read: Callable[..., Contents], kind: str, path: Path, reading: Reading, *, require_train: bool) -> Contents:
+    """What a source of encoded image files reads, kept unless its images are streamed."""
+
+    def contents() -> Contents:
+        return read(path, reading=reading, require_train=require_train)
+
+    if reading.stream:
+        return contents()
+    settings = (reading.image_size, reading.levels, reading.damaged)
+    return kept(contents, kind=kind, paths=[path], settings=settings, require_train=require_train)

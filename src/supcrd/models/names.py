@@ -8,12 +8,16 @@ from supcrd.base.wording import show
 from supcrd.errors import PluginError
 from supcrd.registry import Registry
 
-ARCHS: tuple[str, ...] = (
-    "convnet",
-    *("resnet18", "resnet34", "resnet50", "resnet101"),
-    *(f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)),
-    *(f"resnet{depth}x4" for depth in (8, 14, 20, 32)),
-)
+FILES = {
+    "convnet": ("convnet",),
+    "cifar_resnet": ("resnet18", "resnet34", "resnet50", "resnet101"),
+    "small_resnet": (
+        *(f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)),
+        *(f"resnet{depth}x4" for depth in (8, 14, 20, 32)),
+    ),
+}
+"""Files of `archs/`, each with `make(arch, in_channels, image_size)`, and the architectures that it makes."""
+ARCHS: tuple[str, ...] = tuple(name for names in FILES.values() for name in names)
 """Every built-in architecture's name; timm's are `timm:NAME`, a plug-in's what it says."""
 
 Make = Callable[..., Any]

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from supcrd.recipe.settings import SOURCES
+
 logger = logging.getLogger("supcrd")
 
-SOURCES = ("npz:", "folder:", "shards:")
-"""Data sources that are a path."""
+PATHS = tuple(name.removesuffix("PATH") for name in SOURCES if name.endswith(":PATH"))
+"""Beginnings of data sources that are a path."""
 PLAIN = ("run", "checkpoint", "classes")
 """Keys of a teacher that are one."""
 
@@ -51,7 +53,7 @@ def absolute(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]
 def _data(data: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
     changed = dict(data)
     source = data.get("source")
-    kind = next((kind for kind in SOURCES if isinstance(source, str) and source.startswith(kind)), None)
+    kind = next((kind for kind in PATHS if isinstance(source, str) and source.startswith(kind)), None)
     if kind is not None and source != kind:
         changed["source"] = kind + _path(str(source).removeprefix(kind), base, f"{where}: data.source")
     for key in ("folder", "classes"):
@@ -98,7 +100,7 @@ def same(old: Any, new: Any) -> bool:
     """
     if old == new or not (isinstance(old, str) and isinstance(new, str)):
         return bool(old == new)
-    kind = next((kind for kind in SOURCES if old.startswith(kind) and new.startswith(kind)), "")
+    kind = next((kind for kind in PATHS if old.startswith(kind) and new.startswith(kind)), "")
     short, long = Path(old.removeprefix(kind)), Path(new.removeprefix(kind))
     if short.is_absolute():
         short, long = long, short

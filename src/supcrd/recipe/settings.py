@@ -49,6 +49,17 @@ __all__ = [
 ]  # fmt: skip
 
 
+SOURCES = {
+    "digits": "digits",
+    "cifar10": "cifar",
+    "cifar100": "cifar",
+    "npz:PATH": "npz",
+    "folder:PATH": "folder",
+    "shards:PATH": "shards",
+}
+"""What `data.source` may be -> the file of `data/sources/` that reads it."""
+
+
 class DataSettings(Settings):
     """Which images, and how they are divided and normalised."""
 

@@ -1,1 +1,28 @@
-"""A file for each kind of data source."""
+"""A file for each kind of data source; `supcrd.recipe.settings.SOURCES` says which.
+
+Each has `source(request)`, which gives the `Contents`; what takes long to decode is kept by `supcrd.data.decoded`.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from supcrd.data.encoded import Reading
+
+
+class Request(NamedTuple):
+    """What is asked of a source."""
+
+    kind: str
+    """its name: `npz`"""
+    rest: str
+    """what `data.source` has after the colon"""
+    folder: Path
+    """of archives"""
+    reading: Reading
+    unlabelled: str
+    require_train: bool
+
+    @property
+    def path(self) -> Path:
+        """The rest, as a path."""
+        return Path(self.rest).expanduser()

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from supcrd.data.images import Contents, Split
+from supcrd.data.sources import Request
 from supcrd.data.split import stratified, subset
 
 TEST_FRACTION = 0.2
@@ -26,3 +27,8 @@ def read() -> Contents:
     train, test = stratified(whole.labels, fraction=TEST_FRACTION, seed=TEST_SEED)
     names = tuple(str(name) for name in bunch.target_names)
     return Contents(names, train=subset(whole, train), test=subset(whole, test))
+
+
+def source(request: Request) -> Contents:
+    """`digits`."""
+    return read()

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading, contents
 from supcrd.data.imagefile import extent, form, pixels, suffixes
 from supcrd.data.images import Contents
 from supcrd.data.levels import Levels, find
 from supcrd.data.listing import NAMES, counted, split_of, walk
+from supcrd.data.sources import Request
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
 
@@ -226,3 +228,8 @@ def _pictures(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
             skipped.append("broken link" if entry.is_symlink() else "special file")
     files.sort(key=lambda file: os.path.split(file[0]))
     return files, skipped
+
+
+def source(request: Request) -> Contents:
+    """`folder:PATH`."""
+    return decoded.images(read, request.kind, request.path, request.reading, require_train=request.require_train)

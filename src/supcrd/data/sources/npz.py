@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from supcrd.data import decoded
 from supcrd.data.images import Contents, Split
 from supcrd.data.listing import split_of
+from supcrd.data.sources import Request
 from supcrd.errors import DataError
 
 Array = NDArray[Any]
@@ -193,3 +195,14 @@ def _size(images: Array) -> str:
 
 def _listed(arrays: Mapping[str, Array]) -> str:
     return ", ".join(sorted(arrays)) or "none of the arrays known here"
+
+
+def source(request: Request) -> Contents:
+    """`npz:PATH`."""
+    return decoded.kept(
+        lambda: read(request.path, unlabelled=request.unlabelled, require_train=request.require_train),
+        kind=request.kind,
+        paths=[request.path],
+        settings=(request.unlabelled,),
+        require_train=request.require_train,
+    )

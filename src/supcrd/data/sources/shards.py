@@ -11,9 +11,11 @@ from typing import IO
 import numpy as np
 import torch
 
+from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading, contents
 from supcrd.data.images import Contents
 from supcrd.data.listing import NAMES
+from supcrd.data.sources import Request
 from supcrd.data.sources.samples import CLASS_NAMES, complete, samples_of
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
@@ -169,3 +171,8 @@ def _class_names(path: Path) -> list[str] | None:
     if not names:
         raise DataError(f"{path}: names no class; one a line is right, in the order of the labels")
     return names
+
+
+def source(request: Request) -> Contents:
+    """`shards:PATH`."""
+    return decoded.images(read, request.kind, request.path, request.reading, require_train=request.require_train)

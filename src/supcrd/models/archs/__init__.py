@@ -1,13 +1,12 @@
 """The names of architectures, and an encoder for each."""
 
+from importlib import import_module
+
 import torch
 
 from supcrd.errors import PluginError
-from supcrd.models.archs.cifar_resnet import LAYERS, CifarResNet
-from supcrd.models.archs.convnet import ConvNet
 from supcrd.models.archs.from_timm import STEMS, Encoder, build_timm, check_timm_name, is_timm_name
-from supcrd.models.archs.small_resnet import SmallResNet
-from supcrd.models.names import ARCHS, NETWORKS, check_name
+from supcrd.models.names import ARCHS, FILES, NETWORKS, check_name
 from supcrd.registry import reason
 
 __all__ = ["ARCHS", "build_encoder", "check_arch"]
@@ -63,13 +62,8 @@ def build_encoder(
         raise ValueError(f"pretrained is true, but arch {arch!r} has no pretrained weights; only timm:NAME has")
     if arch not in ARCHS:
         return _of_plugin(arch, in_channels, image_size)
-    net: ConvNet | CifarResNet | SmallResNet
-    if arch == "convnet":
-        net = ConvNet(in_channels, image_size)
-    elif arch in LAYERS:
-        net = CifarResNet(arch, in_channels)
-    else:
-        net = SmallResNet(arch, in_channels)
+    home = next(file for file, names in FILES.items() if arch in names)
+    net = import_module(f"supcrd.models.archs.{home}").make(arch, in_channels, image_size)
     return Encoder(net, net.feature_dim, arch, None, None)
 
 

@@ -38,3 +38,8 @@ class CifarResNet(nn.Module):
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         features: Tensor = self.projection(self.avgpool(x).flatten(1))
         return features
+
+
+def make(arch: str, in_channels: int, image_size: int) -> CifarResNet:
+    """The network of a name of `names.FILES`; of any image size."""
+    return CifarResNet(arch, in_channels)

@@ -37,3 +37,8 @@ class ConvNet(nn.Module):
         """(B, in_channels, H, W) float to (B, 128)."""
         features: Tensor = self.fc(self.conv(images).flatten(1))
         return features
+
+
+def make(arch: str, in_channels: int, image_size: int) -> ConvNet:
+    """The network of a name of `names.FILES`."""
+    return ConvNet(in_channels, image_size)

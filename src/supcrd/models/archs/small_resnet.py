@@ -71,3 +71,8 @@ class SmallResNet(nn.Module):
 def _stage(in_width: int, width: int, blocks: int, *, stride: int) -> nn.Sequential:
     first = BasicBlock(in_width, width, stride)
     return nn.Sequential(first, *(BasicBlock(width, width, 1) for _ in range(blocks - 1)))
+
+
+def make(arch: str, in_channels: int, image_size: int) -> SmallResNet:
+    """The network of a name of `names.FILES`; of any image size."""
+    return SmallResNet(arch, in_channels)
