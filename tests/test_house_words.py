@@ -13,13 +13,8 @@ WORDS = ("somebody", "nobody", "anybody", "everybody", "whoever", "whomever", "w
 
 # What is not yet rewritten. A line goes as soon as its folder or file is clean; none is added.
 EXEMPT = (
-    "analysis/",
-    "cli/screen.py",
-    "cli/train.py",
-    "evaluation/",
     "jobs/",
     "models/weights.py",
-    "report/",
     "training/",
 )
 
@@ -57,6 +52,7 @@ def test_what_is_banned_is_seen():
 
 def test_no_variable_has_a_banned_name():
     wrong = {name: lines for name, text in sources(exempt=False).items() if (lines := variables(text))}
+    assert wrong.pop("analysis/compare.py").keys() == {"told"}  # a key of `supcrd compare --json` since 0.1
     assert wrong == {}
 
 

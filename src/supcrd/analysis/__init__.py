@@ -1,1 +1,1 @@
-"""What runs say, beside one another."""
+"""What runs say when they are compared."""

@@ -133,8 +133,8 @@ def compare_runs(
     known = known_of(run.evaluation for run in runs)
     measure = _metric(metric, known)
     check_same_data(runs)
-    groups, told = configurations(runs)
-    notes = [*notes, *told, *environments(groups)]
+    groups, labelling = configurations(runs)
+    notes = [*notes, *labelling, *environments(groups)]
     chosen = find_baseline(baseline, groups) if baseline is not None else None
     _check_metric(metric, groups, chosen, known)
     rows = [_row(label, group, measure, chosen, groups, known) for label, group in groups.items()]

@@ -36,11 +36,11 @@ def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[l
         RunError: no run folder; an unfinished run that was given by name; none at all that can be read.
         SupcrdError: a damaged run that was given by name, or as `keep`.
     """
-    found = find(folders)
+    named = find(folders)
     notes = []
-    unfinished = [run for run in found if not run.finished]
+    unfinished = [run for run in named if not run.finished]
     for run in unfinished:
-        if found[run]:
+        if named[run]:
             raise RunError(
                 f"{run.path} is not finished (it has no {run.evaluation_file.name}); train it to its end first"
             )
@@ -48,11 +48,11 @@ def gather(folders: Sequence[str | Path], *, keep: str | None = None) -> tuple[l
         notes.append(f"not finished, left out: {', '.join(run.name for run in unfinished)}")
     unread = Unread(keep)
     runs: list[RunFolder] = []
-    for run, asked in found.items():
+    for run, asked in named.items():
         if run.finished:
             with unread.noting(run, asked=asked):
                 runs.append(checked(run))
-    asked_for = {run for run in runs if found[run]}
+    asked_for = {run for run in runs if named[run]}
     if keep is not None:
         asked_for |= {run for run in runs if keep in (run.recipe.name, unseeded(run.recipe.name))}
         asked_for.add(RunFolder(keep))

@@ -59,8 +59,8 @@ def summary(values: Sequence[float], *, level: float = 0.95) -> Summary:
     Source: Student 1908; mean +- t(level, n - 1) * std / sqrt(n).
 
     Example:
-        >>> told = summary([0.70, 0.72, 0.74])
-        >>> round(told.mean, 4), round(told.std, 4), round(told.low, 4), round(told.high, 4)
+        >>> values = summary([0.70, 0.72, 0.74])
+        >>> round(values.mean, 4), round(values.std, 4), round(values.low, 4), round(values.high, 4)
         (0.72, 0.02, 0.6703, 0.7697)
         >>> summary([0.7])
         Summary(n=1, mean=0.7, std=None, low=None, high=None)
@@ -88,8 +88,8 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float], *, level:
     Source: Student 1908; t = mean / (std / sqrt(n)) with n - 1 degrees of freedom.
 
     Example:
-        >>> told = paired({0: 0.72, 1: 0.74, 2: 0.77}, {0: 0.70, 1: 0.73, 2: 0.74, 3: 0.9})
-        >>> told.n, round(told.mean, 4), round(told.p, 4)
+        >>> pairs = paired({0: 0.72, 1: 0.74, 2: 0.77}, {0: 0.70, 1: 0.73, 2: 0.74, 3: 0.9})
+        >>> pairs.n, round(pairs.mean, 4), round(pairs.p, 4)
         (3, 0.02, 0.0742)
         >>> paired({0: 0.72}, {0: 0.70}).reason
         'n = 1'
@@ -98,19 +98,19 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float], *, level:
     common = sorted(values.keys() & baseline.keys())
     differences = [values[seed] - baseline[seed] for seed in common]
     scale = max((abs(numbers[seed]) for numbers in (values, baseline) for seed in common), default=0.0)
-    told = _summary(differences, level, scale=scale)
+    short = _summary(differences, level, scale=scale)
     p = reason = None
-    if told.n == 0:
+    if short.n == 0:
         reason = "no common seeds"
-    elif told.n == 1:
+    elif short.n == 1:
         reason = "n = 1"
-    elif told.low is None or told.mean is None or told.std is None:
-        reason = f"all {told.n} differences are equal"
+    elif short.low is None or short.mean is None or short.std is None:
+        reason = f"all {short.n} differences are equal"
     else:
         from scipy.special import stdtr  # a third of a second
 
-        p = 2 * float(stdtr(told.n - 1, -abs(told.mean) / (told.std / math.sqrt(told.n))))
-    return Paired(told.n, told.mean, told.std, told.low, told.high, p, reason)
+        p = 2 * float(stdtr(short.n - 1, -abs(short.mean) / (short.std / math.sqrt(short.n))))
+    return Paired(short.n, short.mean, short.std, short.low, short.high, p, reason)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -169,4 +169,4 @@ def _summary(values: Sequence[float], level: float, *, scale: float) -> Summary:
 def _check_finite(values: Sequence[float]) -> None:
     wrong = [value for value in values if not math.isfinite(value)]
     if wrong:
-        raise ValueError(f"{wrong[0]} is not finite: nothing can be told of it")
+        raise ValueError(f"{wrong[0]} is not finite: nothing can be computed from it")

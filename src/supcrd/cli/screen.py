@@ -36,7 +36,7 @@ class Screen(logging.Handler):
             BarColumn(bar_width=14, table_column=Column(min_width=14)),
             TextColumn("{task.fields[epoch]}", table_column=Column(no_wrap=True, min_width=5, justify="right")),
             TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
-            TextColumn("{task.fields[told]}", style="dim", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[status]}", style="dim", table_column=Column(no_wrap=True)),
             console=stderr,
             disable=not stderr.is_terminal,
         )
@@ -66,9 +66,9 @@ class Screen(logging.Handler):
         """Move the bar of a fit (`supcrd.jobs.run.Report`)."""
         key = (run, stage)
         if key not in self.bars:
-            self.bars[key] = self.progress.add_task(f"{run} {stage}", total=fit.epochs, told="", epoch="")
-        told = _told(fit.row) if fit.row else None
-        fields: dict[str, Any] = {"told": told} if told else {}
+            self.bars[key] = self.progress.add_task(f"{run} {stage}", total=fit.epochs, status="", epoch="")
+        status = _status(fit.row) if fit.row else None
+        fields: dict[str, Any] = {"status": status} if status else {}
         fields["epoch"] = f"{fit.epoch}/{fit.epochs}"
         self.progress.update(self.bars[key], completed=fit.epoch + fit.step / max(fit.steps, 1), **fields)
         if fit.epoch == fit.epochs and stage != "train":
@@ -76,10 +76,10 @@ class Screen(logging.Handler):
         if fit.row is None or stderr.is_terminal or stage == "probe":
             return
         if fit.epoch == fit.epochs or fit.row["seconds"] > 5:  # a log has no use for hundreds of quick epochs
-            self.note(f"{run} {stage}: epoch {fit.epoch}/{fit.epochs}, {told}")
+            self.note(f"{run} {stage}: epoch {fit.epoch}/{fit.epochs}, {status}")
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _status(row: Mapping[str, Any]) -> str:
     held_out = row.get("validation_accuracy")
     name, accuracy = ("train", row["train_accuracy"]) if held_out is None else ("val", held_out)
     return f"loss {row['loss']:.3f}, {name} {accuracy:.1%}, {row['images_per_second']:.0f} img/s"
@@ -146,11 +146,11 @@ def show_compare(compared: "Comparison") -> None:
     lines = [f"warning: {line}" for line in compared.warnings] + [f"note: {line}" for line in compared.notes]
     for row in compared.rows:
         if row.label == compared.selected:
-            validation, told = (_mean(row.values[key]) for key in ("validation_accuracy", compared.metric))
+            validation, measured = (_mean(row.values[key]) for key in ("validation_accuracy", compared.metric))
             lines.insert(
                 0,
                 f"selected by the validation split: {row.label}, whose mean validation accuracy is highest "
-                f"({validation} %, last epoch, n = {row.n}); its {compared.split} {compared.metric}: {told} %",
+                f"({validation} %, last epoch, n = {row.n}); its {compared.split} {compared.metric}: {measured} %",
             )
     for line in lines:
         stdout.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -192,12 +192,12 @@ def _differences(compared: "Comparison", width: int) -> Group:
     for row in compared.rows:
         if row.label == compared.baseline:
             continue
-        told = row.difference
-        known = [told.mean, told.low, told.high, told.p, row.corrected_p] if told else [None] * 5
+        pairs = row.difference
+        known = [pairs.mean, pairs.low, pairs.high, pairs.p, row.corrected_p] if pairs else [None] * 5
         mean, low, high = ("-" if value is None else compared.signed(value) for value in known[:3])
         ps = ("-" if value is None else f"{value:.3f}" if value >= 0.001 else "<0.001" for value in known[3:])
         interval = "-" if low == "-" else f"{low} to {high}"
-        n = str(told.n) if told else "-"
+        n = str(pairs.n) if pairs else "-"
         verdict = f"cannot tell ({row.told})" if row.verdict == "cannot tell" else row.verdict
         table.add_row(marked(row.label, row.warnings), n, mean, interval, *ps, verdict)
     return Group(Text(title, style="italic"), table)
@@ -222,10 +222,10 @@ def _plain(value: "Summary | None") -> str:
     return f"{value.mean:.3f}" + (f" ±{value.std:.3f}" if value.std is not None else "")
 
 
-def _mean(told: "Summary | None") -> str:
-    if told is None or told.mean is None:
+def _mean(value: "Summary | None") -> str:
+    if value is None or value.mean is None:
         return "-"
-    return _percent(told.mean) if told.std is None else f"{_percent(told.mean)} ±{_percent(told.std)}"
+    return _percent(value.mean) if value.std is None else f"{_percent(value.mean)} ±{_percent(value.std)}"
 
 
 WORST = 3  # classes that are named

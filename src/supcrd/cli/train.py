@@ -58,7 +58,7 @@ def demo(out: OutOption = Path("runs")) -> None:
     with Screen() as screen:
         screen.note(f"1,797 handwritten digits of 8 x 8 pixels; a resnet8x4 teaches resnet8 students on {place}.")
         loaded = [recipe.load(name, changes) for name, changes in wanted.items()]
-        results = [pipeline.run(each, out, report=screen.report) for each in loaded]
+        results = [pipeline.run(one, out, report=screen.report) for one in loaded]
     teacher = results[0].teacher
     assert teacher is not None
     evaluations = [RunFolder(teacher).evaluation, *(result.evaluation for result in results)]

@@ -16,7 +16,7 @@ from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import ProbeSettings
 from supcrd.training.fit import Progress
 
-GLANCE = 5_000  # rows of the validation split after every epoch: some 0.1 s
+GLANCE = 5_000  # rows of the validation split after every epoch: about 0.1 s
 
 
 class Numbers(NamedTuple):

@@ -53,14 +53,14 @@ def judge(evaluation: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
     below = _below_probe(evaluation)
     # after an epoch or two a classifier may well be at chance whose features are not: one line says it
     early = below is not None and len(history) < EPOCHS
-    found = (
+    problems = (
         below,
         _collapsed(evaluation),
         _loss(evaluation, history),
         None if early else _chance(evaluation),
         lacking(evaluation.get("validation_class_counts"), evaluation.get("class_names")),
     )
-    return [line for line in found if line is not None]
+    return [line for line in problems if line is not None]
 
 
 def told(evaluation: Mapping[str, Any]) -> list[str]:
@@ -70,9 +70,9 @@ def told(evaluation: Mapping[str, Any]) -> list[str]:
         >>> told({"warnings": ["late"]}), told({"accuracy": 0.5})
         (['late'], [])
     """
-    kept = evaluation.get("warnings")
-    if isinstance(kept, list):
-        return [line for line in kept if isinstance(line, str)]
+    warnings = evaluation.get("warnings")
+    if isinstance(warnings, list):
+        return [line for line in warnings if isinstance(line, str)]
     return judge(evaluation)
 
 

@@ -58,7 +58,7 @@ class Measure:
     def fits(self, value: Any) -> bool:
         """Whether this is a number that the measure can have."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        # in these words NaN is outside, and so is an integer of hundreds of digits
+        # NaN is outside by this comparison, and so is an integer of hundreds of digits
         return number and self.low <= value <= self.high and abs(value) <= LARGEST
 
 

@@ -19,8 +19,8 @@ from supcrd.recipe.settings import ProbeSettings
 from supcrd.training.fit import Progress
 
 # Up to here exact, above from a sample with its standard error: all pairs cost the square of the rows.
-EXACT_ROWS = 50_000  # uniformity: 1.25e9 pairs, some 10 s of one core
-EXACT_PAIRS = 5e9  # kNN, rows times training rows: some 30 s of one core at 128 features
+EXACT_ROWS = 50_000  # uniformity: 1.25e9 pairs, about 10 s of one core
+EXACT_PAIRS = 5e9  # kNN, rows times training rows: about 30 s of one core at 128 features
 
 
 @dataclass(frozen=True)

@@ -200,17 +200,17 @@ def values_of(measured: "Measured") -> dict[str, Any]:
         PluginError: a plug-in's measure that fails, or whose value is neither None nor a finite number.
     """
     values: dict[str, Any] = {}
-    for each in measures():
-        if each.compute is None:
+    for known in measures():
+        if known.compute is None:
             continue
-        applies = each.needs is None or measured.has(each.needs)
+        applies = known.needs is None or measured.has(known.needs)
         value: Any = None
         if applies:
-            value = each.compute(measured) if each in MEASURES else _own(each, measured)
-        values[each.key] = value
-        if each.estimated:
-            error = f"{each.key}_standard_error"
-            values[each.key], values[error] = (None, None) if value is None else (value.value, value.standard_error)
+            value = known.compute(measured) if known in MEASURES else _own(known, measured)
+        values[known.key] = value
+        if known.estimated:
+            error = f"{known.key}_standard_error"
+            values[known.key], values[error] = (None, None) if value is None else (value.value, value.standard_error)
     return values
 
 

@@ -45,12 +45,12 @@ def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: in
 
 def features(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Tensor:
     """The features alone, (N, F) as of `outputs`: of a large training split the rest would fill the memory."""
-    found = torch.empty(len(images), subject.model.feature_dim)
+    rows = torch.empty(len(images), subject.model.feature_dim)
     start = 0
     for output in _run(subject, images, place, batch_size):
-        found[start : start + len(output.features)] = output.features
+        rows[start : start + len(output.features)] = output.features
         start += len(output.features)
-    return found
+    return rows
 
 
 def _run(subject: Normalised, images: Images, place: Place, batch_size: int) -> Iterator[Output]:

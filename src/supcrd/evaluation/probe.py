@@ -33,7 +33,7 @@ def probe_accuracy(
         settings: of the fit.
         num_classes: C.
         seed: initial weights and order.
-        report: told of progress.
+        report: called with the progress.
 
     Returns:
         0..1.

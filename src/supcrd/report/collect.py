@@ -31,7 +31,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that goes on, or was cut."""
+    """A run that is under way, or was interrupted."""
 
     run: RunFolder
     recipe: Recipe

@@ -99,7 +99,7 @@ def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:
 
     Returns:
         Configurations, and for each key that differs what it is in each of them ("–" where it is not set). Of more
-        than two configurations those that only teach are left out: that a teacher is another network is no news.
+        than two configurations those that only teach are left out: a teacher is another network anyway.
     """
     labels = [label for label in data.configurations if label not in data.teachers]
     if len(labels) < 2:

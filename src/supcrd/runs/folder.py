@@ -52,6 +52,7 @@ class RunFolder:
         self.card_file = path / CARD
         self.outputs_file = path / "outputs.npz"
         self.pictures_file = path / "pictures.npz"
+        self.features = path / "cache"  # of the views that its students see
         self.events = path / "tensorboard" / "events.out.tfevents.0.supcrd"  # TensorBoard reads files that are named so
         if recipe is not None:
             self.__dict__["recipe"] = recipe

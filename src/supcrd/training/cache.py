@@ -28,6 +28,7 @@ from supcrd.data.loader import ViewBatches
 from supcrd.errors import RunError
 from supcrd.models.frozen import frozen_encoder
 from supcrd.recipe.settings import AugmentSettings
+from supcrd.runs.folder import RunFolder
 from supcrd.training.fit import Progress
 from supcrd.training.task import Normalised
 
@@ -117,7 +118,7 @@ def prepare(
     if split.images.shape[1] != subject.model.image_size:  # they are resized, which caches of 0.1 do not know
         about["image_size"] = subject.model.image_size
     key = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8).hexdigest()
-    home = folder / "cache" / key
+    home = RunFolder(folder).features / key
     files = tuple(home / f"epoch-{epoch:03d}.npy" for epoch in range(epochs))
     shape = (len(split), augment.views, subject.model.feature_dim)
     if not all(complete(file, shape) for file in files):
