@@ -142,7 +142,7 @@ def pinned(folder: Path) -> dict[str, Any]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     evaluation = json.loads((folder / "evaluation.json").read_text())
     with np.load(folder / "outputs.npz") as arrays:
-        outputs = {name: digest(arrays[name]) for name in arrays.files}
+        outputs = {name: digest(arrays[name]) for name in arrays.files if name != "version"}
     return {
         "weights": {name: digest(array) for name, array in load_file(folder / "model.safetensors").items()},
         "outputs": outputs,
