@@ -162,7 +162,8 @@ def _means(compared: "Comparison", width: int) -> Group:
     title = ", ".join(str(part) for part in about if part)
     shares = ("accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
     names = {measure.key: measure.short for measure in MEASURES if measure.key in shares}
-    names |= {} if compared.metric in shares else {compared.metric: compared.metric}
+    if compared.metric not in shares:  # there is no room for all
+        names = {"accuracy": names["accuracy"], compared.metric: compared.metric}
     names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
     columns = []
     for key, name in names.items():
