@@ -20,7 +20,6 @@ EXEMPT = (
     "jobs/",
     "models/weights.py",
     "report/",
-    "training/",
 )
 
 

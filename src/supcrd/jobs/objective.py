@@ -11,7 +11,7 @@ from supcrd.jobs.taught import Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
-from supcrd.training.objective.build import Needs, Objective, asked, build, check_widths, needs, reads_maps
+from supcrd.training.objective.build import Needs, Objective, build, check_widths, needs, planned, reads_maps
 from supcrd.training.objective.term import Context, Shapes
 from supcrd.training.teacher import shapes_of
 
@@ -30,7 +30,7 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     ours = shapes_of(student, maps=reads_maps(tables(recipe)))
     wanted = {name for name, each in recipe.all_teachers.items() if recipes.needs_teacher(recipe, each)}
     context = _context(recipe, images, ours, dict.fromkeys(wanted, ours))
-    terms = asked(tables(recipe), context, views=recipe.augment.views)
+    terms = planned(tables(recipe), context, views=recipe.augment.views)
     for name, settings in recipe.all_teachers.items():
         teacher = recipes.teacher_recipe(recipe, settings)
         if teacher is not None and teacher.model.projector[-1] != ours.projections:

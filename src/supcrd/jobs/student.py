@@ -126,7 +126,7 @@ def train(
 def _teaching(recipe: Recipe, teachers: Mapping[str, Teacher], kept: Collection[str]) -> dict[str, Teaching]:
     settings = recipe.all_teachers
     return {
-        name: Teaching(teacher.whole(), settings[name].joint, settings[name].joint_lr_scale, kept=name in kept)
+        name: Teaching(teacher.whole(), settings[name].joint, settings[name].joint_lr_scale, cached=name in kept)
         for name, teacher in teachers.items()
     }
 
