@@ -22,10 +22,13 @@ from supcrd.jobs.taught import Teacher
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
-from supcrd.runs.opening import check_origins, check_same, locked, open_run
+from supcrd.runs.opening import REMEDY, check_origins, check_same, locked, open_run
 from supcrd.training.objective.build import settings_of
 
 logger = logging.getLogger("supcrd")
+
+TEACHER = "teacher"
+"""Name of the teacher of `[teacher]`; further ones are in `[teachers.NAME]`."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def run(
     """
     if isinstance(recipe.method, Imported):
         raise RecipeError("method.name = 'imported' stands for weights from elsewhere; there is nothing to train")
-    return _run(recipe, Path(out).expanduser(), force=force, report=report, images=images, wait=wait, wait_here=False)
+    return _run(recipe, Path(out).expanduser(), force=force, report=report, images=images, wait=wait)
 
 
 def _run(
@@ -73,17 +76,17 @@ def _run(
     out: Path,
     *,
     wait: bool,
-    wait_here: bool | None = None,
     force: bool = False,
     report: Report | None = None,
     images: ImageSet | None = None,
+    prefix: str = "",
 ) -> Result:
-    """See `run`; `wait_here`: for another process that works in this very folder, as for a teacher's."""
+    """See `run`; `prefix`: before a key of this recipe on the command line, "teacher.override." for a teacher's."""
     place = device.choose(recipe.train.device, recipe.train.precision)
     if place.device.type == "cpu":
         device.keep_freed_memory()
     _plugins(recipe)  # another recipe of this process may have brought others of the same names
-    done = None if force else _finished(recipe, out, images)
+    done = None if force else _finished(recipe, out, images, prefix)
     if done is not None:
         return done
     settings_of(tables(recipe))  # an unknown term or key is found before the data are read
@@ -91,25 +94,25 @@ def _run(
     _check_training_split(recipe, images)
     student = new_student(recipe, images)  # before any work: an impossible network is found here
     check_objective(recipe, student, images)
-    taught = prepare_teachers(recipe, images, out, wait=wait, report=report)
+    taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own
     objective = make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None} | {name: each.weights for name, each in taught.items()}
     origins |= ours
-    with locked(out / recipe.name, wait=wait if wait_here is None else wait_here):
-        done = None if force else _finished(recipe, out, images)
+    with locked(out / recipe.name, wait=wait and prefix != ""):  # two students may ask for one teacher
+        done = None if force else _finished(recipe, out, images, prefix)
         if done is not None:
             return done  # another process has done it meanwhile
-        this = open_run(out, recipe, force=force, origins=origins)
+        this = open_run(out, recipe, force=force, origins=origins, remedy=_remedy(prefix))
         status = "resumed" if this.checkpoint.exists() else "trained"
         trained = stages.train(this, student, images, objective, taught, place, report)
         logger.info("%s: evaluating", recipe.name)
         evaluation = measure(this, student, trained, images, taught, place, report)
-    first = taught.get("teacher")
+    first = taught.get(TEACHER)
     return Result(this.path, first.folder if first else None, evaluation, status)
 
 
-def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | None:
+def _finished(recipe: Recipe, out: Path, images: ImageSet | None, prefix: str) -> Result | None:
     """What a finished run gave; None where it is not finished. The folder is only read: it may be write-protected.
 
     Raises:
@@ -118,18 +121,31 @@ def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | No
     finished = RunFolder(out / recipe.name)
     if not finished.finished:
         return None
-    check_same(finished.recipe, recipe, finished.path)
+    check_same(finished.recipe, recipe, finished.path, _remedy(prefix))
     origins: dict[str, str | None] = {"data": images.fingerprint} if images is not None else {}
     origins |= _plugins(recipe)
     taught = finished.teacher
     if taught is not None and taught.weights.is_file():
         to_train = recipes.teacher_recipe(recipe)
         if to_train is not None:
-            check_same(taught.recipe, to_train, taught.path)
+            check_same(taught.recipe, to_train, taught.path, _remedy(f"{prefix}{TEACHER}.override."))
         origins["teacher"] = fingerprint(taught.weights)
-    check_origins(finished, origins)
+    check_origins(finished, origins, _remedy(prefix))
     teacher = out / finished.evaluation["teacher"] if taught is not None else None
     return Result(finished.path, teacher, finished.evaluation, "already finished")
+
+
+def _remedy(prefix: str) -> str:
+    """What a user can do if the folder of a run or of a teacher holds another run; `prefix` as for `_run`.
+
+    `--force` alone starts only the student over, so that the teacher's folder would refuse it again.
+    """
+    if not prefix:
+        return REMEDY
+    return (
+        "this is the teacher's folder: remove it and give --force to train the teacher and its student again, or give "
+        f"another {prefix}name=..."
+    )
 
 
 def _plugins(recipe: Recipe) -> dict[str, str | None]:
@@ -157,9 +173,20 @@ def load_data(recipe: Recipe) -> ImageSet:
 
 
 def prepare_teachers(
-    recipe: Recipe, images: ImageSet, out: Path, *, wait: bool = True, report: Report | None = None
+    recipe: Recipe,
+    images: ImageSet,
+    out: Path,
+    *,
+    wait: bool = True,
+    report: Report | None = None,
+    prefix: str = "",
 ) -> dict[str, Teacher]:
     """The teachers that a run needs, trained or imported into their own run folders if needed, and measured.
+
+    Args:
+        recipe, out, wait, report: as for `run`.
+        images: the student's data.
+        prefix: before a key of this recipe on the command line: empty, or "teacher.override." for a teacher's.
 
     Raises:
         SupcrdError: one cannot be had, does not fit the data, or fails its trial.
@@ -170,7 +197,10 @@ def prepare_teachers(
             to_train = recipes.teacher_recipe(recipe, settings)
             trained = None
             if to_train is not None:
-                trained = _run(to_train, out, wait=wait, report=report, images=images).folder
+                key = name if name == TEACHER else f"teachers.{name}"
+                trained = _run(
+                    to_train, out, wait=wait, report=report, images=images, prefix=f"{prefix}{key}.override."
+                ).folder
             found[name] = teachers.ready(recipe, settings, images, out, trained=trained, wait=wait, report=report)
     return found
 
