@@ -18,7 +18,7 @@ from supcrd.jobs.measure import measure
 from supcrd.jobs.network import new_student
 from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.student import Report
-from supcrd.jobs.taught import Teacher
+from supcrd.jobs.taught import TEACHER, Teacher
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
@@ -26,9 +26,6 @@ from supcrd.runs.opening import REMEDY, check_origins, check_same, locked, open_
 from supcrd.training.objective.build import settings_of
 
 logger = logging.getLogger("supcrd")
-
-TEACHER = "teacher"
-"""Name of the teacher of `[teacher]`; further ones are in `[teachers.NAME]`."""
 
 
 @dataclass(frozen=True)

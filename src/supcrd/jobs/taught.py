@@ -11,6 +11,9 @@ from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_model
 from supcrd.runs.folder import RunFolder
 
+TEACHER = "teacher"
+"""The name of the teacher of `[teacher]`; those of `[teachers.NAME]` have their own."""
+
 
 class Tried(NamedTuple):
     """How a teacher did on images of its student."""
