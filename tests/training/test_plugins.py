@@ -168,7 +168,7 @@ def test_weights_need_the_plug_in_and_run_no_code(mine, monkeypatch):
     bare = fresh("evaluate", mine / "runs" / "a", *data)
     assert bare.returncode == 2
     assert bare.stderr.count("\n") == 1
-    assert "'tiny-of-mine' is none of supcrd's" in bare.stderr
+    assert "'tiny-of-mine' is not one of supcrd's" in bare.stderr
     assert "my_terms.py when it was trained" in bare.stderr
     assert "--plugin FILE" in bare.stderr
     named = mine / "names.txt"
