@@ -17,8 +17,6 @@ EXEMPT = (
     "cli/screen.py",
     "cli/train.py",
     "evaluation/",
-    "jobs/",
-    "models/weights.py",
     "report/",
 )
 

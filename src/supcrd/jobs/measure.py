@@ -1,4 +1,4 @@
-"""Measures one run: the contents of `evaluation.json` and `outputs.npz`."""
+"""Measures one run: the contents of `evaluation.json`, `outputs.npz` and `pictures.npz`."""
 
 import contextlib
 import logging
@@ -33,7 +33,7 @@ from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
 
-PICTURES = 1000  # of the measured split, kept small for figures: 2.5 MB of CIFAR
+PICTURES = 1000  # of the measured split, saved small for figures: 2.5 MB for CIFAR
 
 
 def measure(
@@ -190,34 +190,34 @@ def _write(
 
 
 def pictures(split: Split, fingerprint: str) -> dict[str, NDArray[Any]]:
-    """`rows` (M,), which images of the split, and `images` (M, H, W, channels) uint8, at most 64 px.
+    """`rows` (M,), indices of images in the split, and these `images` (M, H, W, channels) uint8, at most 64 px.
 
-    With these a figure of a run's neighbours can be drawn from its folder alone. The rows are drawn by the data's
-    fingerprint, so that all runs on a data set have the same ones.
+    With them a figure of a run's neighbours can be drawn from its folder alone. The rows are seeded by the data's
+    fingerprint, so that all runs on a data set have the same rows.
     """
     rows = permutation(len(split), "pictures", fingerprint)[:PICTURES].sort().values
     (images,) = fetch(split.images, [rows], torch.device("cpu"))
-    step = -(-images.shape[1] // 64)  # every so many pixels of a larger image, which a thumbnail is good enough for
+    step = -(-images.shape[1] // 64)  # of a larger image every step-th pixel: enough for a thumbnail
     return {"rows": rows.numpy(), "images": images[:, ::step, ::step].contiguous().numpy()}
 
 
 def _accuracy_with(weights: dict[str, Tensor], student: Normalised, split: Split, place: Place) -> float | None:
-    """The accuracy with other weights; the student's own are back afterwards."""
+    """The accuracy with other weights; the student's own are restored afterwards."""
     own = {name: tensor.clone() for name, tensor in student.model.state_dict().items()}
     student.model.load_state_dict(weights)
-    found = glance(student, split, place)["accuracy"]
+    accuracy = glance(student, split, place)["accuracy"]
     student.model.load_state_dict(own)
-    return found
+    return accuracy
 
 
 def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet, place: Place) -> Tensor:
-    """The teacher's logits of a split: those of its own evaluation where that was of the same images."""
-    as_kept = teacher.order == tuple(range(len(teacher.order)))
+    """The teacher's logits of a split: those of its own evaluation if it was on the same images."""
+    saved_order = teacher.order == tuple(range(len(teacher.order)))
     run = RunFolder(teacher.folder)
     with contextlib.suppress(KeyError, RunError):
         own = run.evaluation
-        same = own.get("weights", teacher.weights) == teacher.weights  # runs of 0.1 do not say it
-        if as_kept and same and (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
+        same = own.get("weights", teacher.weights) == teacher.weights  # evaluations of 0.1 do not record it
+        if saved_order and same and (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
             logits = torch.from_numpy(run.outputs()["logits"])
             if logits.shape == (len(split), images.num_classes):
                 return logits
