@@ -61,7 +61,7 @@ def our_steps(
         teachers={"teacher": shapes_of(taught, maps=False)},
     )
     objective = build(presets.tables(LWSupCRD(name="lw_supcrd")), context, epochs=10**6, views=2)
-    teaching = {"teacher": Teaching(taught, kept=kept is not None)}
+    teaching = {"teacher": Teaching(taught, cached=kept is not None)}
     task = place.put(Distillation(pupil, objective, teaching, bfloat16=place.bfloat16))
     if compiled != "off":
         task.compile_encoders(compiled)

@@ -11,18 +11,10 @@ SOURCE = Path(supcrd.__file__).parent
 NAMES = {"told", "each", "found", "made", "kept"}
 WORDS = ("somebody", "nobody", "anybody", "everybody", "whoever", "whomever", "whatsoever", "where need be", "be it")
 
-# What is not yet rewritten. A line goes as soon as its folder or file is clean; none is added.
-EXEMPT = (
-    "jobs/",
-    "models/weights.py",
-    "training/",
-)
 
-
-def sources(*, exempt: bool) -> dict[str, str]:
-    """Path in the package -> text, of the files that are exempt or of the others."""
-    names = {path.relative_to(SOURCE).as_posix(): path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
-    return {name: text for name, text in names.items() if name.startswith(EXEMPT) is exempt}
+def sources() -> dict[str, str]:
+    """Path in the package -> text."""
+    return {path.relative_to(SOURCE).as_posix(): path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def variables(text: str) -> dict[str, int]:
@@ -51,17 +43,11 @@ def test_what_is_banned_is_seen():
 
 
 def test_no_variable_has_a_banned_name():
-    wrong = {name: lines for name, text in sources(exempt=False).items() if (lines := variables(text))}
+    wrong = {name: lines for name, text in sources().items() if (lines := variables(text))}
     assert wrong.pop("analysis/compare.py").keys() == {"told"}  # a key of `supcrd compare --json` since 0.1
     assert wrong == {}
 
 
 def test_no_banned_word_is_written():
-    wrong = {name: words for name, text in sources(exempt=False).items() if (words := phrases(text))}
+    wrong = {name: words for name, text in sources().items() if (words := phrases(text))}
     assert wrong == {}
-
-
-def test_what_is_exempt_is_not_clean_yet():
-    unclean = [name for name, text in sources(exempt=True).items() if variables(text) or phrases(text)]
-    clean = [part for part in EXEMPT if not any(name.startswith(part) for name in unclean)]
-    assert clean == [], "clean now: take them off EXEMPT"

@@ -168,7 +168,7 @@ def test_weights_need_the_plug_in_and_run_no_code(mine, monkeypatch):
     bare = fresh("evaluate", mine / "runs" / "a", *data)
     assert bare.returncode == 2
     assert bare.stderr.count("\n") == 1
-    assert "'tiny-of-mine' is none of supcrd's" in bare.stderr
+    assert "'tiny-of-mine' is not one of supcrd's" in bare.stderr
     assert "my_terms.py when it was trained" in bare.stderr
     assert "--plugin FILE" in bare.stderr
     named = mine / "names.txt"
@@ -241,6 +241,81 @@ def test_a_plug_in_that_changed_is_refused_as_a_changed_recipe_is(mine):
     (mine / "my_terms.py").write_text(MINE)
     assert train(mine, "name=a", "train.epochs=1")["status"] == "already finished"
     assert contents(mine / "runs" / "a") == before
+
+
+NETWORK = """
+from torch import nn
+
+import supcrd
+
+
+class Net(nn.Module):
+    feature_dim = 12
+
+    def __init__(self, channels):
+        super().__init__()
+        self.body = nn.Conv2d(channels, 12, 3)
+
+    def forward(self, images):
+        return self.body(images).relu().mean(dim=(2, 3))
+
+
+@supcrd.arch("{name}")
+def make(*, in_channels, image_size):
+    return Net(in_channels)
+"""
+
+TAUGHT = """
+{plugins}
+[data]
+source = "npz:tiny.npz"
+[model]
+arch = "{arch}"
+[method]
+name = "{method}"
+[train]
+epochs = 1
+[head]
+epochs = 1
+[probe]
+epochs = 1
+"""
+
+
+def test_a_changed_plug_in_of_a_teacher_names_the_way_out_for_the_teacher(mine):
+    """A student, its teacher and that one's teacher; the plug-ins of the two teachers change."""
+    for name, arch, method, taught_by in (
+        ("student", "convnet", "kd", "middle"),
+        ("middle", "middle", "kd", "top"),
+        ("top", "top", "cross_entropy", None),
+    ):
+        plugins = f'plugins = ["{name}.py"]' if arch == name else ""
+        text = TAUGHT.format(plugins=plugins, arch=arch, method=method)
+        text += f'[teacher]\nrecipe = "{taught_by}.toml"\ncheck = false\n' if taught_by else ""
+        (mine / f"{name}.toml").write_text(text)
+        (mine / f"{name}.py").write_text(NETWORK.format(name=name))
+    command = ("train", mine / "student.toml", "--out", mine / "runs", "--json")
+    assert invoke(*command).exit_code == 0
+
+    for name, prefix in (("middle", "teacher.override."), ("top", "teacher.override.teacher.override.")):
+        text = (mine / f"{name}.py").read_text()
+        (mine / f"{name}.py").write_text(text + "# changed\n")
+        before = contents(mine / "runs")
+        for more in (["name=other"], ["--force"]):
+            line = refused(*command, *more)
+            assert f"{mine / 'runs' / name} was begun with another plug-in {name}.py (fingerprint " in line
+            assert "this is the teacher's folder: remove it and give --force to train the teacher and" in line
+            assert line.endswith(f"or give another {prefix}name=...")
+        assert contents(mine / "runs") == before
+        shutil.rmtree(mine / "runs" / "middle", ignore_errors=True)  # a finished one would not ask for its own teacher
+
+    # both ways out work
+    other = invoke(*command, f"{prefix}name=another", "name=other")
+    assert other.exit_code == 0, other.stderr
+    shutil.rmtree(mine / "runs" / "top")
+    again = invoke(*command, "--force")
+    assert again.exit_code == 0, again.stderr
+    assert json.loads(again.stdout)["status"] == "trained"
 
 
 def test_paths_are_relative_to_the_recipe(mine, monkeypatch):

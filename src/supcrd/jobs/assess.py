@@ -1,4 +1,4 @@
-"""Models from files, measured on data or asked about images: what `supcrd evaluate` and `supcrd predict` do."""
+"""Models from files: measured on data (`supcrd evaluate`), or applied to images (`supcrd predict`)."""
 
 import contextlib
 import logging
@@ -32,7 +32,7 @@ logger = logging.getLogger("supcrd")
 
 
 def load_model(path: str | Path) -> Model:
-    """Load a model that supcrd trained, ready to use: nothing else is needed, no recipe and no data.
+    """Load a model that supcrd trained, ready to use, without its recipe and data.
 
     Args:
         path: run folder, .safetensors file, or published .pth.
@@ -78,24 +78,23 @@ def evaluate_file(
 
     Args:
         path: run folder, .safetensors or published .pth.
-        source: as `supcrd.data.load`; None for that of the run that made the model.
+        source: as `supcrd.data.load`; None for that of the run that trained the model.
         split: test, validation or train.
-        arch, num_classes, mean, std, image_size: as `supcrd.models.weights.load_model`. Weights whose normalisation is
-            not known are given the statistics of the source's training images, which is said in the log. Images of
-            another size than the model's are resized on the device where `image_size` is given or the weights are from
-            outside.
-        classes: a text file of the names of the model's outputs in their order, one a line, in place of its card's.
-        data_folder: where CIFAR archives lie.
+        arch, num_classes, mean, std, image_size: as `supcrd.models.weights.load_model`. Weights of unknown
+            normalisation get the statistics of the source's training images, and the log says so. Images of another
+            size than the model's are resized on the device if `image_size` is given or the weights are from outside.
+        classes: a text file with the names of the model's outputs in their order, one per line, instead of its card's.
+        data_folder: the folder of CIFAR archives.
         device: auto, cpu, cuda, cuda:N or mps.
         report: called with the probe's progress.
 
     Returns:
         The values of `supcrd.evaluation.evaluate.evaluate`, with model, source, split, class_names and warnings: those
-        of the model's card, or where it has none those that these values give. Neighbours and probe need training
-        images: their accuracies are None where the source has none, or where the split measured is train.
+        of the model's card, or, if it has none, those of these values. Neighbours and probe need training images: their
+        accuracies are None if the source has none, or if the split measured is train.
 
     Raises:
-        SupcrdError: the model or the data cannot be had, or do not fit each other.
+        SupcrdError: the model or the data cannot be loaded, or do not fit each other.
     """
     if split not in SPLITS:
         raise DataError(f"--split {split!r} is unknown; test, validation or train is right")
@@ -111,7 +110,7 @@ def evaluate_file(
         raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
     resizes = image_size is not None or not has_card(path)
     if image_size is None and resizes and card.stem != "native" and card.image_size != images.image_size:
-        model, card = read_model(path, default_size=images.image_size, **known)  # the file may leave the size open
+        model, card = read_model(path, default_size=images.image_size, **known)  # the file may not determine the size
     names = card.class_names if classes is None else _names(classes, card, path)
     order = match(names, card.num_classes, images, model=f"the model {path}", key="--classes FILE")
     _check_fit(card, images, path, resizes=resizes)
@@ -119,8 +118,8 @@ def evaluate_file(
     images = numbered(images, order, names or tuple(map(str, range(card.num_classes))))
     chosen = {"test": images.test, "validation": images.validation, "train": images.train}[split]
     if chosen is None or len(chosen) == 0:
-        there = [name for name in SPLITS if getattr(images, name) is not None]
-        raise DataError(f"{images.source} has no {split} split; it has {', '.join(there)}")
+        present = [name for name in SPLITS if getattr(images, name) is not None]
+        raise DataError(f"{images.source} has no {split} split; it has {', '.join(present)}")
     if card.mean is None or card.std is None:
         if images.train is None:
             raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
@@ -160,16 +159,16 @@ def predict_files(
 
     Args:
         path: run folder, .safetensors or published .pth (which needs mean and std).
-        images: files, and folders of them; resized to the model's size, the centre cut out.
+        images: files and folders of them; resized to the model's size, centre crop.
         arch, num_classes, mean, std, image_size: as `supcrd.models.weights.load_model`.
         classes: as for `evaluate_file`.
-        top: classes an image, at most.
+        top: largest number of classes per image.
 
     Returns:
-        For each image a dict: image, classes (class, index, probability 0..1; most probable first).
+        Per image a dict: image, classes (class, index, probability 0..1; most probable first).
 
     Raises:
-        SupcrdError: the model cannot be had, or an image not be read.
+        SupcrdError: the model cannot be loaded, or an image cannot be read.
     """
     model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=image_size)
     if card.mean is None or card.std is None:
@@ -180,7 +179,7 @@ def predict_files(
     if classes is not None:
         names = _names(classes, card, path)
     images = image_files(images)
-    # all files are read before any is shown: a bad one leaves no half list
+    # all files are read first, so that a damaged one leaves no partial result
     pixels = read_images(images, channels=card.in_channels, image_size=card.image_size, levels=card.levels)
     subject = Normalised(model, card.mean, card.std)
     rows = []
@@ -199,12 +198,12 @@ def predict_files(
 
 
 def _load(card: Card, source: str | None, data_folder: str, split: str) -> ImageSet:
-    """The data, divided as the run that made the model divided them."""
+    """The data, with the splits of the run that trained the model."""
     table = dict((card.recipe or {}).get("data", {}))
     if source is None and "source" not in table:
         raise DataError("--data is needed: the model does not say on which data it was trained")
     if source is not None and not _same_source(source, table.get("source")):
-        # of data that the run did not divide, all of train serves as neighbours, unless validation is what is asked for
+        # in data other than the run's, all of train serves as neighbours, unless the validation split is measured
         table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
         if source.startswith(("folder:", "shards:")):
             table |= {"image_size": card.image_size, "levels": card.levels}
@@ -227,16 +226,16 @@ def _load(card: Card, source: str | None, data_folder: str, split: str) -> Image
 
 
 def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:
-    """Say so where a run's own data are no longer those that it was trained and measured on."""
+    """Warn if a run's own data are no longer those that it was trained and measured on."""
     with contextlib.suppress(RunError):
         before = RunFolder(path).evaluation.get("data_fingerprint") if source is None else None
         if before not in (None, images.fingerprint):
-            logger.warning("%s has changed since %s was trained: other images, or divided otherwise", images.source,
+            logger.warning("%s has changed since %s was trained: other images, or other splits", images.source,
                            path)  # fmt: skip
 
 
 def _names(classes: str, card: Card, path: Path) -> tuple[str, ...]:
-    """The names that a file gives the outputs of a model."""
+    """The names of a model's outputs from a file."""
     names = read_names(classes, "--classes")
     if len(names) != card.num_classes:
         raise DataError(f"--classes {classes} has {len(names)} names, the model {path} has {card.num_classes} outputs")
@@ -244,9 +243,9 @@ def _names(classes: str, card: Card, path: Path) -> tuple[str, ...]:
 
 
 def _same_source(one: str, other: str | None) -> bool:
-    """Whether two sources are the same files: a path may be written in many ways.
+    """Whether two sources are the same files; a path can be written in several ways.
 
-    A validation split drawn anew from images that a model learnt from would flatter it.
+    A new validation split would have images that the model was trained on, and so an accuracy that is too high.
     """
     kinds, paths = zip(*((text or "").partition(":")[::2] for text in (one, other)), strict=True)
     return kinds[0] == kinds[1] and Path(paths[0]).expanduser().resolve() == Path(paths[1]).expanduser().resolve()

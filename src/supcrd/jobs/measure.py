@@ -1,4 +1,4 @@
-"""Measures one run: the contents of `evaluation.json` and `outputs.npz`."""
+"""Measures one run: the contents of `evaluation.json`, `outputs.npz` and `pictures.npz`."""
 
 import contextlib
 import logging
@@ -24,14 +24,15 @@ from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate, glance
 from supcrd.evaluation.outputs import outputs
 from supcrd.jobs.student import Report, Trained, held_out
-from supcrd.jobs.taught import Teacher
-from supcrd.models.weights import save_model
+from supcrd.jobs.taught import TEACHER, Teacher
+from supcrd.models import Output
+from supcrd.models.weights import Card, save_model
 from supcrd.runs.folder import RunFolder
 from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
 
-PICTURES = 1000  # of the measured split, kept small for figures: 2.5 MB of CIFAR
+PICTURES = 1000  # of the measured split, saved small for figures: 2.5 MB for CIFAR
 
 
 def measure(
@@ -43,23 +44,21 @@ def measure(
     place: Place,
     report: Report | None,
 ) -> dict[str, Any]:
-    """Measure on the test split, or on validation or train where there is none, and say which.
+    """Measure a run, write `outputs.npz`, `pictures.npz`, the card and, last, `evaluation.json`.
 
-    What is measured is the last epoch's model. `accuracy_at_best` alone is of the weights of `best_epoch`, the first
-    one of highest validation accuracy; both are None without a validation split, and where that is the split measured.
-    `warnings` are those of `health.judge`, which are logged too; class_accuracy, class_counts and
-    validation_class_counts (None without a validation split) are lists in the order of class_names.
+    The split is test; without one, validation; without either, train (`split` says which). The model measured is that
+    of the last epoch. Only `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest validation
+    accuracy; both are None unless the split is test and there is a validation split. `warnings` are those of
+    `health.judge`, which are also logged. class_accuracy, class_counts and validation_class_counts (None without a
+    validation split) are lists in the order of class_names.
+
+    Returns:
+        The contents of `evaluation.json`.
     """
-    recipe, history = this.recipe, trained.history
-    name, split = next(
-        (name, split)
-        for name, split in (("test", images.test), ("validation", images.validation), ("train", images.train))
-        if split is not None
-    )
-    last = history[-1] if history else {}  # imported weights were not trained here
-    if not history and images.validation is not None:
-        last = {"validation_accuracy": glance(student, images.validation, place)["accuracy"]}
-    teacher = teachers.get("teacher")
+    recipe, out = this.recipe, this.path.parent
+    name, split = _measured_split(images)
+    last = _last_epoch(trained, student, images, place)
+    teacher = teachers.get(TEACHER)
     teacher_logits = _teacher_logits(teacher, split, name, images, place) if teacher is not None else None
     started = time.perf_counter()
     numbers = evaluate(
@@ -73,14 +72,11 @@ def measure(
         report=(lambda progress: report(recipe.name, "probe", progress)) if report else None,
     )
     values = dict(numbers.values)
-    # one entry a class: they stand last in the file
+    # one entry per class: they are at the end of the file
     by_class: dict[str, Any] = {"class_names": list(images.class_names)}
     by_class |= {key: values.pop(key) for key in ("class_accuracy", "class_counts")}
     by_class["validation_class_counts"] = held_out(images)
-    best_epoch = trained.best.get("epoch") if name == "test" else None
-    at_best = values["accuracy"] if best_epoch is not None else None
-    if best_epoch is not None and best_epoch != history[-1]["epoch"]:
-        at_best = _accuracy_with(trained.best["weights"], student, split, place)
+    at_best = _at_best(trained, values["accuracy"], student, split, place) if name == "test" else (None, None)
     evaluation = {
         "name": recipe.name,
         "method": recipe.method.name,
@@ -89,48 +85,68 @@ def measure(
         "source": images.source,
         "split": name,
         **values,
-        "best_epoch": best_epoch,
-        "accuracy_at_best": at_best,
+        "best_epoch": at_best[0],
+        "accuracy_at_best": at_best[1],
         "projection_trained": trained.card.projection_trained,
-        "train_accuracy": last.get("train_accuracy"),  # of augmented images, while learning
+        "train_accuracy": last.get("train_accuracy"),  # of augmented images, during training
         "validation_accuracy": last.get("validation_accuracy"),
-        "train_seconds": round(sum(row["seconds"] for row in history), 2),
+        "train_seconds": round(sum(row["seconds"] for row in trained.history), 2),
         "evaluation_seconds": round(time.perf_counter() - started, 2),
         "place": str(place),
         "data_fingerprint": images.fingerprint,
-        # from the folder of run folders, so that this may be moved
-        "teacher": os.path.relpath(teacher.folder, this.path.parent) if teacher is not None else None,
-        # on images that the student does not learn from, before it began; of which split, "validation" as a rule
-        "teacher_accuracy": teacher.tried.accuracy if teacher is not None else None,
-        "teacher_tried_on": teacher.tried.split if teacher is not None else None,
+        **_about_teacher(teacher, out),
     }
-    others = {each: known for each, known in teachers.items() if each != "teacher"}
-    if others:
+    further = {key: known for key, known in teachers.items() if key != TEACHER}
+    if further:
+        logits = numbers.outputs.logits
         evaluation["teachers"] = {
-            each: _beside(known, numbers.outputs.logits, split, name, images, place, this.path.parent)
-            for each, known in others.items()
+            key: _about_further(known, logits, _teacher_logits(known, split, name, images, place), out)
+            for key, known in further.items()
         }
-    evaluation |= {"warnings": health.judge(evaluation | by_class, history), **by_class}
+    evaluation |= {"warnings": health.judge(evaluation | by_class, trained.history), **by_class}
     _log(evaluation)
-    measured = numbers.outputs
-    this.write_outputs(
-        labels=split.labels.numpy(), logits=measured.logits.numpy(), projections=measured.projections.numpy()
-    )
-    this.write_pictures(**pictures(split, images.fingerprint))
-    # the card tells what the model is worth wherever it goes; evaluation.json, which ends the run, is written last
-    about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
-    card = replace(trained.card, evaluation=about, warnings=tuple(evaluation["warnings"]))
-    weights = save_model(this.path, student.model, card)
-    evaluation["weights"] = fingerprint(weights)  # whose outputs these are: a model may be put in another's place
-    this.write_evaluation(evaluation)
+    _write(this, student, trained.card, split, images, numbers.outputs, evaluation)
     return evaluation
 
 
-def _beside(
-    teacher: Teacher, logits: Tensor, split: Split, name: str, images: ImageSet, place: Place, out: Path
-) -> dict[str, Any]:
-    """How a further teacher and the student agree."""
-    theirs = _teacher_logits(teacher, split, name, images, place)
+def _measured_split(images: ImageSet) -> tuple[str, Split]:
+    """The split to measure on, and its name: the first of test, validation and train that there is."""
+    named = (("test", images.test), ("validation", images.validation), ("train", images.train))
+    return next((name, split) for name, split in named if split is not None)
+
+
+def _last_epoch(trained: Trained, student: Normalised, images: ImageSet, place: Place) -> Mapping[str, Any]:
+    """The metrics of the last epoch; of imported weights, which have none, the validation accuracy."""
+    if trained.history:
+        return trained.history[-1]
+    if images.validation is None:
+        return {}
+    return {"validation_accuracy": glance(student, images.validation, place)["accuracy"]}
+
+
+def _at_best(
+    trained: Trained, accuracy: float, student: Normalised, split: Split, place: Place
+) -> tuple[int | None, float | None]:
+    """The epoch of highest validation accuracy and the accuracy with its weights; `accuracy` is the last epoch's."""
+    best = trained.best.get("epoch")
+    if best is None or best == trained.history[-1]["epoch"]:
+        return best, None if best is None else accuracy
+    return best, _accuracy_with(trained.best["weights"], student, split, place)
+
+
+def _about_teacher(teacher: Teacher | None, out: Path) -> dict[str, Any]:
+    """What `evaluation.json` says of the teacher of `[teacher]`; None where there is none."""
+    return {
+        # relative to the folder of run folders, so that this may be moved
+        "teacher": os.path.relpath(teacher.folder, out) if teacher is not None else None,
+        # before the student's training, usually on its validation images, which it does not learn from
+        "teacher_accuracy": teacher.tried.accuracy if teacher is not None else None,
+        "teacher_tried_on": teacher.tried.split if teacher is not None else None,
+    }
+
+
+def _about_further(teacher: Teacher, logits: Tensor, theirs: Tensor, out: Path) -> dict[str, Any]:
+    """What `evaluation.json` says of a teacher of `[teachers.NAME]`; `logits` are the student's, `theirs` its own."""
     return {
         "folder": os.path.relpath(teacher.folder, out),
         "agreement": metrics.agreement(logits, theirs),
@@ -141,41 +157,64 @@ def _beside(
 
 
 def _log(evaluation: dict[str, Any]) -> None:
-    said = health.lacking(evaluation["validation_class_counts"], evaluation["class_names"])  # when training began
+    """Log the warnings, but for the one that was logged when training began."""
+    logged = health.lacking(evaluation["validation_class_counts"], evaluation["class_names"])
     for line in evaluation["warnings"]:
-        if line != said:
+        if line != logged:
             logger.warning("%s: %s", evaluation["name"], line)
 
 
-def pictures(split: Split, fingerprint: str) -> dict[str, NDArray[Any]]:
-    """`rows` (M,), which images of the split, and `images` (M, H, W, channels) uint8, at most 64 px.
+def _write(
+    this: RunFolder,
+    student: Normalised,
+    card: Card,
+    split: Split,
+    images: ImageSet,
+    measured: Output,
+    evaluation: dict[str, Any],
+) -> None:
+    """Write the files of an evaluation; `evaluation` itself, with the weights' fingerprint added, is written last."""
+    this.write_outputs(
+        labels=split.labels.numpy(), logits=measured.logits.numpy(), projections=measured.projections.numpy()
+    )
+    this.write_pictures(**pictures(split, images.fingerprint))
+    # the card has the main numbers, wherever the model file is copied
+    about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
+    card = replace(card, evaluation=about, warnings=tuple(evaluation["warnings"]))
+    weights = save_model(this.path, student.model, card)
+    evaluation["weights"] = fingerprint(weights)  # shows later whether the model file has been replaced by another
+    this.write_evaluation(evaluation)
 
-    With these a figure of a run's neighbours can be drawn from its folder alone. The rows are drawn by the data's
-    fingerprint, so that all runs on a data set have the same ones.
+
+def pictures(split: Split, fingerprint: str) -> dict[str, NDArray[Any]]:
+    """`rows` (M,), indices of images in the split, and these `images` (M, H, W, channels) uint8, at most 64 px.
+
+    With them a figure of a run's neighbours can be drawn from its folder alone. The rows are seeded by the data's
+    fingerprint, so that all runs on a data set have the same rows.
     """
     rows = permutation(len(split), "pictures", fingerprint)[:PICTURES].sort().values
     (images,) = fetch(split.images, [rows], torch.device("cpu"))
-    step = -(-images.shape[1] // 64)  # every so many pixels of a larger image, which a thumbnail is good enough for
+    step = -(-images.shape[1] // 64)  # of a larger image every step-th pixel: enough for a thumbnail
     return {"rows": rows.numpy(), "images": images[:, ::step, ::step].contiguous().numpy()}
 
 
 def _accuracy_with(weights: dict[str, Tensor], student: Normalised, split: Split, place: Place) -> float | None:
-    """The accuracy with other weights; the student's own are back afterwards."""
+    """The accuracy with other weights; the student's own are restored afterwards."""
     own = {name: tensor.clone() for name, tensor in student.model.state_dict().items()}
     student.model.load_state_dict(weights)
-    found = glance(student, split, place)["accuracy"]
+    accuracy = glance(student, split, place)["accuracy"]
     student.model.load_state_dict(own)
-    return found
+    return accuracy
 
 
 def _teacher_logits(teacher: Teacher, split: Split, name: str, images: ImageSet, place: Place) -> Tensor:
-    """The teacher's logits of a split: those of its own evaluation where that was of the same images."""
-    as_kept = teacher.order == tuple(range(len(teacher.order)))
+    """The teacher's logits of a split: those of its own evaluation if it was on the same images."""
+    saved_order = teacher.order == tuple(range(len(teacher.order)))
     run = RunFolder(teacher.folder)
     with contextlib.suppress(KeyError, RunError):
         own = run.evaluation
-        same = own.get("weights", teacher.weights) == teacher.weights  # runs of 0.1 do not say it
-        if as_kept and same and (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
+        same = own.get("weights", teacher.weights) == teacher.weights  # evaluations of 0.1 do not record it
+        if saved_order and same and (own["split"], own["data_fingerprint"]) == (name, images.fingerprint):
             logits = torch.from_numpy(run.outputs()["logits"])
             if logits.shape == (len(split), images.num_classes):
                 return logits

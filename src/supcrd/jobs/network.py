@@ -1,4 +1,4 @@
-"""The network that a recipe names, before it has learnt anything."""
+"""The network of a recipe, before training."""
 
 from supcrd import recipe as recipes
 from supcrd.base.seeding import forked, seed_for
@@ -15,7 +15,7 @@ def statistics(recipe: Recipe, images: ImageSet) -> tuple[tuple[float, ...], tup
     """Channel mean and std: the recipe's, or those of its training images.
 
     Raises:
-        RecipeError: given for another number of channels.
+        RecipeError: the recipe gives them for another number of channels.
     """
     if recipe.data.mean is None or recipe.data.std is None:
         assert images.train is not None
@@ -31,11 +31,11 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
     """The network of a recipe, its weights drawn by the recipe's seed.
 
     Raises:
-        RecipeError: the architecture cannot take these images, or a package that the recipe asks for is not there.
+        RecipeError: the architecture cannot take these images, or a package that the recipe needs is not installed.
     """
     if recipe.train.tensorboard:
-        tensorboard.check()  # here, since a pipeline makes the network before any work
-    # a student of the architecture and seed of its teacher must not begin as that began
+        tensorboard.check()  # here, since a run builds the network before any work
+    # a student with its teacher's architecture and seed must not get the same initial weights
     role = generation(recipe)
     seed = seed_for("weights", recipe.seed, role) if role else seed_for("weights", recipe.seed)
     mean, std = statistics(recipe, images)
@@ -57,7 +57,7 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
 
 
 def generation(recipe: Recipe) -> int:
-    """How many teachers stand above a run, its teacher's teacher counting too; weights from elsewhere have none.
+    """The number of teachers above a run, with its teacher's teachers; weights from elsewhere have none.
 
     Example:
         >>> generation(recipes.load("digits-teacher")), generation(recipes.load("digits-kd"))

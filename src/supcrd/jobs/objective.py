@@ -1,4 +1,4 @@
-"""The objective of a run: checked before any teacher is trained, made when all of them are there."""
+"""The objective of a run: checked before any teacher is trained, built when all teachers are ready."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,26 +11,26 @@ from supcrd.jobs.taught import Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
-from supcrd.training.objective.build import Needs, Objective, asked, build, check_widths, needs, reads_maps
+from supcrd.training.objective.build import Needs, Objective, build, check_widths, needs, planned, reads_maps
 from supcrd.training.objective.term import Context, Shapes
 from supcrd.training.teacher import shapes_of
 
 
 def tables(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """The objective of a recipe: its own tables, or those that its method stands for."""
+    """The objective of a recipe: its own tables, or those of its method."""
     return recipe.objective or presets.tables(recipe.method)
 
 
 def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> None:
-    """Refuse, before a teacher is trained, terms that cannot work whatever it will be.
+    """Refuse, before a teacher is trained, terms that cannot work with any teacher.
 
     Raises:
-        RecipeError: as `make_objective`, but for what the teacher itself lacks.
+        RecipeError: as `make_objective`, except for what the teacher itself lacks.
     """
     ours = shapes_of(student, maps=reads_maps(tables(recipe)))
-    wanted = {name for name, each in recipe.all_teachers.items() if recipes.needs_teacher(recipe, each)}
+    wanted = [name for name, settings in recipe.all_teachers.items() if recipes.needs_teacher(recipe, settings)]
     context = _context(recipe, images, ours, dict.fromkeys(wanted, ours))
-    terms = asked(tables(recipe), context, views=recipe.augment.views)
+    terms = planned(tables(recipe), context, views=recipe.augment.views)
     for name, settings in recipe.all_teachers.items():
         teacher = recipes.teacher_recipe(recipe, settings)
         if teacher is not None and teacher.model.projector[-1] != ours.projections:
@@ -43,7 +43,7 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
 
 
 def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teachers: Mapping[str, Teacher]) -> Objective:
-    """The terms of a recipe, ready to be trained.
+    """The terms of a recipe, ready for training.
 
     Raises:
         RecipeError: terms that cannot work with this student, these teachers or this batch size.

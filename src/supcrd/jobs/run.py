@@ -1,4 +1,4 @@
-"""One whole run: teacher, projection head, student, probe, evaluation; stages that are done are skipped."""
+"""One whole run: teacher, projection head, student, probe, evaluation; finished stages are skipped."""
 
 import logging
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from supcrd.jobs.measure import measure
 from supcrd.jobs.network import new_student
 from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.student import Report
-from supcrd.jobs.taught import Teacher
+from supcrd.jobs.taught import TEACHER, Teacher
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
-from supcrd.runs.opening import check_origins, check_same, locked, open_run
+from supcrd.runs.opening import REMEDY, check_origins, check_same, locked, open_run
 from supcrd.training.objective.build import settings_of
 
 logger = logging.getLogger("supcrd")
@@ -30,7 +30,7 @@ logger = logging.getLogger("supcrd")
 
 @dataclass(frozen=True)
 class Result:
-    """What a job gave."""
+    """The result of a run."""
 
     folder: Path
     teacher: Path | None  # the teacher's run folder
@@ -51,21 +51,21 @@ def run(
 
     Args:
         recipe: from `supcrd.recipe.load`.
-        out: the folder of run folders; a teacher that has to be trained first gets its own there.
+        out: the folder of run folders; a teacher that has to be trained first gets its own run folder in it.
         force: start the run over (not its teacher's).
         report: called with the progress.
-        images: the data, where the caller has loaded them already.
-        wait: where another process trains the same teacher, until it is there; otherwise that is an error.
+        images: the data, if the caller has already loaded them.
+        wait: if another process is training the same teacher, wait for it; False raises RunError.
 
     Returns:
-        The run folder and its evaluation. A finished run is not touched.
+        The run folder and its evaluation. A finished run is not changed.
 
     Raises:
-        SupcrdError: whatever a user can cause; nothing is written where it can be known beforehand.
+        SupcrdError: anything that a user can cause; nothing is written if it is detected before training.
     """
     if isinstance(recipe.method, Imported):
         raise RecipeError("method.name = 'imported' stands for weights from elsewhere; there is nothing to train")
-    return _run(recipe, Path(out).expanduser(), force=force, report=report, images=images, wait=wait, wait_here=False)
+    return _run(recipe, Path(out).expanduser(), force=force, report=report, images=images, wait=wait)
 
 
 def _run(
@@ -73,72 +73,85 @@ def _run(
     out: Path,
     *,
     wait: bool,
-    wait_here: bool | None = None,
     force: bool = False,
     report: Report | None = None,
     images: ImageSet | None = None,
+    prefix: str = "",
 ) -> Result:
-    """See `run`; `wait_here`: for another process that works in this very folder, as for a teacher's."""
+    """See `run`; `prefix`: before a key of this recipe on the command line, "teacher.override." for a teacher's."""
     place = device.choose(recipe.train.device, recipe.train.precision)
     if place.device.type == "cpu":
         device.keep_freed_memory()
-    _plugins(recipe)  # another recipe of this process may have brought others of the same names
-    done = None if force else _finished(recipe, out, images)
+    _plugins(recipe)  # another recipe of this process may have loaded others with the same names
+    done = None if force else _finished(recipe, out, images, prefix)
     if done is not None:
         return done
-    settings_of(tables(recipe))  # an unknown term or key is found before the data are read
+    settings_of(tables(recipe))  # an unknown term or key is refused before the data are read
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
-    student = new_student(recipe, images)  # before any work: an impossible network is found here
+    student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
-    taught = prepare_teachers(recipe, images, out, wait=wait, report=report)
+    taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own
     objective = make_objective(recipe, student, images, taught)
-    origins = {"data": images.fingerprint, "teacher": None} | {name: each.weights for name, each in taught.items()}
-    origins |= ours
-    with locked(out / recipe.name, wait=wait if wait_here is None else wait_here):
-        done = None if force else _finished(recipe, out, images)
+    origins = {"data": images.fingerprint, "teacher": None}
+    origins |= {name: teacher.weights for name, teacher in taught.items()} | ours
+    with locked(out / recipe.name, wait=wait and prefix != ""):  # two students may ask for one teacher
+        done = None if force else _finished(recipe, out, images, prefix)
         if done is not None:
-            return done  # another process has done it meanwhile
-        this = open_run(out, recipe, force=force, origins=origins)
+            return done  # another process finished it in the meantime
+        this = open_run(out, recipe, force=force, origins=origins, remedy=_remedy(prefix))
         status = "resumed" if this.checkpoint.exists() else "trained"
         trained = stages.train(this, student, images, objective, taught, place, report)
         logger.info("%s: evaluating", recipe.name)
         evaluation = measure(this, student, trained, images, taught, place, report)
-    first = taught.get("teacher")
+    first = taught.get(TEACHER)
     return Result(this.path, first.folder if first else None, evaluation, status)
 
 
-def _finished(recipe: Recipe, out: Path, images: ImageSet | None) -> Result | None:
-    """What a finished run gave; None where it is not finished. The folder is only read: it may be write-protected.
+def _finished(recipe: Recipe, out: Path, images: ImageSet | None, prefix: str) -> Result | None:
+    """The result of a finished run; None for an unfinished one. The folder is only read: it may be write-protected.
 
     Raises:
-        RunError: it is of another recipe, data or teacher.
+        RunError: the run is of another recipe, other data or another teacher.
     """
     finished = RunFolder(out / recipe.name)
     if not finished.finished:
         return None
-    check_same(finished.recipe, recipe, finished.path)
+    check_same(finished.recipe, recipe, finished.path, _remedy(prefix))
     origins: dict[str, str | None] = {"data": images.fingerprint} if images is not None else {}
     origins |= _plugins(recipe)
     taught = finished.teacher
     if taught is not None and taught.weights.is_file():
         to_train = recipes.teacher_recipe(recipe)
         if to_train is not None:
-            check_same(taught.recipe, to_train, taught.path)
+            check_same(taught.recipe, to_train, taught.path, _remedy(f"{prefix}{TEACHER}.override."))
         origins["teacher"] = fingerprint(taught.weights)
-    check_origins(finished, origins)
+    check_origins(finished, origins, _remedy(prefix))
     teacher = out / finished.evaluation["teacher"] if taught is not None else None
     return Result(finished.path, teacher, finished.evaluation, "already finished")
 
 
+def _remedy(prefix: str) -> str:
+    """What a user can do if the folder of a run or of a teacher holds another run; `prefix` as for `_run`.
+
+    `--force` alone starts only the student over, so that the teacher's folder would refuse it again.
+    """
+    if not prefix:
+        return REMEDY
+    return (
+        "this is the teacher's folder: remove it and give --force to train the teacher and its student again, or give "
+        f"another {prefix}name=..."
+    )
+
+
 def _plugins(recipe: Recipe) -> dict[str, str | None]:
-    """What a run's plug-ins are, by the name of each."""
+    """Load a run's plug-ins: name -> fingerprint."""
     return {f"plug-in {Path(name).name}": digest for name, digest in plugins.load(recipe.plugins, Path())}
 
 
 def load_data(recipe: Recipe) -> ImageSet:
-    """The images that a recipe names."""
+    """The images of a recipe's data source."""
     d = recipe.data
     loaded = data.load(
         d.source,
@@ -157,22 +170,36 @@ def load_data(recipe: Recipe) -> ImageSet:
 
 
 def prepare_teachers(
-    recipe: Recipe, images: ImageSet, out: Path, *, wait: bool = True, report: Report | None = None
+    recipe: Recipe,
+    images: ImageSet,
+    out: Path,
+    *,
+    wait: bool = True,
+    report: Report | None = None,
+    prefix: str = "",
 ) -> dict[str, Teacher]:
     """The teachers that a run needs, trained or imported into their own run folders if needed, and measured.
 
+    Args:
+        recipe, out, wait, report: as for `run`.
+        images: the student's data.
+        prefix: before a key of this recipe on the command line: empty, or "teacher.override." for a teacher's.
+
     Raises:
-        SupcrdError: one cannot be had, does not fit the data, or fails its trial.
+        SupcrdError: a teacher cannot be trained or loaded, does not fit the data, or fails its trial.
     """
-    found = {}
+    ready = {}
     for name, settings in recipe.all_teachers.items():
         if recipes.needs_teacher(recipe, settings):
             to_train = recipes.teacher_recipe(recipe, settings)
             trained = None
             if to_train is not None:
-                trained = _run(to_train, out, wait=wait, report=report, images=images).folder
-            found[name] = teachers.ready(recipe, settings, images, out, trained=trained, wait=wait, report=report)
-    return found
+                key = name if name == TEACHER else f"teachers.{name}"
+                trained = _run(
+                    to_train, out, wait=wait, report=report, images=images, prefix=f"{prefix}{key}.override."
+                ).folder
+            ready[name] = teachers.ready(recipe, settings, images, out, trained=trained, wait=wait, report=report)
+    return ready
 
 
 def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
@@ -184,6 +211,6 @@ def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
     drawn = recipe.method.bank if isinstance(recipe.method, Taught) else 0
     if drawn > len(images.train):
         raise RecipeError(
-            f"method.bank = {drawn}: {images.source} has {len(images.train)} training images, and a bank a row for "
-            "each; at most so many are right"
+            f"method.bank = {drawn}: {images.source} has {len(images.train)} training images, and a bank has one row "
+            f"per image; at most {len(images.train)} is right"
         )

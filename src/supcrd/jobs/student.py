@@ -30,18 +30,18 @@ from supcrd.training.teacher import Teaching
 logger = logging.getLogger("supcrd")
 
 Report = Callable[[str, str, Progress], None]
-"""Told (run name, stage, progress); stages are cache, train, head and probe."""
+"""Called with (run name, stage, progress); stages are cache, train, head and probe."""
 
 
 class Trained(NamedTuple):
-    """What a training gives."""
+    """The result of a training."""
 
     card: Card
     history: list[dict[str, Any]]  # the metrics of all epochs
     best: dict[str, Any]  # see `Distillation.best`
 
 
-def _kept(
+def _caches(
     this: RunFolder,
     images: ImageSet,
     teachers: Mapping[str, Teacher],
@@ -49,10 +49,10 @@ def _kept(
     place: Place,
     report: Report | None,
 ) -> dict[str, cache.FeatureCache]:
-    """The caches of those teachers that keep their features, filled.
+    """The filled caches of those teachers whose features are cached.
 
     Raises:
-        RecipeError: teachers that would show the student different views; a map is read, which no cache keeps.
+        RecipeError: the caches of two teachers differ in length, and so in views; a map is read, which no cache has.
     """
     recipe = this.recipe
     assert images.train is not None
@@ -61,14 +61,12 @@ def _kept(
     if lengths <= {0}:
         return {}
     if len(lengths) > 1:
-        told = ", ".join(f"{name} {settings.cache}" for name, settings in read.items())
-        raise RecipeError(f"cache differs between teachers ({told}): it decides the views, which all of them share")
+        shown = ", ".join(f"{name} {settings.cache}" for name, settings in read.items())
+        raise RecipeError(f"cache differs between teachers ({shown}): it decides the views, which all of them share")
     for name in read:
         mapped = [part for part in needs.teachers[name] if part.startswith("maps/")]
         if mapped:
-            raise RecipeError(
-                f"cache = {lengths.pop()}: features are kept, and no maps ({mapped[0]} of teacher {name})"
-            )
+            raise RecipeError(f"cache = {lengths.pop()}: it has features, but no maps ({mapped[0]} of teacher {name})")
     return {
         name: cache.prepare(
             teachers[name].folder,
@@ -94,17 +92,17 @@ def train(
     place: Place,
     report: Report | None,
 ) -> Trained:
-    """Train the student and, where no term does, its projection head; save the model with its card."""
+    """Train the student, and its projection head if no term trains it; save the model with its card."""
     recipe, needs = this.recipe, objective.needs
     assert images.train is not None
-    kept = _kept(this, images, teachers, needs, place, report)
-    # copies of what is run; the device never sees the whole teachers, and while the student learns nothing holds them
-    task = place.put(Distillation(student, objective, _teaching(recipe, teachers, kept), bfloat16=place.bfloat16))
+    caches = _caches(this, images, teachers, needs, place, report)
+    # copies of the parts that run: whole teachers are neither on the device nor in memory during the training
+    task = place.put(Distillation(student, objective, _teaching(recipe, teachers, caches), bfloat16=place.bfloat16))
     for teacher in teachers.values():
         teacher.let_go()
     if recipe.train.compile != "off":
         task.compile_encoders(recipe.train.compile)
-    history = _fit(this, task, student, images, kept, place, report)
+    history = _fit(this, task, student, images, caches, place, report)
     trained = needs.trains_projector
     if not trained and recipe.head.epochs > 0:
         fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.path)
@@ -119,14 +117,14 @@ def train(
         levels=images.levels,
     )
     save_model(this.path, student.model, card)
-    this.head.unlink(missing_ok=True)  # its work is in the model now
+    this.head.unlink(missing_ok=True)  # the state of a fit that is now in the model
     return Trained(card, history, task.best)
 
 
-def _teaching(recipe: Recipe, teachers: Mapping[str, Teacher], kept: Collection[str]) -> dict[str, Teaching]:
+def _teaching(recipe: Recipe, teachers: Mapping[str, Teacher], cached: Collection[str]) -> dict[str, Teaching]:
     settings = recipe.all_teachers
     return {
-        name: Teaching(teacher.whole(), settings[name].joint, settings[name].joint_lr_scale, kept=name in kept)
+        name: Teaching(teacher.whole(), settings[name].joint, settings[name].joint_lr_scale, cached=name in cached)
         for name, teacher in teachers.items()
     }
 
@@ -136,11 +134,11 @@ def _fit(
     task: Distillation,
     student: Normalised,
     images: ImageSet,
-    kept: Mapping[str, cache.FeatureCache],
+    caches: Mapping[str, cache.FeatureCache],
     place: Place,
     report: Report | None,
 ) -> list[dict[str, Any]]:
-    """Optimise, looking at the validation split after each epoch; the metrics of all epochs, which are kept too."""
+    """Train, with a validation after every epoch; write and return the metrics of all epochs."""
     recipe = this.recipe
     assert images.train is not None
     seed = seed_for("run", recipe.seed)
@@ -150,21 +148,21 @@ def _fit(
         batch_size=recipe.train.batch_size,
         seed=seed,
         device=place.device,
-        taught=kept,
+        taught=caches,
     )
 
-    def keep(rows: list[dict[str, Any]]) -> None:
+    def write(rows: list[dict[str, Any]]) -> None:
         this.write_metrics(rows)
         if recipe.train.tensorboard:
             tensorboard.mirror(this, rows)
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
-            # the projection head is untrained as yet where no term reads it
-            seen = glance(student, images.validation, place, sphere=task.objective.needs.trains_projector)
-            row |= {f"validation_{name}": value for name, value in seen.items()}
+            # a projection head that no term reads is not yet trained
+            values = glance(student, images.validation, place, sphere=task.objective.needs.trains_projector)
+            row |= {f"validation_{name}": value for name, value in values.items()}
             task.remember(row["epoch"], row["validation_accuracy"])
-        keep([*earlier, row])
+        write([*earlier, row])
 
     absent = health.lacking(held_out(images), images.class_names)
     if absent is not None:
@@ -190,12 +188,12 @@ def _fit(
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RunError(f"train.compile = {recipe.train.compile!r} failed here ({reason}); off is right") from error
-    keep(history)  # a kill may have come between the two files: the checkpoint is right
+    write(history)  # a kill between writing metrics and checkpoint leaves them different: the checkpoint is right
     return history
 
 
 def held_out(images: ImageSet) -> list[int] | None:
-    """Validation images of each class; None without a validation split."""
+    """Number of validation images per class; None without a validation split."""
     if images.validation is None:
         return None
     counts: list[int] = torch.bincount(images.validation.labels, minlength=images.num_classes).tolist()
@@ -223,11 +221,11 @@ def fit_head(
     task.projector.requires_grad_(True)
     view = augment.model_copy(update={"views": 1})
     batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)
-    told = (lambda progress: report(folder.name, "head", progress)) if report else None
-    fit(task, batches, settings, seed=seed, place=place, state_file=RunFolder(folder).head, report=told)
+    on_progress = (lambda progress: report(folder.name, "head", progress)) if report else None
+    fit(task, batches, settings, seed=seed, place=place, state_file=RunFolder(folder).head, report=on_progress)
 
 
 def describe(model: Model, **values: Any) -> Card:
-    """The card of a model; `values` are those fields of `Card` that the model itself does not know."""
+    """The card of a model; `values` are the fields of `Card` that the model itself does not have."""
     config = model.config()
     return Card(**(config | {"projector": tuple(config["projector"])}), **values)

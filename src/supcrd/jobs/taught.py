@@ -11,36 +11,39 @@ from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_model
 from supcrd.runs.folder import RunFolder
 
+TEACHER = "teacher"
+"""The name of the teacher of `[teacher]`; those of `[teachers.NAME]` have their own."""
+
 
 class Tried(NamedTuple):
-    """How a teacher did on images of its student."""
+    """The trial of a teacher: its accuracy on images of its student."""
 
     accuracy: float
-    split: str  # validation, or train where there is none
+    split: str  # validation, or train without a validation split
     n: int
     chance: float  # the accuracy of always giving the most frequent class
 
 
 @dataclass
 class Teacher:
-    """A teacher ready to teach: its outputs are the classes of the student's data, in their order."""
+    """A teacher that is ready: its outputs are the classes of the student's data, in their order."""
 
     subject: Normalised | None
-    """the whole model; None where it was let go"""
+    """the whole model; None after `let_go`"""
     folder: Path
     weights: str
     """fingerprint of the file in the folder"""
     order: tuple[int, ...]
-    """which outputs of the model in the folder these are"""
+    """indices of its outputs among those of the model in the folder"""
     tried: Tried
     projection_trained: bool = True
 
     def whole(self) -> Normalised:
-        """The model, on the CPU unless it was moved; read from its folder again where it was let go.
+        """The model, on the CPU unless it was moved; after `let_go` it is read from its folder again.
 
         Raises:
-            RunError: the folder holds other weights by now.
-            CheckpointError: it holds none.
+            RunError: the weights in the folder have changed.
+            CheckpointError: the folder has no weights.
         """
         if self.subject is None:
             model, card = load_model(self.folder)
@@ -53,5 +56,5 @@ class Teacher:
         return self.subject
 
     def let_go(self) -> None:
-        """Drop the model: a training runs a folded copy of its encoder, and two of them need not be in memory."""
+        """Release the model: a training runs a folded copy of its encoder, and one in memory is enough."""
         self.subject = None

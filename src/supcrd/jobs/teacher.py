@@ -31,10 +31,10 @@ from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
 
-TRIED = 2000  # images that a teacher is tried on, at most: seconds for a small network, a minute for a large one
-FAR = 0.2  # below what its own evaluation says, a teacher is not what it was
-BELOW = 0.05  # below it, worth a warning
-FEW = 20  # images: fewer cannot tell a teacher from chance
+TRIED = 2000  # largest number of images of a trial: seconds for a small network, a minute for a large one
+FAR = 0.2  # a teacher this far below the accuracy of its own evaluation is refused
+BELOW = 0.05  # and this far below it gets a warning
+FEW = 20  # with fewer images a teacher cannot be distinguished from chance
 CAUSES = "likely causes: another normalisation (teacher.mean, teacher.std), image size or order of classes"
 
 
@@ -48,26 +48,26 @@ def ready(
     wait: bool = True,
     report: Report | None = None,
 ) -> Teacher:
-    """The teacher that a recipe names, with one output for each class of the data, tried.
+    """The teacher that a recipe names, after its trial, with one output per class of the data.
 
     Args:
         recipe: the student's.
-        settings: which one of its teachers.
+        settings: of one of its teachers.
         images: the student's data.
         out: the folder of run folders, where weights from elsewhere get one.
-        trained: the run folder of `teacher.recipe`, which has been trained by now.
-        wait: for another process that brings the same weights in.
-        report: told of progress.
+        trained: the run folder of `teacher.recipe`, already trained; None for other teachers.
+        wait: whether to wait for another process that imports the same weights.
+        report: called with the progress.
 
     Raises:
-        SupcrdError: it cannot be had, does not know the data's classes or channels, or fails its trial.
+        SupcrdError: it cannot be loaded, lacks classes of the data, has another number of channels, or fails its trial.
     """
     place = device.choose(recipe.train.device, recipe.train.precision)
     tried = None
     if trained is not None:
         folder = trained
     elif settings.run is not None:
-        folder = _own_run(recipe, settings.run, images, out)
+        folder = _finished_run(recipe, settings.run, images, out)
     else:
         folder, tried = _imported(recipe, settings, images, out, place, wait, report)
     model, card = load_model(folder)
@@ -82,19 +82,20 @@ def ready(
     if tried is None:
         tried = _try(subject, images, place)
         _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
-    model.cpu()  # the trial was on the device; a training brings there what it runs
+    model.cpu()  # the trial was on the device; a training moves there only what it runs
     return Teacher(subject, folder, fingerprint(RunFolder(folder).weights), order, tried, card.projection_trained)
 
 
-def _own_run(recipe: Recipe, run: str, images: ImageSet, out: Path) -> Path:
-    held = RunFolder.open(run)
-    if held == RunFolder(out / recipe.name):
+def _finished_run(recipe: Recipe, run: str, images: ImageSet, out: Path) -> Path:
+    """The folder of `teacher.run`."""
+    folder = RunFolder.open(run)
+    if folder == RunFolder(out / recipe.name):
         raise RecipeError(f"teacher.run {run} is the folder of the run itself; give it another name=...")
-    if not held.finished:
+    if not folder.finished:
         raise RunError(f"teacher.run {run} is not finished; run `supcrd train` on it first")
-    if held.evaluation.get("data_fingerprint") != images.fingerprint:
-        logger.warning("the teacher %s was trained on other data or another validation split", held.path)
-    return held.path
+    if folder.evaluation.get("data_fingerprint") != images.fingerprint:
+        logger.warning("the teacher %s was trained on other data or another validation split", folder.path)
+    return folder.path
 
 
 def _imported(
@@ -106,11 +107,11 @@ def _imported(
     wait: bool,
     report: Report | None,
 ) -> tuple[Path, Tried | None]:
-    """Bring weights from elsewhere into a run folder, once for all students: head fitted, measured like any run.
+    """Import weights from elsewhere into a run folder, once for all students: fit a head, measure them like any run.
 
     Returns:
-        The folder, and how the weights did in their trial, which comes before anything is written; None where the
-        folder was there.
+        The folder, and the result of the trial, which comes before anything is written; None if the folder is there
+        already.
     """
     model, card, stem, key = _from_outside(settings, images)
     order = _fitted(model, card, images, stem, settings)
@@ -125,26 +126,26 @@ def _imported(
         evaluation=None,
     )
     about = settings.model_dump_json(include={"head", "arch", "timm"})
-    told: tuple[Any, ...] = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
+    identity: tuple[Any, ...] = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
     if order != tuple(range(len(order))):
-        told = (*told, order)
-    folder = _folder(out, stem, told, model)
+        identity = (*identity, order)
+    folder = _folder(out, stem, identity, model)
     if RunFolder(folder).finished:
         return folder, None
     assert card.mean is not None
     assert card.std is not None
     subject = Normalised(model, card.mean, card.std)
-    # before anything is written, and against what the weights' own card says
+    # before anything is written, and compared with what the weights' own card says
     tried = _try(subject, images, place)
     _judge(tried, own.get("accuracy") if own else None, stem, settings.check)
     with locked(folder, wait=wait):
         if RunFolder(folder).finished:
-            return folder, None  # another process has brought it in meanwhile
+            return folder, None  # another process imported it in the meantime
         if RunFolder(folder).weights.is_file():
-            model, card = load_model(folder)  # by supcrd 0.1, or cut before it was measured
+            model, card = load_model(folder)  # by supcrd 0.1, or interrupted before it was measured
             subject = Normalised(model, subject.mean, subject.std)
         elif not card.projection_trained and settings.head.epochs > 0:
-            # one head for all seeds of all students, whichever comes first
+            # one head for all seeds of all students, independent of which runs first
             stages.fit_head(subject, images, recipe.augment, settings.head, place, report, seed=0, folder=folder)
             card = replace(card, projection_trained=True)
         save_model(folder, model, card)
@@ -155,22 +156,22 @@ def _imported(
     return folder, tried
 
 
-def _folder(out: Path, stem: str, told: tuple[Any, ...], model: Model) -> Path:
-    """The run folder of imported weights; another one where 0.1 took the same weights for another network."""
+def _folder(out: Path, stem: str, identity: tuple[Any, ...], model: Model) -> Path:
+    """The run folder of imported weights; a new one if 0.1 read the same weights as another network."""
 
     def of(*about: Any) -> Path:
         return out / f"teacher-{stem}-{hashlib.blake2b(repr(about).encode(), digest_size=5).hexdigest()}"
 
-    folder, wanted = of(*told), (model.stem, model.image_size)
+    folder, wanted = of(*identity), (model.stem, model.image_size)
     if RunFolder(folder).weights.is_file():
-        held = load_model(folder)[0]
-        if (held.stem, held.image_size) != wanted:
-            return of(*told, *wanted)
+        existing = load_model(folder)[0]
+        if (existing.stem, existing.image_size) != wanted:
+            return of(*identity, *wanted)
     return folder
 
 
 def _from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Card, str, str]:
-    """The network of `teacher.checkpoint` or `teacher.timm`, its card, a name, and a fingerprint of the file."""
+    """The network of `teacher.checkpoint` or `teacher.timm`, its card, a name, and the fingerprint of the file."""
     if settings.checkpoint is not None:
         path = Path(settings.checkpoint).expanduser()
         model, card = load_model(
@@ -199,7 +200,7 @@ def _from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, C
 
 
 def _recipe_of(recipe: Recipe, settings: TeacherSettings, model: Model, name: str, key: str) -> Recipe:
-    """What the folder of imported weights tells of itself: no training, the student's data."""
+    """The recipe in the folder of imported weights: no training, the student's data."""
     return Recipe(
         name=name,
         data=recipe.data,
@@ -215,7 +216,11 @@ def _recipe_of(recipe: Recipe, settings: TeacherSettings, model: Model, name: st
 def _fitted(
     model: Model, card: Card, images: ImageSet, name: object, settings: TeacherSettings | None
 ) -> tuple[int, ...]:
-    """Give the teacher one output for each class of the data, in their order; refuse it where it does not fit."""
+    """Reduce the teacher to one output per class of the data, in their order; refuse one that does not fit.
+
+    Returns:
+        The indices of these outputs among the teacher's.
+    """
     if model.in_channels != images.channels:
         raise CheckpointError(
             f"the teacher {name} takes {model.in_channels}-channel images; those of {images.source} have "
@@ -228,14 +233,14 @@ def _fitted(
             raise RecipeError(f"teacher.classes has {len(known)} names, the teacher {name} {model.num_classes} outputs")
     order = match(known, model.num_classes, images, model=f"the teacher {name}", key="teacher.classes")
     if len(order) < model.num_classes:
-        logger.info("the teacher %s answers for the %d of its %d classes that the data have", name, len(order),
-                    model.num_classes)  # fmt: skip
+        logger.info("the teacher %s: %d of its %d outputs are used, those of the classes that the data have", name,
+                    len(order), model.num_classes)  # fmt: skip
     pick_outputs(model, order)
     return order
 
 
 def _try(subject: Normalised, images: ImageSet, place: Place) -> Tried:
-    """The teacher's accuracy on the student's validation images; where there are none, on training images."""
+    """The teacher's accuracy on the student's validation images, or on training images without a validation split."""
     name, split = ("validation", images.validation) if images.validation is not None else ("train", images.train)
     assert split is not None
     if len(split) > TRIED:
@@ -246,25 +251,26 @@ def _try(subject: Normalised, images: ImageSet, place: Place) -> Tried:
 
 
 def _chance(split: Split) -> float:
-    """The accuracy of always giving the most frequent class."""
+    """The accuracy of always predicting the most frequent class."""
     return int(split.labels.bincount().max()) / len(split)
 
 
 def _own_accuracy(folder: Path, card: Card, images: ImageSet) -> float | None:
-    """What a teacher's own run says of it: on these very validation images where it has seen the same, else on test."""
-    held = RunFolder(folder)
-    if held.measured_others():
-        logger.warning("the weights in %s are not those that its evaluation is of", folder)
+    """The accuracy of a teacher in its own run: on these validation images if it had the same, else on test."""
+    run = RunFolder(folder)
+    if run.measured_others():
+        logger.warning("the evaluation in %s is of other weights than those in the folder", folder)
         return None
-    own = held.evaluation
+    own = run.evaluation
     same = own.get("data_fingerprint") == images.fingerprint and images.validation is not None
-    told = own.get("validation_accuracy") if same else None
-    told = told if told is not None else own.get("accuracy", (card.evaluation or {}).get("accuracy"))
-    return float(told) if isinstance(told, int | float) else None
+    accuracy = own.get("validation_accuracy") if same else None
+    if accuracy is None:
+        accuracy = own.get("accuracy", (card.evaluation or {}).get("accuracy"))
+    return float(accuracy) if isinstance(accuracy, int | float) else None
 
 
 def _judge(tried: Tried, own: float | None, name: object, check: bool) -> None:
-    """Log how a teacher did; refuse it where that cannot be what it learnt.
+    """Log the result of a teacher's trial; with `check`, refuse a teacher that fails it.
 
     Raises:
         RunError: `check`, and its accuracy is far below its own evaluation's, or, without one, not above chance.
@@ -286,5 +292,5 @@ def _judge(tried: Tried, own: float | None, name: object, check: bool) -> None:
             logger.info("%s%s", said, "" if own is None else f" ({own:.1%} by its own evaluation)")
         return
     if check:
-        raise RunError(f"{problem}; {CAUSES}; teacher.check=false trains with it all the same")
+        raise RunError(f"{problem}; {CAUSES}; teacher.check=false trains with it anyway")
     logger.warning("%s; %s", problem, CAUSES)

@@ -22,17 +22,17 @@ __all__ = ["Card", "has_card", "load_model", "load_state", "save_model", "save_s
 
 
 def save_model(folder: Path, model: Model, card: Card) -> Path:
-    """Write `model.safetensors`, with the card in its metadata, and `model.json`, the card to be read by people.
+    """Write `model.safetensors`, with the card in its metadata, and `model.json`, the card for people to read.
 
-    The architecture written is the model's own (`model.config()`), whatever the card says of it.
+    The architecture written is the model's own (`model.config()`), not the card's.
 
     Args:
-        folder: there already; older files of these names are replaced, each at once.
+        folder: exists; older files of these names are replaced atomically.
         model: on any device, in any mode.
         card: see `Card`.
 
     Returns:
-        The path of the weights, which need nothing else to be loaded.
+        The path of the weights file, which can be loaded alone.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -64,29 +64,29 @@ def load_model(
     image_size: int | None = None,
     default_size: int | None = None,
 ) -> tuple[Model, Card]:
-    """Load a model, in eval mode on the CPU. No code in a file is ever run.
+    """Load a model, in eval mode on the CPU. Code in a file never runs.
 
     Weights from outside run as they were trained: a timm network keeps its own stem, size and normalisation, which are
-    those of timm's weights for that architecture unless given. What was taken is said in one line of the log.
+    those of timm's weights for that architecture unless given. One line of the log states them.
 
     Args:
         path: a run folder, a safetensors file, or a published PyTorch checkpoint (any other suffix). A safetensors file
             without a card of supcrd's and a checkpoint are a state dict (in a checkpoint alone or under a usual key) in
             one of the layouts of `read_layout`.
-        arch: for weights from outside whose keys do not tell; otherwise it is checked.
+        arch: for weights from outside whose keys do not determine it; otherwise it is checked.
         num_classes: C, to be checked.
-        mean: per channel, for images scaled to 0..1; takes the place of the card's.
+        mean: per channel, for images scaled to 0..1; replaces the card's.
         std: like `mean`; > 0.
         image_size: H = W in pixels, for weights from outside (see `read_layout`); otherwise it is checked.
-        default_size: the image size of weights from outside, where neither shapes nor timm tell one; 32 if not given.
+        default_size: the image size of weights from outside if neither shapes nor timm determine it; 32 if not given.
 
     Returns:
         The model and its card. Weights from outside without a projection head get a fresh one, always the same; their
-        card says `projection_trained=False`, and has no normalisation where neither timm nor the caller knows it.
+        card says `projection_trained=False`, and has no normalisation if neither timm nor the caller gives it.
 
     Raises:
-        CheckpointError: nothing there, damaged, holding code, of another architecture, of one that cannot be told, or
-            with weights that are not finite.
+        CheckpointError: the file is missing or damaged, has code in it, is of another architecture or one that cannot
+            be determined, or has weights that are not finite.
     """
     path = _file(path)
     try:
@@ -106,10 +106,10 @@ def load_model(
 
 
 def has_card(path: str | Path) -> bool:
-    """Whether a model file, or the one in a run folder, says by a card of supcrd's what it is.
+    """Whether a model file, or the one in a run folder, has a card of supcrd's.
 
     Raises:
-        CheckpointError: nothing there, or damaged.
+        CheckpointError: it is missing or damaged.
     """
     path = _file(path)
     return path.suffix == ".safetensors" and METADATA_KEY in read_safetensors(path, weights=False)[0]
@@ -127,7 +127,7 @@ def _file(path: str | Path) -> Path:
 
 
 def _read(path: Path) -> tuple[Card | None, dict[str, Tensor]]:
-    """The card, where the file has one, and the weights."""
+    """The card, if the file has one, and the weights."""
     if path.suffix != ".safetensors":
         return None, state_dict(torch_load(path))
     metadata, state = read_safetensors(path)
@@ -141,10 +141,10 @@ def _read(path: Path) -> tuple[Card | None, dict[str, Tensor]]:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write everything that a training needs to go on: tensors, numbers, strings and plain containers of them.
+    """Write the state that a training resumes from: tensors, numbers, strings and plain containers of them.
 
     Raises:
-        CheckpointError: `path` cannot be written; what stood there before stays.
+        CheckpointError: `path` cannot be written; an older file there is left unchanged.
     """
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -158,7 +158,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote, onto the CPU.
 
     Raises:
-        CheckpointError: missing, truncated, or no such file.
+        CheckpointError: the file is missing, truncated, or not of that kind.
     """
     try:
         state = torch_load(path)
@@ -170,11 +170,11 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def _build(card: Card, state: dict[str, Tensor]) -> Model:
-    """The model of `card` with the weights `state`; the random generator is left as it was."""
+    """The model of `card` with the weights `state`; the random generator is left unchanged."""
     for key, tensor in state.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise CheckpointError(f"{key} has values that are not finite")
-    # The sizes are compared first, so that a wrong card cannot have a giant built.
+    # sizes are compared first, so that a wrong card cannot build a network of any size
     headless = not card.projection_trained and not any(key.startswith("projector.") for key in state)
     widths = list(card.projector) if headless else projector_widths(state)
     if "classifier.weight" in state and state["classifier.weight"].shape[:1] != (card.num_classes,):
@@ -183,7 +183,7 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
         raise CheckpointError(f"its card says projector {list(card.projector)}, its weights say {widths}")
     _check_plugin(card)
     with forked() as reseed:
-        reseed(0)  # a projection head that the weights lack is always the same
+        reseed(0)  # so that a projection head that the weights lack is always the same
         model = Model(
             card.num_classes,
             card.arch,
@@ -200,19 +200,19 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
 
 
 def _check_plugin(card: Card) -> None:
-    """Say which plug-in a network needs: the weights of a stranger must not name code that then runs."""
+    """Refuse a network that needs a plug-in, and name it: weights must not decide which code runs."""
     if card.arch.startswith("timm:") or card.arch in ARCHS or NETWORKS.find(card.arch) is not None:
         return
     named = [Path(name).name for name in (card.recipe or {}).get("plugins", ())]
     if named:
         raise CheckpointError(
-            f"its arch {card.arch!r} is none of supcrd's; the plug-in that brings it ({', '.join(named)} when it was "
+            f"its arch {card.arch!r} is not one of supcrd's; the plug-in that has it ({', '.join(named)} when it was "
             "trained) has to be given: --plugin FILE"
         )
 
 
 def _compare(arch: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
-    """Refuse weights that do not fit; batch norm's step counters are not asked for, since nothing reads them."""
+    """Refuse weights that do not fit; step counters of batch norm may be missing, since nothing reads them."""
     counter = "num_batches_tracked"
     differing = [
         f"{key} {tuple(state[key].shape)} in place of {tuple(expected[key].shape)}"
@@ -224,11 +224,11 @@ def _compare(arch: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -
         "unexpected": [key for key in state if key not in expected and not key.endswith(counter)],
         "of another shape": differing,
     }
-    told = [
+    described = [
         f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
         for what, keys in problems.items()
         if keys
     ]
-    if told:
+    if described:
         has = keys_of(state) if problems["missing"] else ""
-        raise CheckpointError(f"its weights do not fit arch {arch!r}: {'; '.join(told)}{has}")
+        raise CheckpointError(f"its weights do not fit arch {arch!r}: {'; '.join(described)}{has}")

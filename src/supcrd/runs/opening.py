@@ -12,8 +12,13 @@ from supcrd.recipe.settings import Recipe
 from supcrd.runs.environment import environment
 from supcrd.runs.folder import RunFolder
 
+REMEDY = "give another name=..., or --force to start over"
+"""What a user can do about a folder that holds another run."""
 
-def open_run(out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping[str, str | None]) -> RunFolder:
+
+def open_run(
+    out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping[str, str | None], remedy: str = REMEDY
+) -> RunFolder:
     """Create the folder of a run, or open the one that is there to resume it.
 
     Args:
@@ -21,6 +26,7 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping
         recipe: its name is the folder's.
         force: start over: what an earlier run wrote there is removed (nothing else is).
         origins: fingerprints of what the run is made from (data, teacher); None where there is none.
+        remedy: what the message of an error says the user can do where the folder holds another run.
 
     Raises:
         RunError: the folder cannot be written; it holds another recipe's run (the difference is shown) or something
@@ -38,8 +44,8 @@ def open_run(out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping
             for file in run.files:
                 file.unlink(missing_ok=True)
         if run.recipe_file.exists():
-            check_same(RunFolder(folder).recipe, recipe, folder)
-            check_origins(run, origins)
+            check_same(RunFolder(folder).recipe, recipe, folder, remedy)
+            check_origins(run, origins, remedy)
         elif not begun and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise RunError(
                 f"{folder} is no run folder (it has files, but no {run.recipe_file.name}); choose another --out or name"
@@ -73,17 +79,15 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def check_same(old: Recipe, new: Recipe, folder: Path) -> None:
+def check_same(old: Recipe, new: Recipe, folder: Path, remedy: str = REMEDY) -> None:
     """Raise RunError, showing the difference, unless both recipes ask for the same run."""
     changed = recipes.differences(old, new)
     if changed:
         shown = "; ".join(f"{key} was {before!r}, is {after!r}" for key, (before, after) in changed.items())
-        raise RunError(
-            f"{folder} holds a run of another recipe: {shown}; give another name=..., or --force to start over"
-        )
+        raise RunError(f"{folder} holds a run of another recipe: {shown}; {remedy}")
 
 
-def check_origins(run: RunFolder, origins: Mapping[str, str | None]) -> None:
+def check_origins(run: RunFolder, origins: Mapping[str, str | None], remedy: str = REMEDY) -> None:
     """Raise RunError if a run was begun with other data, teachers' weights or plug-ins than these."""
     before = run.environment.get("origins")
     if not isinstance(before, dict):
@@ -93,6 +97,5 @@ def check_origins(run: RunFolder, origins: Mapping[str, str | None]) -> None:
     if changed:
         name = changed[0]
         raise RunError(
-            f"{run.path} was begun with another {name} (fingerprint {before[name]}, now {origins[name]}); "
-            "give another name=..., or --force to start over"
+            f"{run.path} was begun with another {name} (fingerprint {before[name]}, now {origins[name]}); {remedy}"
         )

@@ -1,8 +1,8 @@
-"""The frozen teacher's features of augmented views, kept on disk: computed once, not in every run and epoch.
+"""The frozen teacher's features of augmented views, cached on disk: computed once instead of in every run and epoch.
 
-A view is a pure function of (seed, epoch, image), so the views of E epochs, taken in turn, have teacher features that
-can be computed beforehand. They lie in the teacher's run folder, one memory-mapped file an epoch, for all runs that
-want the same views. The head that learns along reads the features; logits are one matrix product away from them.
+A view is a pure function of (seed, epoch, image), so the views of E epochs can be reused cyclically and the teacher's
+features of them computed beforehand. They are stored in the teacher's run folder, one memory-mapped file per epoch, for
+all runs with the same views. The jointly trained head reads the features; logits are one matrix product away from them.
 """
 
 import hashlib
@@ -34,10 +34,10 @@ from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
 
-VERSION = 1  # to be raised when views or features of the same key change
+VERSION = 1  # increased when views or features of the same key change
 SEED = 0  # of the views: all runs that share a cache share them
 LARGEST = 65504.0  # of float16
-MARGIN = 256 * 2**20  # bytes of the disk that are left alone
+MARGIN = 256 * 2**20  # bytes of disk space left free
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class FeatureCache:
 
     @property
     def epochs(self) -> int:
-        """E: epoch e shows the views of epoch e mod E."""
+        """E: epoch e uses the views of epoch e mod E."""
         return len(self.files)
 
     @property
@@ -86,23 +86,23 @@ def prepare(
     report: Callable[[Progress], None] | None = None,
     batch_size: int = 256,
 ) -> FeatureCache:
-    """Open the cache of a teacher, computing first what is missing of it.
+    """Open the cache of a teacher, after computing what it lacks.
 
     Args:
-        folder: the teacher's run folder; the cache lies in `cache/KEY` below it.
-        weights: fingerprint of the teacher's weights. Caches of other weights are removed: nothing can use them.
+        folder: the teacher's run folder; the cache is in its `cache/KEY`.
+        weights: fingerprint of the teacher's weights. Caches of other weights are removed, since no run can use them.
         subject: the teacher; a folded copy of its encoder runs on the place's device.
         split: the training images.
         data_fingerprint: of the data set that the split belongs to.
         augment: what makes the views.
         epochs: E >= 1.
         place: device and precision.
-        report: told of progress, images being its steps.
+        report: called with the progress, whose steps are images.
         batch_size: images at a time.
 
     Returns:
-        The cache. Another process that wants the same waits until this one is done; after a kill the next one goes on
-        where that stopped.
+        The cache. Another process that needs the same cache waits until this one has finished; after a kill the next
+        process resumes where that one stopped.
 
     Raises:
         RunError: the disk has no room, or the folder cannot be written; a feature does not fit half precision.
@@ -115,7 +115,7 @@ def prepare(
         "seed": SEED,
         "precision": "bfloat16" if place.bfloat16 else "float32",
     }
-    if split.images.shape[1] != subject.model.image_size:  # they are resized, which caches of 0.1 do not know
+    if split.images.shape[1] != subject.model.image_size:  # they are resized; keys of 0.1 have no size
         about["image_size"] = subject.model.image_size
     key = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8).hexdigest()
     home = RunFolder(folder).features / key
@@ -143,7 +143,7 @@ def _fill(
     report: Callable[[Progress], None] | None,
     batch_size: int,
 ) -> None:
-    """Compute the files that are not there, in order."""
+    """Compute the missing files, in order."""
     count, views, width = shape
     row = 2 * views * width
     missing = [file for file in files if not complete(file, shape)]
@@ -153,18 +153,19 @@ def _fill(
     what = f"{len(missing)} epochs of views, {count:,} images x {views} x {width} features"
     if needed and needed > free - MARGIN:
         raise RunError(
-            f"teacher.cache = {len(files)} needs {told(needed)} ({what}) in {files[0].parent}, which has {told(free)} "
-            f"free, {told(MARGIN)} of which are left alone; a smaller teacher.cache, or 0 for none, is right"
+            f"teacher.cache = {len(files)} needs {readable(needed)} ({what}) in {files[0].parent}, which has "
+            f"{readable(free)} free, {readable(MARGIN)} of which must stay free; a smaller teacher.cache, or 0 for "
+            "none, is right"
         )
     if missing:
-        logger.info("teacher.cache: %s, %s in %s", what, told(needed), files[0].parent)
+        logger.info("teacher.cache: %s, %s in %s", what, readable(needed), files[0].parent)
     views_of = ViewBatches(split, augment, batch_size=batch_size, seed=SEED, device=place.device).views
     encoder = place.put(frozen_encoder(subject.model.encoder, bfloat16=place.bfloat16))
     start = header(shape)
     for file in missing:
         epoch, path = files.index(file), file.with_suffix(".partial")
         with path.open("ab") as out:
-            # whole rows only: a process that was killed may have left a part of one
+            # whole rows only: a killed process may have left a part of one
             done = max(out.tell() - len(start), 0) // row
             out.truncate(len(start) + done * row if done else 0)
             if not done:
@@ -192,7 +193,7 @@ def _fill(
 
 
 def complete(file: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a file is there in its full length, with the right beginning."""
+    """Whether a file exists with the full length and the right header."""
     start = header(shape)
     if not file.is_file() or file.stat().st_size != len(start) + 2 * math.prod(shape):
         return False
@@ -207,22 +208,22 @@ def header(shape: tuple[int, ...]) -> bytes:
     return stream.getvalue()
 
 
-def told(size: int) -> str:
-    """A number of bytes as people read it.
+def readable(size: int) -> str:
+    """A number of bytes as text.
 
     Example:
-        >>> told(3_400_000_000), told(92_160_000)
+        >>> readable(3_400_000_000), readable(92_160_000)
         ('3.4 GB', '92 MB')
     """
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _remove_others(home: Path, weights: str) -> None:
-    """Remove the caches beside `home` that are of weights that are no more."""
+    """Remove the other caches in the folder of `home` whose weights the teacher no longer has."""
     for path in home.parent.glob("*/cache.json"):
         try:
             stale = json.loads(path.read_text(encoding="utf-8"))["weights"] != weights
         except (OSError, ValueError, KeyError, TypeError):
-            stale = True  # damaged, so that it cannot be told what it is a cache of
+            stale = True  # damaged: what it caches is unknown
         if stale and path.parent != home:
             shutil.rmtree(path.parent, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The one training loop: `fit` serves teacher, projection head, student and probe.
 
-Where a run can be cut is between two steps. All its state (networks, optimiser, sums of the epoch, history) is then
-saved, and everything random is a function of (seed, epoch, step), so going on is bit-exact.
+A run can be interrupted between two steps. All its state (networks, optimiser, sums of the epoch, history) is then
+saved, and everything random is a function of (seed, epoch, step), so resuming is bit-exact.
 """
 
 import time
@@ -25,16 +25,16 @@ from supcrd.training.tally import Tally
 from supcrd.training.world import ALONE, World
 
 VERSION = 2
-"""Of what is saved; 1, which says nothing of it, is that of 0.1."""
+"""Of the saved state. States of 0.1 have version 1, which they do not record."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a fit stands; `row` is the metrics of the epoch that has just ended, if one has."""
+    """Where a fit stands; `row` has the metrics of the epoch that has just ended, if one has."""
 
     epoch: int  # finished epochs
     epochs: int
-    step: int  # finished steps of the epoch under way
+    step: int  # finished steps of the current epoch
     steps: int
     row: dict[str, Any] | None = None
 
@@ -59,25 +59,25 @@ def fit(
         batches: the training batches.
         settings: epochs, optimiser, schedule.
         seed: of what is random in the network (dropout); batches have their own. The caller's global generators are
-            left as they were.
+            left unchanged.
         place: device and precision.
-        state_file: written at every end of an epoch, on Ctrl-C and SIGTERM; read first if it is there. None: nothing
-            is kept.
-        on_epoch: given the metrics of an epoch before they are kept, may add to them (validation).
-        report: told of progress, at least at every end of an epoch.
-        world: the processes that train together, each calling this with its own share of the batches. All of them read
-            `state_file`, the first one writes it; metrics are those of all.
+        state_file: read first if it exists; written at the end of every epoch, on Ctrl-C and on SIGTERM. None: no
+            state is saved.
+        on_epoch: called with the metrics of an epoch and those of earlier ones; may add to them (validation).
+        report: called with the progress, at least at the end of every epoch.
+        world: the processes that train together; each calls this with its own share of the batches. All of them read
+            `state_file`, the first one writes it; the metrics are over all of them.
 
     Returns:
-        The metrics of all epochs, those before a resume included: epoch (from 1), loss and its terms (means over the
-        epoch's rows), train_accuracy (of augmented images, while learning), lr (of its last step), seconds,
+        The metrics of all epochs, including those before a resume: epoch (from 1), loss and its terms (means over the
+        epoch's rows), train_accuracy (of augmented images, during training), lr (of its last step), seconds,
         images_per_second (an image with all its views counts once).
 
     Raises:
         RunError: a term or a weight is no longer finite; the last good state stays in `state_file`.
         CheckpointError: `state_file` is damaged.
-        KeyboardInterrupt: Ctrl-C; the state after the last whole step is in `state_file`. Terminated, which is one:
-            SIGTERM.
+        KeyboardInterrupt: Ctrl-C; the state after the last whole step is in `state_file`. On SIGTERM its subclass
+            Terminated.
 
     Example:
         >>> from supcrd.data.loader import FeatureBatches
@@ -106,16 +106,16 @@ def fit(
         for epoch in range(begun.epoch, settings.epochs):
             learner.train()
             tally = tally or Tally(place.device)
-            start = last_told = time.perf_counter()
+            start = last_report = time.perf_counter()
             for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
                 reseed(seed_for("step", seed, epoch, step))
                 set_rate(optimizer, learning_rate_factor(settings, epoch * batches.steps + step, batches.steps))
                 terms, correct = take_step(learner, optimizer, batch, place, settings.grad_clip)
                 tally.add(terms, correct, batch, step)
                 now = time.perf_counter()
-                if report is not None and now - last_told > 0.2:
+                if report is not None and now - last_report > 0.2:
                     report(Progress(epoch, settings.epochs, step + 1, batches.steps))
-                    last_told = now
+                    last_report = now
                 if world.agree(interrupted.number != 0):
                     tally.check(task, epoch, world)
                     tally.seconds += now - start
@@ -142,12 +142,12 @@ def fit(
 def take_step(
     task: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, place: Place, grad_clip: float | None
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Run a task on a batch and its optimiser once: the terms, whose sum is the loss, and how many rows were right."""
+    """Run a task on a batch, then its optimiser: the terms, whose sum is the loss, and the number of correct rows."""
     with place.autocast():
         terms, correct = task(batch)
     optimizer.zero_grad(set_to_none=True)
     total = torch.stack(list(terms.values())).sum() if terms else correct
-    if total.requires_grad:  # weights of terms may all be 0 in a step
+    if total.requires_grad:  # in a step the weights of all terms may be 0
         total.backward()
     if grad_clip is not None:
         for group in optimizer.param_groups:  # a probe's gradient must not scale the encoder's
@@ -158,19 +158,19 @@ def take_step(
 
 @dataclass
 class Begun:
-    """Where a fit goes on from."""
+    """Where a fit starts or resumes."""
 
     epoch: int = 0
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     tally: Tally | None = None
-    """of the epoch that was cut"""
+    """of the interrupted epoch"""
 
 
 def _resumed(
     state_file: Path | None, task: nn.Module, optimizer: torch.optim.Optimizer, place: Place, world: World
 ) -> Begun:
-    """Load what a cut run left, if there is anything.
+    """Load the state of an interrupted run, if there is one.
 
     Raises:
         CheckpointError: it is damaged, or of another training.
@@ -183,7 +183,7 @@ def _resumed(
             raise CheckpointError("written by a newer supcrd")
         task.load_state_dict(state["task"])
         optimizer.load_state_dict(state["optimizer"])
-        # sums of all processes were saved: the first one goes on from them
+        # the saved sums are over all processes: the first one continues them
         tally = Tally(place.device, state["tally"]) if state["tally"] and world.rank == 0 else None
         return Begun(state["epoch"], state["step"], state["history"], tally)
     except (CheckpointError, KeyError, TypeError, ValueError, RuntimeError) as error:

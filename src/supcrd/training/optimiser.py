@@ -9,12 +9,12 @@ from supcrd.recipe.settings import FitSettings
 
 
 def learning_rate_factor(settings: FitSettings, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step over the peak one, in [0, 1].
+    """The learning rate of a step divided by the peak rate, in [0, 1].
 
     constant: 1. cosine: half a cosine from 1 to 0 over the epochs. one_cycle: a cosine rise from 1/25 over the first
     30% and a cosine fall to 0. `warmup_epochs` multiplies constant and cosine by a linear rise.
 
-    Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, by step; Smith & Topin 2019, arXiv:1708.07120 (the shape
+    Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, per step; Smith & Topin 2019, arXiv:1708.07120 (the shape
     and defaults of torch's OneCycleLR, which ends at 1/250000 rather than 0).
 
     Example:
@@ -35,7 +35,7 @@ def learning_rate_factor(settings: FitSettings, step: int, steps_per_epoch: int)
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: FitSettings) -> torch.optim.Optimizer:
-    """The optimiser of the settings, with fused kernels where the device has them."""
+    """The optimiser of the settings, with fused kernels if the device has them."""
     fused = all(p.device.type in ("cuda", "cpu") for group in groups for p in group["params"])
     for group in groups:
         group["peak_lr"] = group["lr"]

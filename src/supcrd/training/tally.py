@@ -1,4 +1,4 @@
-"""What an epoch of training adds up to: loss, its terms, right answers."""
+"""Sums over an epoch of training: the loss, its terms, correct predictions."""
 
 import copy
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from supcrd.training.world import ALONE, World
 
 
 class Tally:
-    """Sums of an epoch, kept on the device and read at its end: no step waits for the device.
+    """Sums over an epoch, held on the device and read at its end: no step waits for the device.
 
-    A term may be absent from a step, first or later (its weight is 0 there): it counts as the 0 that it adds to the
-    loss, so that the loss is the sum of the terms' means always.
+    A term may be absent from any step (its weight is 0 there): it counts as the 0 that it adds to the loss, so that the
+    loss is always the sum of the terms' means.
 
     Example:
         >>> tally = Tally(torch.device("cpu"))
@@ -42,12 +42,12 @@ class Tally:
         self.seconds: float = state.get("seconds", 0.0)
 
     def state(self) -> dict[str, Any]:
-        """What `Tally(device, state)` goes on from."""
+        """What `Tally(device, state)` continues from."""
         names = ("names", "sums", "bad", "correct", "rows", "images", "seconds")
         return {name: getattr(self, name) for name in names}
 
     def add(self, terms: Mapping[str, Tensor], correct: Tensor, batch: Batch, step: int) -> None:
-        """Add a step: its terms are means over the rows (views) of the batch."""
+        """Add a step, whose terms are means over the rows (views) of the batch."""
         rows = len(batch.labels)
         if list(terms) != self.names:
             terms = self._aligned(terms)
@@ -60,7 +60,7 @@ class Tally:
         self.images += len(batch.indices)
 
     def _aligned(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A step's terms in the order of all that were seen so far, absent ones as 0; sums get a place for new ones."""
+        """A step's terms in the order of `names`, absent ones as 0; new terms are appended to names and sums."""
         new = [name for name in terms if name not in self.names]
         self.names = [*self.names, *new]
         self.sums = torch.cat([self.sums, self.sums.new_zeros(len(new))])
@@ -69,7 +69,7 @@ class Tally:
         return {name: terms.get(name, absent) for name in self.names}
 
     def over(self, world: World) -> "Tally":
-        """The tally of all processes together; they have the same terms, weights being a function of the step."""
+        """The tally of all processes together. They have the same terms, since weights are a function of the step."""
         if world.size == 1:
             return self
         whole = copy.copy(self)
@@ -83,23 +83,23 @@ class Tally:
         values = (self.sums.double() / max(self.rows, 1)).tolist()
         terms = dict(zip(self.names, values, strict=True))
         accuracy = {"train_accuracy": self.correct.item() / max(self.rows, 1)}
-        # The loss of a single term is that term: saying it twice would not say more.
+        # with a single term the loss is that term
         return {"loss": sum(values)} | (terms if len(terms) > 1 else {}) | accuracy
 
     def check(self, task: nn.Module, epoch: int, world: World = ALONE) -> None:
-        """Raise RunError, in all processes, if a term was not finite in any step so far, or a weight is not now."""
+        """Raise RunError in all processes if a term was not finite in a step so far, or a weight is not finite now."""
         problem = self._problem(task, epoch)
         if world.agree(problem is not None):
-            told = problem or f"a loss term or a weight of another process was not finite in epoch {epoch + 1}"
+            message = problem or f"a loss term or a weight of another process was not finite in epoch {epoch + 1}"
             raise RunError(
-                f"{told}; stopped; a checkpoint of the epochs before stays (try a lower train.lr, train.grad_clip or "
-                "train.precision=float32)"
+                f"{message}; stopped; a checkpoint of the epochs before remains (try a lower train.lr, train.grad_clip "
+                "or train.precision=float32)"
             )
 
     def _problem(self, task: nn.Module, epoch: int) -> str | None:
         bad = [(step, name) for name, step in zip(self.names, self.bad.tolist(), strict=True) if step >= 0]
         if bad:
-            # the first one: it spoils the weights, and with them every other term of the next step
+            # the first one: its step makes the weights non-finite, and so every other term of the next step
             step, name = min(bad)
             return f"loss term {name} was not finite in epoch {epoch + 1}, step {step + 1}"
         statistics = [b for name, b in task.named_buffers() if name.endswith(("running_mean", "running_var"))]

@@ -22,24 +22,25 @@ __all__ = ["Distillation", "HeadFit", "Normalised", "ProbeFit", "Step"]
 
 
 class Step(NamedTuple):
-    """What one step gives."""
+    """The result of one step."""
 
     terms: dict[str, Tensor]  # scalars whose sum is the loss
-    correct: Tensor  # scalar, rows of the batch that the classifier got right
+    correct: Tensor  # scalar, number of rows that the classifier predicts correctly
 
 
 class Distillation(nn.Module):
-    """A student with its objective, and copies of the teachers' projection heads that learn along.
+    """A student with its objective, and jointly trained copies of the teachers' projection heads.
 
-    The student's encoder runs once a step on all views, and of its heads those that some term reads: on features that
-    teach the encoder, on detached ones, or on both. Of teachers it holds what is run, frozen copies that go to its
-    device with it and are no part of the state; an encoder is not run where the batch brings its features along.
+    In a step the student's encoder runs once on all views. Its heads run if a term reads them: on features through
+    which the encoder gets a gradient, on detached features, or on both. Of a teacher the module holds frozen copies of
+    the parts that run; they move between devices with it and are not in its state. A teacher's encoder does not run if
+    the batch has its features.
 
     Args:
         student: model and normalisation.
-        objective: what it learns.
-        teachers: name -> teacher; those that no term reads are not run.
-        bfloat16: steps run under autocast to it.
+        objective: what it learns from.
+        teachers: name -> teacher; those that no term reads do not run.
+        bfloat16: steps run under autocast to bfloat16.
         world: the processes that train together.
     """
 
@@ -55,7 +56,7 @@ class Distillation(nn.Module):
         super().__init__()
         self.student, self.objective, self.world = student.model, objective, world
         needs = objective.needs
-        self._subject = [student]  # in lists and dicts, so that they are no submodules
+        self._subject = [student]  # in lists and dicts, so that they are not submodules
         self._encoder = [Taps(student.model.encoder, sorted(needs.maps))]
         read = {name: teaching for name, teaching in (teachers or {}).items() if name in needs.teachers}
         self._teachers = {
@@ -68,40 +69,40 @@ class Distillation(nn.Module):
         self._scales = {name: teaching.joint_lr_scale for name, teaching in read.items()}
         self._compiled = False
         self._best: dict[str, Any] = {}
-        # constants of every step: on the device once, and no part of the state
+        # constants: copied to the device once, and not in the state
         self.register_buffer("student_statistics", torch.tensor([student.mean, student.std]), persistent=False)
 
     @property
     def frozen_encoders(self) -> list[nn.Module]:
-        """The teachers' encoders, which are no part of the state."""
+        """The teachers' encoders, which are not in the state."""
         return [teacher.encoder for teacher in self._teachers.values() if teacher.encoder is not None]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Teachers go along wherever the module is moved."""
+        """Move the teachers together with the module."""
         for teacher in self._teachers.values():
             teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def compile_encoders(self, mode: str) -> None:
-        """Compile what is run in a step, in place: neither state nor parameters change."""
+        """Compile the encoders that run in a step, in place; state and parameters stay the same."""
         for encoder in (self.student.encoder, *self.frozen_encoders):
             encoder.compile(mode=mode)
         self._compiled = True
 
     def remember(self, epoch: int, accuracy: float) -> None:
-        """Keep the student's weights, on the CPU, if this accuracy is above all told before; part of the state."""
+        """Keep a CPU copy of the student's weights if this accuracy is above all earlier ones; part of the state."""
         if accuracy > self._best.get("accuracy", -1.0):
             weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.student.state_dict().items()}
             self._best = {"epoch": epoch, "accuracy": accuracy, "weights": weights}
 
     @property
     def best(self) -> dict[str, Any]:
-        """What was remembered: epoch, accuracy and weights of the student; empty if nothing was."""
+        """What was remembered: epoch, accuracy and weights of the student; empty before the first call."""
         return self._best
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Of this version or of 0.1."""
+        """Load a state of this version or of 0.1."""
         return super().load_state_dict(_renamed(state_dict, self.state_dict()), strict, assign)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -126,9 +127,9 @@ class Distillation(nn.Module):
         return groups
 
     def forward(self, batch: Batch) -> Step:
-        """The terms of a step, each with its weight, and how many rows the classifier got right."""
+        """The weighted terms of a step, and the number of rows that the classifier predicts correctly."""
         if self._compiled:
-            # where CUDA graphs are used, their outputs live for one step
+            # outputs of CUDA graphs live for one step
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         needs = self.objective.needs
         images = self._subject[0].prepare(batch.inputs, self.get_buffer("student_statistics"))
@@ -144,20 +145,20 @@ class Distillation(nn.Module):
         return Step(terms, (logits.argmax(dim=1) == batch.labels).sum())
 
     def _heads(self, features: Tensor, read: Collection[str], maps: Mapping[str, Tensor]) -> Outputs:
-        """What terms read of the student."""
+        """The outputs of the student that terms read."""
         student = self.student
         logits = student.classifier(features) if "logits" in read else None
         projections = student.projector(features) if "projections" in read else None
         return Outputs(features=features, projections=projections, logits=logits, maps=maps)
 
     def _taught(self, name: str, batch: Batch, normalised: Tensor) -> Outputs:
-        """What terms read of a teacher."""
-        teacher, kept = self._teachers[name], batch.taught.get(name) if batch.taught else None
-        if kept is not None:
-            features, maps = kept, dict[str, Tensor]()
+        """The outputs of a teacher that terms read."""
+        teacher, cached = self._teachers[name], batch.taught.get(name) if batch.taught else None
+        if cached is not None:
+            features, maps = cached, dict[str, Tensor]()
         else:
             features, maps = teacher.encode(batch.inputs, self._subject[0].view, normalised)
-        features = features.float()  # kept ones are in half precision
+        features = features.float()  # cached ones have half precision
         with torch.no_grad():
             logits = teacher.classifier(features) if "logits" in teacher.reads else None
         projections = self.heads[name](features) if name in self.heads else None
@@ -165,7 +166,7 @@ class Distillation(nn.Module):
 
 
 def _renamed(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A state under today's names: in 0.1 the only teacher's head and the method's only bank had fixed places."""
+    """A state with the present names: in 0.1 the only teacher's head and the method's only bank had fixed names."""
     places = {
         r"^teacher_projector\.": "heads.teacher.",
         **{rf"^method\.(lw_supcrd\.)?bank\.{part}$": key for part in ("rows", "written") for key in own
@@ -182,7 +183,7 @@ def _renamed(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 class HeadFit(nn.Module):
     """A projection head on a frozen encoder: cross-entropy on the cosine to bias-free class prototypes.
 
-    The prototypes are dropped afterwards.
+    The prototypes are discarded afterwards.
 
     Source: the reference's "cosine probe" (protocol, step 2).
     """

@@ -1,4 +1,4 @@
-"""The processes that train together: what a loop, a term and a bank ask of them. One process is `ALONE`."""
+"""The processes that train together: what loop, terms and banks need from them. One process is `ALONE`."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,37 +8,37 @@ from torch import Tensor, nn
 class World(Protocol):
     """The processes that train together, each with its own share of every batch.
 
-    All of them take the same steps and meet in every operation but `rank` and `size`: a call that one of them leaves
-    out makes the others wait for ever.
+    All of them take the same steps, and every operation except `rank` and `size` is collective: if one process leaves a
+    call out, the others wait forever.
     """
 
     @property
     def rank(self) -> int:
-        """Of this process, from 0."""
+        """The number of this process, from 0."""
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of processes."""
 
     def wrap(self, task: nn.Module) -> nn.Module:
         """A module that is called like the task and gives every parameter the mean of all processes' gradients."""
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all processes, (R B, ...), in the order of their ranks; every one gives as many, (B, ...).
+        """The rows of all R processes, (R B, ...), in the order of their ranks; every process gives (B, ...).
 
-        Where rows have a gradient the result has one, which flows back to the process that a row came from: there all
-        processes' gradients add up.
+        If the rows have a gradient, the result has one. It flows back to the process that a row came from, where the
+        gradients of all processes add up.
         """
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes, of a tensor of one shape, without a gradient."""
+        """The sum over all processes of a tensor that has the same shape in all of them, without a gradient."""
 
     def agree(self, flag: bool) -> bool:
-        """Whether the flag is up in any process: what all of them are to act on, in one and the same step."""
+        """Whether the flag is true in any process, so that all of them act on it in the same step."""
 
 
 class Alone(NamedTuple):
-    """One process: every operation is the identity, and costs nothing.
+    """One process: every operation is the identity and costs nothing.
 
     Example:
         >>> import torch

@@ -1,1 +1,1 @@
-"""What a student learns: terms, each of which says what it reads, and their weighted sum."""
+"""What a student learns: terms, which declare what they read, and their weighted sum."""

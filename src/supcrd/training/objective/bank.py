@@ -10,34 +10,34 @@ from supcrd.data.loader import Batch
 from supcrd.losses.similarity import unit_rows
 
 NEVER = -2
-"""The epoch in which a row that was not written yet was written: before the one before the first."""
+"""The epoch recorded for a row that is not yet written: too old to be drawn in the first epoch, which is 0."""
 
 
 class Drawn(NamedTuple):
-    """K rows of a bank."""
+    """K rows drawn from a bank."""
 
     rows: Tensor  # (K, D) float32, of norm 1
     labels: Tensor  # (K,) int64
-    valid: Tensor  # (K,) bool; False where there was no row to draw
+    valid: Tensor  # (K,) bool; False if no row could be drawn
 
 
 class Bank(nn.Module):
     """One row per training image: row = momentum * row + (1 - momentum) * feature, renormalised.
 
-    Only rows that were written in this epoch or the one before are drawn: cold rows (the first epoch's) and stale ones
-    are masked, never taken as they are. All its state is in `state_dict()`.
+    Only rows written in this epoch or the one before are drawn: rows that are not yet written and stale ones are masked
+    and never used. All its state is in `state_dict()`.
 
     Args:
         labels: (N,) int64, of all training images.
         dim: D, of the embedding.
-        size: K, rows drawn in a step, 1 to N.
+        size: K, rows drawn per step, 1 to N.
         momentum: share of the old row, in [0, 1).
         seed: of the draws, which are functions of (seed, epoch, step).
 
-    Cost: N (4 D + 12) bytes, 12 MB for 45,000 rows of 64; a step draws N random numbers, takes the K smallest, and
-    writes B rows (measured in `docs/performance.md`).
+    Cost: N (4 D + 12) bytes, 12 MB for 45,000 rows of 64 numbers; a step draws N random numbers, takes the K
+    smallest, and writes B rows (measured in `docs/performance.md`).
     Source: the reference's later experiments (one row per training image, momentum 0.5, 4,096 drawn). Difference: rows
-    come with labels and age, and no image of the batch is drawn, since its fresh embedding is a candidate already.
+    have labels and an age, and images of the batch are not drawn, since their fresh embeddings are candidates already.
 
     Example:
         >>> bank = Bank(torch.tensor([0, 1, 1]), 2, size=2, momentum=0.5, seed=0)
@@ -52,12 +52,12 @@ class Bank(nn.Module):
         if not 1 <= size <= len(labels):
             raise ValueError(f"a bank of {len(labels)} rows cannot give {size} a step; 1 to {len(labels)} are right")
         self.size, self.momentum, self.seed = size, momentum, seed
-        self.register_buffer("labels", labels.long(), persistent=False)  # the data's, not the run's
+        self.register_buffer("labels", labels.long(), persistent=False)  # belong to the data, not to the state
         self.register_buffer("rows", torch.zeros(len(labels), dim))
         self.register_buffer("written", torch.full((len(labels),), NEVER, dtype=torch.int32))
 
     def draw(self, batch: Batch) -> Drawn:
-        """K different rows of images that are not in the batch, every such row being as likely as any other."""
+        """K different rows, drawn uniformly from those of images outside the batch."""
         labels, rows, written = self.get_buffer("labels"), self.get_buffer("rows"), self.get_buffer("written")
         generator = torch.Generator(rows.device).manual_seed(seed_for("bank", self.seed, batch.epoch, batch.step))
         order = torch.rand(len(rows), generator=generator, device=rows.device)
@@ -67,12 +67,12 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def update(self, batch: Batch, features: Tensor) -> None:
-        """Write the batch's rows; `features` are (V B, D), view after view: their mean direction is what is kept."""
+        """Write the batch's rows: the mean direction over the views of `features` (V B, D), ordered view after view."""
         rows, written = self.get_buffer("rows"), self.get_buffer("written")
         by_view = unit_rows(features.float()).view(-1, len(batch.indices), features.shape[1])
         fresh = unit_rows(by_view.mean(dim=0))
-        # a row that was never written is zero, so that the new one is all there is
+        # a row that is not yet written is zero, so that the mixture is the new one
         mixed = self.momentum * rows[batch.indices] + (1 - self.momentum) * fresh
         rows[batch.indices] = unit_rows(mixed)
-        # what cancels out to zero has no direction, and counts as never written
+        # a mixture that cancels to zero has no direction: it counts as not yet written
         written[batch.indices] = torch.where(mixed.any(dim=1), batch.epoch, NEVER).int()

@@ -14,19 +14,19 @@ from supcrd.recipe.meanings import RANGED, field_at
 from supcrd.registry import reason
 from supcrd.training.objective.term import HEADS, TERMS, Context, Reads, Shapes, Step, Term, TermSettings
 
-EACH = ("features", "projections", "logits")
+OUTPUTS = ("features", "projections", "logits")
 
 
 class Needs(NamedTuple):
-    """What all terms together look at."""
+    """What all terms together read."""
 
     student: frozenset[str]
-    """by terms that teach the encoder"""
+    """by terms that train the encoder"""
     detached: frozenset[str]
-    """by terms that teach heads only"""
+    """by terms that train heads only"""
     teachers: Mapping[str, frozenset[str]]
     others: bool
-    """some term compares images with one another"""
+    """whether a term compares images with one another"""
 
     @property
     def maps(self) -> frozenset[str]:
@@ -35,12 +35,12 @@ class Needs(NamedTuple):
 
     @property
     def trains_projector(self) -> bool:
-        """Whether the student's projection head learns."""
+        """Whether the student's projection head is trained."""
         return "projections" in self.student | self.detached
 
     @property
     def probed(self) -> bool:
-        """Whether the classifier is a probe, which teaches the encoder nothing."""
+        """Whether the classifier is a probe: the encoder gets no gradient from it."""
         return "logits" not in self.student
 
 
@@ -49,8 +49,8 @@ class Objective(nn.Module):
 
     Args:
         terms: name -> term, in the order in which they are summed.
-        context: that they were made with.
-        epochs: of the training, which weights fall towards.
+        context: with which they were built.
+        epochs: of the training, at whose end falling weights are 0.
     """
 
     def __init__(self, terms: Mapping[str, Term], context: Context, *, epochs: int) -> None:
@@ -62,35 +62,35 @@ class Objective(nn.Module):
         )
 
     def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
-        """Each term times its weight, by name; one whose weight is 0 in this step is not computed, and 0.
+        """Each term times its weight, by name; a term whose weight is 0 in this step is not computed and gives 0.
 
-        What only such terms teach gets no gradient in the step, and the optimiser leaves it alone. (Processes that
-        train together have the same weights, so they leave out the same terms.) Their banks take nothing in.
+        Parameters that only such terms train get no gradient in the step, and the optimiser leaves them unchanged; such
+        terms' banks do not change. (Processes that train together have the same weights: they skip the same terms.)
 
         Args:
-            attached: the step with outputs that teach the encoder.
-            detached: the same step with outputs that teach heads only.
+            attached: the step with outputs through which the encoder gets a gradient.
+            detached: the same step with outputs through which only heads do.
 
         Raises:
-            PluginError: a term gives anything but a scalar of this device with a gradient.
+            PluginError: a term's value is not a scalar on this device with a gradient.
         """
-        found = {}
+        values = {}
         for name, term in self.terms.items():
             assert isinstance(term, Term)
             weight = weight_at(term.settings, attached.batch, self.epochs)
             if weight == 0:
-                found[name] = torch.zeros((), device=attached.batch.labels.device)
+                values[name] = torch.zeros((), device=attached.batch.labels.device)
                 continue
             step = detached if term.settings.detach else attached
             if term.settings.views is not None:
                 step = of_views(step, term.settings.views)
             value = _checked(name, term, step)
-            found[name] = value if weight == 1 else weight * value
-        return found
+            values[name] = value if weight == 1 else weight * value
+        return values
 
 
 def weight_at(settings: TermSettings, batch: Batch, epochs: int) -> float:
-    """The weight of a term in a step: risen linearly over the first epochs, fallen to 0 at the end of the last ones.
+    """The weight of a term in a step: it rises linearly over the first epochs and falls to 0 over the last ones.
 
     Example:
         >>> at = [Batch(torch.zeros(1), torch.zeros(1), torch.zeros(1), None, e, 0, 1) for e in range(4)]
@@ -104,7 +104,7 @@ def weight_at(settings: TermSettings, batch: Batch, epochs: int) -> float:
 
 
 def of_views(step: Step, views: Iterable[int]) -> Step:
-    """The rows of some views; outputs lie view after view."""
+    """The rows of some views; rows are ordered view after view."""
     batch = step.batch
     size = len(batch.indices)
     index = torch.cat([torch.arange(size, device=batch.labels.device) + view * size for view in views])
@@ -114,7 +114,7 @@ def of_views(step: Step, views: Iterable[int]) -> Step:
 
 
 def _checked(name: str, term: Term, step: Step) -> Tensor:
-    """A term's value, if it is one."""
+    """A term's value, if it is valid."""
     try:
         value: Any = term(step)
     except (PluginError, RecipeError) as error:
@@ -134,12 +134,12 @@ def _checked(name: str, term: Term, step: Step) -> Tensor:
 
 
 def settings_of(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[type[Term], TermSettings]]:
-    """The terms that tables name, with their settings validated: every mistake is found here.
+    """The terms that tables name, with their settings validated: every mistake is reported here.
 
     Raises:
-        RecipeError: an unknown term or key (the nearest is named), or a value that cannot be.
+        RecipeError: an unknown term or key (the nearest is named), or an invalid value.
     """
-    found = {}
+    terms = {}
     for name, table in tables.items():
         values = dict(table)
         kind = TERMS.get(str(values.pop("term", name)))
@@ -147,10 +147,10 @@ def settings_of(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[type
             settings = kind.Settings.model_validate(values)
         except ValidationError as error:
             raise RecipeError("; ".join(_problems(name, kind, error))) from None
-        found[name] = (kind, settings)
-    if not any(settings.weight > 0 for _, settings in found.values()):
+        terms[name] = (kind, settings)
+    if not any(settings.weight > 0 for _, settings in terms.values()):
         raise RecipeError("the objective has no term with a weight above 0: nothing would be learnt")
-    return found
+    return terms
 
 
 def _problems(name: str, kind: type[Term], error: ValidationError) -> Iterable[str]:
@@ -167,14 +167,14 @@ def _problems(name: str, kind: type[Term], error: ValidationError) -> Iterable[s
 
 
 def reads_maps(tables: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether some term may read a map, for which the shapes of all have to be known; of most kinds it is known."""
+    """Whether a term may read a map, for which the shapes of all maps are needed; a kind may leave it open."""
     kinds = [kind for kind, _ in settings_of(tables).values()]
     known = [kind.reads for kind in kinds if isinstance(kind.reads, Reads)]
     return len(known) < len(kinds) or any("/" in part for reads in known for part in (*reads.student, *reads.teacher))
 
 
-class Asked(NamedTuple):
-    """A term before it is made."""
+class Planned(NamedTuple):
+    """A term that is checked and not yet built."""
 
     name: str
     kind: type[Term]
@@ -182,22 +182,22 @@ class Asked(NamedTuple):
     teachers: tuple[str, ...]
     """that it reads"""
     reads: Reads | None
-    """None where that depends on the term itself"""
+    """None if that depends on the term itself"""
 
 
-def asked(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views: int) -> list[Asked]:
-    """The terms that tables name, checked as far as that needs no term.
+def planned(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views: int) -> list[Planned]:
+    """The terms that tables name, with all checks that are possible before they are built.
 
     Args:
         tables: name -> table of a term, as in `[objective.NAME]`.
-        context: what the terms may know; of teachers that are not there yet the names are enough.
-        views: V, of each image.
+        context: what the terms may know; of teachers that are not yet trained the names are enough.
+        views: V, per image.
 
     Raises:
-        RecipeError: what cannot work: an unknown term, key, teacher or view, a map that the student lacks, a detached
-            term that reads no head.
+        RecipeError: an unknown term, key, teacher or view, a map that the student lacks, a detached term that reads no
+            head.
     """
-    found = []
+    terms = []
     for name, (kind, settings) in settings_of(tables).items():
         beyond = [view for view in settings.views or () if view >= views]
         if beyond:
@@ -212,23 +212,23 @@ def asked(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views: i
         reads = kind.reads if isinstance(kind.reads, Reads) else None
         if reads is not None:
             check_student(name, reads, settings, context.student)
-        found.append(Asked(name, kind, settings, teachers, reads))
-    return found
+        terms.append(Planned(name, kind, settings, teachers, reads))
+    return terms
 
 
 def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: int, views: int) -> Objective:
     """The objective of a recipe.
 
     Args:
-        tables, context, views: see `asked`.
+        tables, context, views: see `planned`.
         epochs: of the training.
 
     Raises:
-        RecipeError: as `asked`; a map that a teacher lacks; projections of other widths.
-        PluginError: a term that fails when it is made.
+        RecipeError: as `planned`; a map that a teacher lacks; projections of different widths.
+        PluginError: a term that fails when it is built.
     """
     terms: dict[str, Term] = {}
-    for name, kind, settings, teachers, known in asked(tables, context, views=views):
+    for name, kind, settings, teachers, known in planned(tables, context, views=views):
         try:
             terms[name] = kind(settings, context)
         except RecipeError as error:
@@ -260,10 +260,10 @@ def check_student(name: str, reads: Reads, settings: TermSettings, student: Shap
 
 
 def check_widths(name: str, reads: Reads, teacher: str, ours: int, theirs: int) -> None:
-    """Refuse a term that compares projections of other widths.
+    """Refuse a term that compares projections of different widths.
 
     Raises:
-        RecipeError: as said.
+        RecipeError: the widths differ.
     """
     if "projections" in reads.student and "projections" in reads.teacher and ours != theirs:
         whose = "the teacher's" if teacher == "teacher" else f"that of the teacher {teacher}"
@@ -279,18 +279,18 @@ def _check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
         if name not in shapes.maps:
             known = ", ".join(shapes.maps) or "none"
             raise RecipeError(f"{where} reads the map {name!r}, which {network} lacks; it has {known}")
-    elif part not in EACH:
-        raise PluginError(f"{where} reads {part!r}; {', '.join(EACH)} or maps/NAME is right")
+    elif part not in OUTPUTS:
+        raise PluginError(f"{where} reads {part!r}; {', '.join(OUTPUTS)} or maps/NAME is right")
 
 
 def needs(parts: Iterable[tuple[Reads, TermSettings, tuple[str, ...]]]) -> Needs:
-    """What terms look at, all together; of each what it reads, its settings and the teachers that it reads."""
+    """What all terms together read; `parts`: per term what it reads, its settings and the names of its teachers."""
     attached: set[str] = set()
     detached: set[str] = set()
     teachers: dict[str, frozenset[str]] = {}
     others = False
     for reads, settings, read in parts:
-        if settings.weight > 0:  # else the term is never computed: a head that it alone reads would not learn
+        if settings.weight > 0:  # else it is never computed: a head that it alone reads is not trained
             (detached if settings.detach else attached).update(reads.student)
             others = others or reads.others
         for teacher in read:

@@ -1,6 +1,6 @@
-"""The methods of `[method]` as objectives: a function each from its settings to tables of terms.
+"""The methods of `[method]` as objectives: per method a function from its settings to tables of terms.
 
-Order counts: floating-point sums of the terms are those of version 0.1 to the bit.
+The order of the terms is fixed, so that floating-point sums of the terms equal those of version 0.1 to the bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from supcrd.recipe.settings import CRD, DKD, KD, CrossEntropy, Hybrid, LWSupCRD,
 Tables = dict[str, dict[str, Any]]
 
 PROBE = {"term": "cross_entropy", "detach": True}
-"""The classifier of a method that does not train it: an online probe, which teaches the encoder nothing."""
+"""The classifier of a method that does not use it: an online probe, which gives the encoder no gradient."""
 
 
 def tables(method: Settings) -> Tables:

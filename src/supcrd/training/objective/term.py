@@ -1,4 +1,4 @@
-"""What a term of a loss is: its settings, what it reads, and what it is given in each step."""
+"""A term of a loss: its settings, what it reads, and what it gets in a step."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ HEADS = ("projections", "logits")
 
 
 class TermSettings(Settings):
-    """What every term can be given; a term's own settings derive from it. Unknown keys are refused."""
+    """Settings of every term; a term's own settings derive from it. Unknown keys are refused."""
 
     weight: NonNegative = 1.0
     """factor of the term in the loss"""
@@ -35,9 +35,9 @@ class TermSettings(Settings):
 
 
 class Reads(NamedTuple):
-    """What a term looks at; all else follows: which heads train, which teacher runs, which maps are kept.
+    """What a term reads. From it follows which heads are trained, which teachers run and which maps are collected.
 
-    Names are `features`, `projections`, `logits`, and `maps/NAME` (`maps/NAME:pre` before the ReLU that ends it).
+    Names are `features`, `projections`, `logits`, and `maps/NAME` (`maps/NAME:pre`: before its final ReLU).
 
     Example:
         >>> Reads({"projections"}, {"projections", "logits"}, others=True).others
@@ -47,12 +47,12 @@ class Reads(NamedTuple):
     student: frozenset[str] | set[str] = frozenset()
     teacher: frozenset[str] | set[str] = frozenset()
     others: bool = False
-    """compares images with one another: 2 or more are needed, and rows are gathered over processes"""
+    """whether it compares images with one another: 2 or more are needed, and rows are gathered over processes"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
-    """Widths of what a network gives: F, P, C, and (channels, height, width) of its maps."""
+    """Widths of a network's outputs: F, P, C, and (channels, height, width) of its maps."""
 
     features: int
     projections: int
@@ -62,7 +62,7 @@ class Shapes:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """All that a term may know when it is made.
+    """What a term may use when it is built.
 
     Attributes:
         classes: C.
@@ -80,7 +80,7 @@ class Context:
 
 
 class Outputs:
-    """What a network gave for V B images: only what some term reads.
+    """A network's outputs for V B images: only those that a term reads.
 
     Attributes:
         features: (V B, F).
@@ -89,7 +89,7 @@ class Outputs:
         maps: name -> (V B, channels, height, width).
 
     Raises:
-        PluginError: what is asked for was named in no term's `reads`.
+        PluginError: an output that no term's `reads` names.
 
     Example:
         >>> import torch
@@ -127,16 +127,16 @@ class Outputs:
         return self._part("logits")
 
     def has(self, name: str) -> bool:
-        """Whether features, projections or logits are there."""
+        """Whether there are features, projections or logits, by name."""
         return self._parts[name] is not None
 
     @property
     def learns(self) -> bool:
-        """Whether a gradient flows to any of them."""
+        """Whether any of them requires a gradient."""
         return any(part is not None and part.requires_grad for part in (*self._parts.values(), *self.maps.values()))
 
     def rows(self, index: Tensor) -> "Outputs":
-        """Those of some images, index (M,) int64."""
+        """The outputs of some rows, index (M,) int64."""
         chosen = {name: None if part is None else part[index] for name, part in self._parts.items()}
         return Outputs(**chosen, maps={name: part[index] for name, part in self.maps.items()})
 
@@ -153,8 +153,8 @@ class Step:
 
     Attributes:
         batch: labels (V B,), indices (B,), epoch, step, steps; view after view.
-        student: what the student gave.
-        teachers: name -> what a teacher gave.
+        student: the student's outputs.
+        teachers: name -> a teacher's outputs.
         world: the processes that train together.
     """
 
@@ -167,9 +167,9 @@ class Step:
 class Term(nn.Module):
     """One term of a loss. Adapters are its parameters, banks its buffers: both are trained, saved and resumed.
 
-    A subclass names its `Settings` and what it `reads` (a class attribute, or a property where settings decide), takes
-    what it needs from the context when it is made, and gives a scalar in `forward`: the mean over this process's rows.
-    Its weight is applied outside; in a step where that is 0 the term is not called.
+    A subclass declares its `Settings` and what it `reads` (a class attribute, or a property if it depends on settings),
+    takes what it needs from the context when it is built, and returns a scalar from `forward`: the mean over this
+    process's rows. Its weight is applied outside; in a step in which the weight is 0 the term is not called.
 
     Example:
         >>> from supcrd.training.objective.term import Reads, Term
@@ -199,7 +199,7 @@ class Term(nn.Module):
 
     @classmethod
     def teachers(cls, settings: TermSettings, context: Context) -> tuple[str, ...]:
-        """Names of the teachers that it reads; to be overridden where `reads` is a property."""
+        """Names of the teachers that it reads; override it if `reads` is a property."""
         return () if isinstance(cls.reads, Reads) and not cls.reads.teacher else (settings.teacher,)
 
 

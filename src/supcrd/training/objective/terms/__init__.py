@@ -1,4 +1,4 @@
-"""The built-in terms, a file each; importing this registers them."""
+"""The built-in terms, one per file; importing this registers them."""
 
 import pkgutil
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: each image against its teacher's embedding."""
+"""Contrastive representation distillation: an image's positive is its own teacher embedding."""
 
 from torch import Tensor
 

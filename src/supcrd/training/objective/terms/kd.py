@@ -57,5 +57,5 @@ class KD(Term):
         if len(logits) == 1:
             return logits[0]
         softened = [torch.log_softmax(part.float() / self.temperature, dim=1) for part in logits]
-        # temperature times a log-probability softens to that probability again; constants of a row do not matter
+        # the softmax of (temperature times a log-probability) / temperature is that probability again
         return self.temperature * torch.logsumexp(torch.stack(softened), dim=0)

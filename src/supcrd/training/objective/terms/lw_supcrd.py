@@ -1,4 +1,4 @@
-"""LW-SupCRD: pulled to the teacher's embeddings of the class, pushed from those of others, by the teacher's trust."""
+"""LW-SupCRD: pull to the teacher's embeddings of the class, push from those of others, weighted by its confidence."""
 
 from torch import Tensor
 

@@ -24,7 +24,7 @@ class SupCon(Term):
         self.loss = losses.SupCon(settings.temperature)
 
     def forward(self, step: Step) -> Tensor:
-        """Mean over the rows of all processes, nats: the same in each of them, which gives its part of the gradient."""
+        """Mean over the rows of all processes, nats: equal in all, while each gives its part of the gradient."""
         world = step.world
         loss: Tensor = self.loss(world.gather(step.student.projections), world.gather(step.batch.labels))
         return loss
