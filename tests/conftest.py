@@ -95,6 +95,15 @@ def quick_teacher():
     return [f"teacher.override.{change}" for change in train]
 
 
+@pytest.fixture
+def plain(monkeypatch):
+    """Reports with figures that are quick."""
+    from supcrd.report import shown
+
+    few = {name: shown.pages()[name] for name in ("hypersphere", "alignment")}
+    monkeypatch.setattr(shown, "pages", lambda: few)
+
+
 @pytest.fixture(scope="session")
 def base(tmp_path_factory):
     """A folder with a tiny set, a published file of each kind and a finished student (crd) with its teacher."""

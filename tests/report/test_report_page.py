@@ -51,13 +51,6 @@ class Checked(HTMLParser):
 
 
 @pytest.fixture
-def plain(monkeypatch):
-    """Figures that are quick."""
-    few = {name: shown.pages()[name] for name in ("hypersphere", "alignment")}
-    monkeypatch.setattr(shown, "pages", lambda: few)
-
-
-@pytest.fixture
 def runs(tmp_path):
     return tmp_path / "runs"
 
