@@ -42,6 +42,7 @@ SLOW = (
     "tests/models/test_weights.py::test_weights_need_nothing_beside_them",
     "tests/recipe/test_recipe.py::test_a_misspelt_key_is_told_the_right_one",
     "tests/report/test_report_page.py",
+    "tests/report/test_shown.py::test_a_figure_of_another_process_is_the_same",
     "tests/report/test_shown.py::test_no_figure_needs_torch",
     "tests/reproduction/test_export.py",
     "tests/runs/test_tensorboard.py::test_killed_and_gone_on_leaves_no_step_twice_or_out",
@@ -102,6 +103,14 @@ def plain(monkeypatch):
 
     few = {name: shown.pages()[name] for name in ("hypersphere", "alignment")}
     monkeypatch.setattr(shown, "pages", lambda: few)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Reports of words and tables only."""
+    from supcrd.report import shown
+
+    monkeypatch.setattr(shown, "pages", dict)
 
 
 @pytest.fixture(scope="session")
