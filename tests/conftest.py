@@ -49,6 +49,8 @@ SLOW = (
     "tests/reproduction/test_reproduce.py::test_no_two_runs_are_one",
     "tests/reproduction/test_reproduce.py::test_the_page_about_it",
     "tests/reproduction/test_results.py::test_tables_are_tables_whatever_is_there",
+    "tests/runs/test_folder.py::test_a_report_reads_each_file_once",
+    "tests/runs/test_tensorboard.py::test_it_can_be_asked_for_at_any_time_and_is_not_another_run",
     "tests/runs/test_tensorboard.py::test_killed_and_gone_on_leaves_no_step_twice_or_out",
     "tests/training/test_compile.py",
     "tests/training/test_plugins.py",
