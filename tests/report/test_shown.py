@@ -60,7 +60,7 @@ def test_a_figure_of_another_process_is_the_same(tmp_path, monkeypatch):
     here = figures.make(wanted)
     assert len(here) == 1
     monkeypatch.setattr(figures, "WORTH_WORKERS", 1)
-    monkeypatch.setattr(figures.os, "cpu_count", lambda: 2)  # where there is one, all is drawn here
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # where there is one, all is drawn here
     assert figures.make(wanted) == here
 
 
