@@ -18,7 +18,7 @@ from browsing import ARGUMENTS, CHROMIUM, DRIVER, media, size
 from supcrd.models import Model
 from typed import images, invoke, student, write_npz
 
-# What `make quick` leaves out: whole jobs and reports, timm's networks, processes of their own, signals, the browser.
+# What `make quick` leaves out: whole jobs and reports, large networks, processes of their own, signals, the browser.
 SLOW = (
     "tests/browser/",
     "tests/jobs/",
@@ -39,14 +39,22 @@ SLOW = (
     "tests/figures/test_words.py",
     "tests/models/test_outside.py",
     "tests/models/test_weights.py::test_any_timm_model_whose_arch_is_named",
+    "tests/models/test_weights.py::test_published_",
     "tests/models/test_weights.py::test_weights_need_nothing_beside_them",
     "tests/recipe/test_recipe.py::test_a_misspelt_key_is_told_the_right_one",
     "tests/report/test_report_page.py",
+    "tests/report/test_shown.py::test_a_figure_of_another_process_is_the_same",
     "tests/report/test_shown.py::test_no_figure_needs_torch",
     "tests/reproduction/test_export.py",
+    "tests/reproduction/test_reproduce.py::test_no_two_runs_are_one",
+    "tests/reproduction/test_reproduce.py::test_the_page_about_it",
+    "tests/reproduction/test_results.py::test_tables_are_tables_whatever_is_there",
+    "tests/runs/test_folder.py::test_a_report_reads_each_file_once",
+    "tests/runs/test_tensorboard.py::test_it_can_be_asked_for_at_any_time_and_is_not_another_run",
     "tests/runs/test_tensorboard.py::test_killed_and_gone_on_leaves_no_step_twice_or_out",
     "tests/training/test_compile.py",
     "tests/training/test_plugins.py",
+    "tests/training/test_world.py::test_a_signal_to_one_stops_both_at_one_step_and_what_goes_on_is_the_whole",
     "tests/training/test_training.py::test_half_and_resumed_equals_whole_run",
 )
 
@@ -93,6 +101,23 @@ def quick_teacher():
     """Overrides likewise for the teacher of a student's recipe."""
     train = ["train.epochs=1", "train.batch_size=16", "head.epochs=1", "probe.epochs=0", "model.arch=convnet"]
     return [f"teacher.override.{change}" for change in train]
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Reports with figures that are quick."""
+    from supcrd.report import shown
+
+    few = {name: shown.pages()[name] for name in ("hypersphere", "alignment")}
+    monkeypatch.setattr(shown, "pages", lambda: few)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Reports of words and tables only."""
+    from supcrd.report import shown
+
+    monkeypatch.setattr(shown, "pages", dict)
 
 
 @pytest.fixture(scope="session")

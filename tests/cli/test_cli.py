@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from supcrd.cli import app
 from supcrd.models import Model
+from supcrd.runs.folder import RunFolder
+from typed import refused
 
 
 def supcrd(*arguments, status=0):
@@ -25,19 +27,6 @@ def supcrd(*arguments, status=0):
         raise result.exception
     assert result.exit_code == status, result.output
     return result.stdout, result.stderr
-
-
-def one_line(*arguments):
-    """The one line that a command ends with in exit status 2; nothing on standard output."""
-    process = subprocess.run(
-        [sys.executable, "-m", "supcrd", *map(str, arguments)], capture_output=True, text=True, timeout=120
-    )
-    assert process.returncode == 2, process.stdout + process.stderr
-    assert process.stdout == ""
-    errors = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert "Traceback" not in process.stderr
-    return errors[0]
 
 
 @pytest.fixture
@@ -188,15 +177,20 @@ def test_predict(trained, tmp_path):
 
 
 def test_mistakes_are_one_line_and_status_2(tmp_path, npz, quick):
-    assert "unknown recipe 'nosuch'" in one_line("train", "nosuch")
-    assert "did you mean train.epochs?" in one_line("train", "digits-crd", "train.epoch=3")
-    assert "unknown data source 'cifar1000'" in one_line("train", "digits-supcon", "data.source=cifar1000")
+    assert "unknown recipe 'nosuch'" in refused("train", "nosuch")
+    assert "did you mean train.epochs?" in refused("train", "digits-crd", "train.epoch=3")
+    assert "unknown data source 'cifar1000'" in refused("train", "digits-supcon", "data.source=cifar1000")
     assert (
-        "no model at" in (line := one_line("evaluate", tmp_path / "x", "--data", "digits")) or "does not exist" in line
+        "no model at" in (line := refused("evaluate", tmp_path / "x", "--data", "digits")) or "does not exist" in line
     )
-    missing = one_line("train", "digits-supcon", f"data.source=npz:{tmp_path}/no.npz", "--out", tmp_path / "runs")
+    missing = refused("train", "digits-supcon", f"data.source=npz:{tmp_path}/no.npz", "--out", tmp_path / "runs")
     assert f"{tmp_path}/no.npz" in missing
-    device = one_line("train", "digits-supcon", *quick, "train.device=cuda:7", "--out", tmp_path / "runs")
+    # and in a process of its own
+    command = ["train", "digits-supcon", *quick, "train.device=cuda:7", "--out", str(tmp_path / "runs")]
+    process = subprocess.run([sys.executable, "-m", "supcrd", *command], capture_output=True, text=True, timeout=120)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert "Traceback" not in process.stderr
+    (device,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
     assert "device 'cuda:7'" in device
     assert not (tmp_path / "runs").exists()
 
@@ -230,7 +224,7 @@ def test_predict_mistakes(trained, tmp_path):
     assert "give --mean and --std" in told
 
 
-def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(tmp_path, npz):
+def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(tmp_path, npz, monkeypatch):
     command = [
         sys.executable, "-m", "supcrd", "train", "digits-supcon", f"data.source=npz:{npz}", "model.arch=convnet",
         "train.epochs=2000", "probe.epochs=0", "name=long", "--out", str(tmp_path),
@@ -251,17 +245,21 @@ def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(tmp_path, npz)
     assert not (tmp_path / "long" / "evaluation.json").exists()
     assert not list(tmp_path.rglob("*.tmp"))
     before = len(metrics.read_text().splitlines())
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(metrics.read_text().splitlines()) <= before and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    real = RunFolder.write_metrics
+
+    def write_metrics(folder, rows):
+        real(folder, rows)
+        if len(rows) > before:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(RunFolder, "write_metrics", write_metrics)
+    supcrd(*command[3:], status=130)
     epochs = [json.loads(line)["epoch"] for line in metrics.open()]
     assert epochs == list(range(1, len(epochs) + 1))
     assert len(epochs) > before
 
 
-def test_demo(tmp_path, monkeypatch):
+def test_demo(tmp_path, monkeypatch, plain):
     """The demo's whole path, cut short: the recipes' own epochs are for `make demo`."""
     from supcrd import recipe
 

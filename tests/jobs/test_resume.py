@@ -21,6 +21,17 @@ from typed import NET, TEACHER, write_npz
 KILLS = 20
 TIMES = {"seconds", "images_per_second", "train_seconds", "evaluation_seconds", "teacher"}
 SHORT = ["train.epochs=30", "data.validation=0.2", "head.epochs=2", "train.precision=float32"]
+# What a run imports, also what it imports only once it needs it: else every process that is killed does so anew.
+IMPORTED = [
+    "supcrd.jobs.run",
+    "supcrd.training.objective.terms",
+    "supcrd.metrics.calibration",
+    "supcrd.metrics.fidelity",
+    "numpy.ma",
+    "safetensors.torch",
+    "torch._dynamo",
+    "torch.utils.serialization",
+]
 METHODS = {
     "cross_entropy": [],
     "kd": ["method.temperature=4.0"],
@@ -48,7 +59,7 @@ def taught(tmp_path_factory):
 def server():
     """Processes that begin with everything imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["supcrd.jobs.run", "safetensors.torch", "torch._dynamo"])
+    context.set_forkserver_preload(IMPORTED)
     return context
 
 

@@ -177,7 +177,7 @@ def test_compare_marks_and_lists(runs):
     assert [row["warnings"] for row in rows if row["label"] == "bad"] == [[f"{LINE} (3 of 3 runs)"]]
 
 
-def test_a_report_marks_and_lists(runs, tmp_path):
+def test_a_report_marks_and_lists(runs, tmp_path, no_figures):
     full(runs, "good", 0, 0.8, warnings=[])
     full(runs, "bad", 0, 0.3, "train.lr=0.1", warnings=["late: <b> & 3"])
     text = report([runs], tmp_path / "page.html").read_text()
@@ -208,7 +208,7 @@ def spoil(folder, text):
         lambda text: "newer = 1\n" + text,
     ],
 )
-def test_one_folder_that_cannot_be_read_stops_no_table(runs, tmp_path, text):
+def test_one_folder_that_cannot_be_read_stops_no_table(runs, tmp_path, text, no_figures):
     full(runs, "good", 0, 0.8)
     bad = full(runs, "bad", 0, 0.7, "train.lr=0.1")
     spoil(bad, text)

@@ -51,13 +51,6 @@ class Checked(HTMLParser):
 
 
 @pytest.fixture
-def plain(monkeypatch):
-    """Figures that are quick."""
-    few = {name: shown.pages()[name] for name in ("hypersphere", "alignment")}
-    monkeypatch.setattr(shown, "pages", lambda: few)
-
-
-@pytest.fixture
 def runs(tmp_path):
     return tmp_path / "runs"
 
@@ -126,7 +119,7 @@ def test_slim_knows_no_nan():
     }
 
 
-def test_data_sets_are_grouped_and_said(runs, tmp_path, plain):
+def test_data_sets_are_grouped_and_said(runs, tmp_path, no_figures):
     full(runs, "one", 0, 0.8)
     full(runs, "two", 0, 0.8, data_fingerprint="f1", source="npz:/data/tiny.npz", images=30)
     full(runs, "three", 0, 0.8, data_fingerprint="f2")
@@ -182,7 +175,7 @@ def test_a_figure_that_fails_leaves_the_others(runs, tmp_path, plain, monkeypatc
     assert text.count('class="plot') == 1
 
 
-def test_differences_to_a_baseline(runs, tmp_path, plain):
+def test_differences_to_a_baseline(runs, tmp_path, no_figures):
     for seed, accuracies in enumerate([(0.90, 0.92), (0.93, 0.94), (0.94, 0.97)]):
         full(runs, f"base-seed{seed}", seed, accuracies[0])
         full(runs, f"crd-seed{seed}", seed, accuracies[1], "train.lr=0.1")

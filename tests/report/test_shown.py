@@ -53,6 +53,17 @@ def test_no_figure_needs_torch(tmp_path):
     assert told[1] == "False"
 
 
+def test_a_figure_of_another_process_is_the_same(tmp_path, monkeypatch):
+    full(tmp_path / "runs", "one", 0, 0.8)
+    (data,) = collect([tmp_path / "runs"]).sets
+    wanted = [task for task in shown.tasks(data, "data") if task.name == "alignment"]
+    here = figures.make(wanted)
+    assert len(here) == 1
+    monkeypatch.setattr(figures, "WORTH_WORKERS", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # where there is one, all is drawn here
+    assert figures.make(wanted) == here
+
+
 def test_seeds_that_cannot_be_read_are_told_and_the_others_drawn(tmp_path):
     runs = tmp_path / "runs"
     full(runs, "teacher", 0, 0.9, recipe="digits-teacher")
