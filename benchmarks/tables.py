@@ -210,8 +210,8 @@ def terms() -> str:
     lines = []
     for name in TERMS:
         kind = TERMS.get(name)
-        if not kind.__module__.startswith("supcrd.training."):
-            continue  # a plug-in's, of another test
+        if not kind.__module__.startswith("supcrd.training.objective.terms."):
+            continue  # an example's or a plug-in's
         group = group_of(kind.Settings, "", name)
         own = tuple(key for key in group.keys if key.name not in TermSettings.model_fields)
         about = inspect.cleandoc(kind.__doc__ or "").replace("\n", " ").replace("  ", "\n\n")
