@@ -7,6 +7,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/supcrd demo
 
+# The tests start many processes: without files of bytecode each of them compiles all of the package anew.
+test quick: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
