@@ -42,13 +42,18 @@ class Registry(Generic[T]):
         self._things: dict[str, T] = {}
         self._origins: dict[str, str] = {}  # the module that each comes from
 
-    def add(self, name: str, thing: T) -> T:
+    def add(self, name: str, thing: T, *, origin: str | None = None) -> T:
         """Register an object; a module may replace what it registered itself, and what is `REPLACEABLE`.
+
+        Args:
+            name: of letters, digits, - and _.
+            thing: a class or a function, or, with `origin`, any object.
+            origin: the module that it comes from; the one where it is defined if not given.
 
         Raises:
             PluginError: the name is taken by another module, or is no name.
         """
-        origin = str(getattr(thing, "__module__", ""))
+        origin = origin or str(getattr(thing, "__module__", ""))
         taken = self._origins.get(name)
         if not name or not all(part.isidentifier() for part in name.replace("-", "_").split(".")):
             raise PluginError(f"{self.kind} {name!r}: a name of letters, digits, - and _ is right")

@@ -75,7 +75,7 @@ def test_one_file_that_needs_nothing_else(runs, tmp_path, plain):
 
 
 def test_every_kind_of_figure_has_its_place():
-    built_in = [name for name in FIGURES if find_kind(name).__module__.startswith("supcrd.")]
+    built_in = [name for name in FIGURES if find_kind(name).draw.__module__.startswith("supcrd.")]
     assert set(built_in) <= set(shown.pages())
     assert list(shown.pages())[:2] == ["spread", "curves"]
 
@@ -168,7 +168,7 @@ def test_a_figure_that_fails_leaves_the_others(runs, tmp_path, plain, monkeypatc
     def failing(points, *, theme):
         raise ZeroDivisionError("by <zero>")
 
-    failing.__module__ = find_kind("alignment").__module__
+    failing.__module__ = find_kind("alignment").draw.__module__
     monkeypatch.setitem(FIGURES._things, "alignment", replace(find_kind("alignment"), draw=failing))
     text = made(tmp_path, full(runs, "one", 0, 0.8))
     assert any("alignment could not be drawn (ZeroDivisionError: by &lt;zero&gt;)" in note for note in notes(text))

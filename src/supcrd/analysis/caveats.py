@@ -1,10 +1,12 @@
 """What to be careful about in a comparison: a baseline that was not trained to its end, different code or teachers."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supcrd.analysis.configurations import numbers
+from supcrd.errors import RunError
 from supcrd.runs.folder import RunFolder
 
 # A baseline may be under-trained where it has not learnt its own images (below the first) and does on unseen ones
@@ -18,8 +20,9 @@ UNDER_TRAINED_GAP = 0.05
 def _train_accuracy(run: RunFolder) -> float | None:
     """Of the last epoch: of augmented images, while learning."""
     known = run.evaluation.get("train_accuracy")
-    if known is None and run.progress:  # a run of before it was written there
-        known = run.progress[-1].get("train_accuracy")
+    if known is None:  # a run of before it was written there
+        with contextlib.suppress(RunError, IndexError):
+            known = run.history[-1].get("train_accuracy")
     return float(known) if isinstance(known, int | float) and 0 <= known <= 1 else None
 
 

@@ -42,10 +42,6 @@ class Measure:
     estimated: bool = False
     """whether `compute` gives an `Estimate`, whose standard error stands beside it as KEY_standard_error"""
 
-    def __post_init__(self) -> None:
-        # what the registry names when two modules register one name
-        object.__setattr__(self, "__module__", getattr(self.compute, "__module__", ""))
-
     def show(self, value: float) -> str:
         """A value as tables have it.
 
@@ -59,7 +55,7 @@ class Measure:
         """Whether this is a number that the measure can have."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         # NaN is outside by this comparison, and so is an integer of hundreds of digits
-        return number and self.low <= value <= self.high and abs(value) <= LARGEST
+        return number and self.low <= value <= self.high
 
 
 def share(key: str, title: str, meaning: str, compute: Compute | None = None, **more: Any) -> Measure:
@@ -128,7 +124,7 @@ def measure(
             scale=scale,
             digits=digits,
         )
-        OWN.add(key, own)
+        OWN.add(key, own, origin=compute.__module__)
         return compute
 
     return register

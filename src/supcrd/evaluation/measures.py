@@ -4,7 +4,6 @@ To add one, write it here (or, with `supcrd.measure`, in a plug-in) and its form
 torch: tables of runs need this list, and no model.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -188,11 +187,6 @@ def measures() -> list[Measure]:
     return [*MEASURES, *OWN.in_use()]
 
 
-def find(key: str) -> Measure | None:
-    """The measure of a key, or None."""
-    return next((known for known in measures() if known.key == key), None)
-
-
 def values_of(measured: "Measured") -> dict[str, Any]:
     """The value of every measure that is computed from outputs.
 
@@ -222,7 +216,7 @@ def _own(own: Measure, measured: "Measured") -> float | None:
         value = None if given is None else float(given)
     except Exception as error:
         raise PluginError(f"measure {own.key!r} fails: {reason(error)}") from error
-    if value is not None and not (math.isfinite(value) and own.fits(value)):
+    if value is not None and not own.fits(value):
         raise PluginError(f"measure {own.key!r} gives {value!r}; a finite number, or None, is right")
     return value
 
@@ -257,7 +251,7 @@ def known_of(evaluations: Iterable[Mapping[str, Any]]) -> dict[str, Measure]:
     for evaluation in evaluations:
         for one in measures_of(evaluation):
             known.setdefault(one.key, one)
-    return known or {one.key: one for one in MEASURES}
+    return known
 
 
 def count(network: Any) -> int:

@@ -72,8 +72,8 @@ def call(name: str, kind: Kind, draw: Draw, points: Sequence[Points], **options:
     """
     from matplotlib.figure import Figure
 
-    own = kind.__module__.startswith("supcrd.figures.kinds.")
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
+    own = kind.draw.__module__.startswith("supcrd.figures.kinds.")
+    file = getattr(sys.modules.get(kind.draw.__module__), "__file__", None) or kind.draw.__module__
     try:
         drawn = draw(points, **options)
     except SupcrdError:

@@ -42,10 +42,6 @@ class Kind:
     script: str = ""  # JavaScript to run after style.NARROW_SCRIPT; {plot_id} stands for the figure's element
     page: Page | None = None  # how the report shows it; None: not at all
 
-    def __post_init__(self) -> None:
-        # what the registry names when two modules register one name
-        object.__setattr__(self, "__module__", getattr(self.draw, "__module__", ""))
-
 
 FIGURES: Registry[Kind] = Registry("figure", "supcrd.figures", builtin="supcrd.figures.kinds")
 
@@ -90,7 +86,7 @@ def figure(
     def register(draw: D) -> D:
         _ = name in FIGURES  # reads the built-in ones, whose names are taken
         kind = Kind(draw, help or _first_line(draw), interactive, most, options, script, page)
-        FIGURES.add(name, kind)
+        FIGURES.add(name, kind, origin=draw.__module__)
         return draw
 
     return register

@@ -128,8 +128,7 @@ def _finished(recipe: Recipe, out: Path, images: ImageSet | None, prefix: str) -
             check_same(taught.recipe, to_train, taught.path, _remedy(f"{prefix}{TEACHER}.override."))
         origins["teacher"] = fingerprint(taught.weights)
     check_origins(finished, origins, _remedy(prefix))
-    teacher = out / finished.evaluation["teacher"] if taught is not None else None
-    return Result(finished.path, teacher, finished.evaluation, "already finished")
+    return Result(finished.path, taught.path if taught else None, finished.evaluation, "already finished")
 
 
 def _remedy(prefix: str) -> str:

@@ -65,7 +65,7 @@ def _file(name: str, base: Path) -> Plugin:
     known = sys.modules.get(module)
     if known is not None and known.__dict__["__fingerprint__"] == digest:
         for registry, registered, thing in REGISTERED.pop(module, ()):
-            registry.add(registered, thing)  # a file of another recipe may have taken its place
+            registry.add(registered, thing, origin=module)  # a file of another recipe may have taken its place
     else:
         for registry, registered, _ in REGISTERED.pop(module, ()):
             registry.forget(registered, module)  # the changed file may no longer have it

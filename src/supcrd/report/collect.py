@@ -75,7 +75,7 @@ def collect(folders: Sequence[str | Path]) -> Material:
             continue
         asked.add(teacher)
         try:
-            runs.append(checked(RunFolder(run.path.parent / str(run.evaluation["teacher"]))))
+            runs.append(checked(teacher))
         except RunError as error:
             notes.append(f"the teacher of {run.recipe.name} is left out: {error}")
     if not runs and not unfinished:

@@ -13,7 +13,7 @@ def pages() -> dict[str, Page]:
     shown = {
         name: kind.page
         for name, kind in known.items()
-        if kind.page is not None and kind.__module__.startswith(f"{FIGURES.builtin}.")  # workers read no plug-ins
+        if kind.page is not None and kind.draw.__module__.startswith(f"{FIGURES.builtin}.")  # workers read no plug-ins
     }
     return dict(sorted(shown.items(), key=lambda item: item[1].order))
 

@@ -190,7 +190,7 @@ class RunFolder:
             RunError: as `evaluation`.
         """
         named = self.evaluation.get("teacher")
-        return RunFolder((self.path.parent / named).resolve()) if isinstance(named, str) else None
+        return RunFolder(self.path.parent / named) if isinstance(named, str) else None
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """labels (N,), logits (N, C) and projections (N, P) of the split measured, as they were written.
