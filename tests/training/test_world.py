@@ -13,6 +13,7 @@ from supcrd.data.loader import Batch
 from supcrd.errors import RunError, Terminated
 from supcrd.models.weights import load_state
 from supcrd.recipe.settings import FitSettings
+from supcrd.training import fit as fitting
 from supcrd.training.fit import fit
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context, Outputs, Shapes
@@ -135,7 +136,14 @@ def worker(rank, folder, stage):
             bad = stage == "bad" and rank == 1 and batch.step == 3
             return Step({**terms, "crd": terms["crd"] * torch.nan} if bad else terms, correct)
 
-    task, told = Bad(world, seen), {}
+    task, told = Bad(world, seen), {"written": 0}
+    save = fitting.save_state
+
+    def counted(*arguments):
+        told["written"] += 1
+        save(*arguments)
+
+    fitting.save_state = counted  # in this process, which ends with the stage
     try:
         history = fit(task, shared, SETTINGS, seed=0, place=CPU, state_file=state, world=world)
         told["history"] = history
@@ -170,6 +178,7 @@ def test_a_signal_to_one_stops_both_at_one_step_and_what_goes_on_is_the_whole(fo
     """Sums, banks and weights of the two are those of one process with whole batches, also after they were cut."""
     ended = two(folder, "cut")
     assert [each["error"].split()[0] for each in ended] == ["Terminated", "Terminated"]
+    assert [each["written"] for each in ended] == [2, 0]  # the first one alone: an epoch's end, the signal
     left = load_state(folder / "state.pt")
     assert (left["epoch"], left["step"]) == (1, 3)
     assert (left["tally"]["rows"], left["tally"]["images"]) == (3 * B * V, 3 * B)  # of both
@@ -182,8 +191,7 @@ def test_a_signal_to_one_stops_both_at_one_step_and_what_goes_on_is_the_whole(fo
         assert state.keys() == task.state_dict().keys()
         for name, value in task.state_dict().items():  # rows of a bank among them, and when they were written
             torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5, msg=name)
-        if rank == 0:  # which went on from the sums of both
-            assert told(each["history"]) == [pytest.approx(row, rel=1e-4) for row in told(history)]
+        assert told(each["history"]) == [pytest.approx(row, rel=1e-4) for row in told(history)], rank
 
 
 def test_a_term_that_is_not_finite_in_one_stops_both(folder, tmp_path):
