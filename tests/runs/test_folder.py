@@ -68,6 +68,7 @@ def test_runs_are_the_same_by_their_folder(tmp_path):
     assert RunFolder(tmp_path / "runs" / "a") == RunFolder(tmp_path / "link" / "a")
     found = find([tmp_path / "link", tmp_path / "runs" / "a"])
     assert list(found.values()) == [True]  # one run, which was given by name as well
+    assert list(find([tmp_path / "runs" / "a", tmp_path / "link"]).values()) == [True]
     assert RunFolder(tmp_path) != tmp_path
     assert repr(RunFolder("a")) == "RunFolder('a')"
 
