@@ -169,7 +169,11 @@ def test_seeds_are_averaged_in_the_figure(tmp_path):
 
 def test_hovering_tells_class_and_change(tmp_path):
     run, baseline = pair(tmp_path, names=["cat", "<b>", "eel_fish"])
-    data = json.loads(classes.interactive([run, baseline]).to_json())["data"]
+    figure = json.loads(classes.interactive([run, baseline]).to_json())
+    data, note = figure["data"], figure["layout"]["meta"]["note"]
+    assert "hover: the change in points ± its standard error" in note
+    assert not [word for word in ("dotted", "Bold", "number:") if word in note]  # the drawing alone has these
+    assert "Bold" in classes.draw([run, baseline]).get_supxlabel()
     change = class_change([run.logits], [baseline.logits], run.labels)
     (text,) = (each for each in data[2]["text"] if "eel fish" in each)
     assert "20 images" in text

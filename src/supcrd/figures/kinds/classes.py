@@ -200,11 +200,12 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     names = [escaped(shown(run.class_names[number])) for number in places]
     y_axis = {"tickvals": rows, "ticktext": names, "range": [len(rows) - 0.4, -0.6], "automargin": True}
     height = 140 + 16 * len(rows)
+    note = _note(side, before, shown=len(places), hovers=True)
     figure.update_layout(
         layout(
             theme,
             title={"text": escaped(_title(side, before))},
-            meta={"note": _note(side, before, shown=len(places)), "narrow": {"height": height + 30, "margin.t": 90}},
+            meta={"note": note, "narrow": {"height": height + 30, "margin.t": 90}},
             height=height,
             xaxis={"title": {"text": "accuracy (%)"}, "range": [-1, 101]},
             yaxis=y_axis | {"tickfont": {"size": 11}},
@@ -241,15 +242,19 @@ def _title(side: Side, before: Side | None) -> str:
     return f"Accuracy by class, {side.called}{f' against {before.called}' if before else ''}"
 
 
-def _note(side: Side, before: Side | None, *, shown: int) -> str:
+def _note(side: Side, before: Side | None, *, shown: int, hovers: bool = False) -> str:
     run, own = side.runs[0], side.own
     some = own.images[own.images > 0]
     images = f"{some.min():,}" if some.min() == some.max() else f"{some.min():,} to {some.max():,}"
     note = f"{split_of(run)} split, n = {len(run.labels):,}, {images} images a class; "
-    note += f"dotted: the accuracy of all, {100 * _overall(own):.1f} %. "
+    note += f"{'accuracy' if hovers else 'dotted: the accuracy'} of all: {100 * _overall(own):.1f} %. "
     if before is not None:
-        note += "Filled: the run; hollow: the baseline; number: the change in points. "
-        note += f"Bold: more than {SIGNIFICANT:g} standard errors over these images"
+        note += "Filled: the run; hollow: the baseline; "
+        if hovers:
+            note += "hover: the change in points ± its standard error; "
+            note += f"beyond {SIGNIFICANT:g} of these it is unlikely to be chance over these images"
+        else:
+            note += f"number: the change in points. Bold: more than {SIGNIFICANT:g} standard errors over these images"
         seeds = sorted((len(side.runs), len(before.runs)))
         if seeds[0] > 1:
             note += f" and over the seeds ({len(side.runs)} and {len(before.runs)}); by chance one class in twenty. "
