@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import signal
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,9 +12,8 @@ from torch import distributed, nn
 from supcrd.base.device import choose
 from supcrd.data.loader import Batch
 from supcrd.errors import RunError, Terminated
-from supcrd.models.weights import load_state
+from supcrd.models.weights import load_state, save_state
 from supcrd.recipe.settings import FitSettings
-from supcrd.training import fit as fitting
 from supcrd.training.fit import fit
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context, Outputs, Shapes
@@ -137,15 +137,14 @@ def worker(rank, folder, stage):
             return Step({**terms, "crd": terms["crd"] * torch.nan} if bad else terms, correct)
 
     task, told = Bad(world, seen), {"written": 0}
-    save = fitting.save_state
 
     def counted(*arguments):
         told["written"] += 1
-        save(*arguments)
+        save_state(*arguments)
 
-    fitting.save_state = counted  # in this process, which ends with the stage
     try:
-        history = fit(task, shared, SETTINGS, seed=0, place=CPU, state_file=state, world=world)
+        with patch("supcrd.training.fit.save_state", counted):
+            history = fit(task, shared, SETTINGS, seed=0, place=CPU, state_file=state, world=world)
         told["history"] = history
         torch.save(task.state_dict(), folder / f"{stage}-{rank}.pt")
     except (Terminated, RunError) as error:
