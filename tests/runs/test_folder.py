@@ -19,6 +19,7 @@ from supcrd.report import report
 from supcrd.report.collect import collect
 from supcrd.runs.catalogue import find
 from supcrd.runs.folder import RunFolder
+from supcrd.runs.opening import locked, open_run
 from typed import refused
 
 SOURCE = Path(supcrd.__file__).parent
@@ -131,3 +132,19 @@ def test_a_card_of_this_version_lacks_nothing():
         Card.from_json(card)
     card.pop("version")  # 0.1 knew no stem
     assert Card.from_json(card).stem is None
+
+
+def test_a_kill_while_a_run_is_opened_leaves_nothing_of_its_own(tmp_path, monkeypatch):
+    """As if killed before a file was removed: what stays is the run's, or is cleared when it is opened again."""
+
+    def killed(path, missing_ok=False):
+        raise KeyboardInterrupt
+
+    wanted = recipe.load("digits-supcon")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_run(tmp_path, wanted, origins={})
+    run = RunFolder(tmp_path / wanted.name)
+    with locked(run.path):
+        assert {path.name for path in run.path.iterdir()} <= {file.name for file in run.files}

@@ -1,7 +1,7 @@
 """Begin a run in its folder, or resume the one that is there; another run there is refused."""
 
 import contextlib
-import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -36,9 +36,8 @@ def open_run(
     folder = run.path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder, prefix="."):
+            pass  # a folder that cannot be written is refused here; the file has no name that a kill could leave there
         begun = run.recipe_file.exists()
         if force and begun:
             for file in run.files:
