@@ -1,0 +1,96 @@
+"""The keys of `[data]` and `[augment]`: which images, and how their views are made."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from supcrd.recipe.types import (
+    BelowOne,
+    Channels,
+    ClassNames,
+    Count,
+    Deviations,
+    Levels,
+    Natural,
+    NonNegative,
+    Settings,
+    Share,
+)
+
+SOURCES = {
+    "digits": "digits",
+    "cifar10": "cifar",
+    "cifar100": "cifar",
+    "npz:PATH": "npz",
+    "folder:PATH": "folder",
+    "shards:PATH": "shards",
+}
+"""What `data.source` may be -> the file of `data/sources/` that reads it."""
+
+
+class DataSettings(Settings):
+    """Which images, and how they are divided and normalised."""
+
+    source: str
+    """digits, cifar10, cifar100, npz:PATH, folder:PATH, shards:PATH, or NAME:REST of a source of your own"""
+    folder: str = "data"
+    """folder of the CIFAR archives, which are downloaded to it if missing"""
+    validation: BelowOne = 0.1
+    """share of the training images held out for validation, class by class, if the source has no validation split; 0
+    for none"""
+    split_seed: Natural = 0
+    """seed of the validation split; separate from `seed`, so that all runs and their teacher share one split"""
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    """height and width in pixels that images are resized to; for folder: and shards: sources"""
+    classes: ClassNames | None = None
+    """names of the classes in the order of the labels, or a text file of them, one a line: for sources whose labels are
+    bare numbers, or to put the classes of others in another order"""
+    stream: bool = False
+    """decode each batch when it is needed, for folder: and shards: sources larger than memory; needs image_size"""
+    levels: Levels | None = None
+    """[black, white] of images of 16- or 32-bit integers or floats; inferred from the train split if not given: see
+    docs/data.md"""
+    damaged: Literal["refuse", "skip"] = "refuse"
+    """what to do with image files that cannot be read: refuse the set, or leave them out"""
+    unlabelled: Literal["refuse", "skip"] = "refuse"
+    """what to do with images of an npz: source whose label is -1: refuse the set, or leave them out"""
+    workers: Count | None = None
+    """threads that decode image files; the number of cores, at most 16, if not given"""
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """use at most this many images of each split, balanced over classes: to try a recipe out"""
+    mean: Channels | None = None
+    """channel means on the 0..1 scale; measured on the train split if not given"""
+    std: Deviations | None = None
+    """channel standard deviations on the 0..1 scale; measured on the train split if not given"""
+
+    @model_validator(mode="after")
+    def _levels_in_order(self) -> "DataSettings":
+        if self.levels is not None and self.levels[0] >= self.levels[1]:
+            raise ValueError(f"data.levels = {list(self.levels)}: black must be below white, as in [0, 4095]")
+        return self
+
+    @model_validator(mode="after")
+    def _mean_and_std(self) -> "DataSettings":
+        if (self.mean is None) != (self.std is None):
+            missing = "mean" if self.mean is None else "std"
+            raise ValueError(f"data.mean and data.std must be given together; data.{missing} is missing")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(f"data.mean has {len(self.mean)} channels, data.std has {len(self.std)}")
+        return self
+
+
+class AugmentSettings(Settings):
+    """How each view of a training image is made; see `supcrd.data.augment.draw`."""
+
+    views: Annotated[int, Field(ge=1, le=8)] = 2
+    """independent views of each image in a batch"""
+    crop_padding: Natural = 4
+    """pixels of black added to each side before a random crop of the original size; 0 for none"""
+    flip: Share = 0.5
+    """probability of a horizontal flip"""
+    brightness: NonNegative = 0.2
+    """strength x: brightness is multiplied by a factor drawn from [max(0, 1 - x), 1 + x]; 0 for none"""
+    contrast: NonNegative = 0.2
+    """strength of the random change of contrast, as for brightness; 0 for none"""
+    saturation: NonNegative = 0.2
+    """strength of the random change of saturation, as for brightness; 0 for none"""
