@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, ClassVar, NamedTuple, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from supcrd.data.loader import Batch
 from supcrd.errors import PluginError
-from supcrd.recipe.settings import Settings
+from supcrd.recipe.settings import NonNegative, Settings, Share
 from supcrd.registry import Registry
 from supcrd.training.world import ALONE, World
 
-NonNegative = Annotated[float, Field(ge=0)]
 HEADS = ("projections", "logits")
 
 
@@ -26,12 +25,20 @@ class TermSettings(Settings):
     """epochs over which the weight rises linearly at the start"""
     fall_epochs: NonNegative = 0.0
     """epochs over which the weight falls linearly to 0 at the end"""
+    fall: Share = 0.0
+    """the same as a share of all epochs, in place of fall_epochs"""
     teacher: str = "teacher"
     """name of the teacher that it reads"""
     detach: bool = False
     """teaches projection head and classifier only: the encoder gets no gradient (the online probe)"""
     views: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] | None = None
     """indices of the views that it reads, from 0; all of them if not given"""
+
+    @model_validator(mode="after")
+    def _one_fall(self) -> Self:
+        if self.fall > 0 and self.fall_epochs > 0:
+            raise ValueError(f"fall = {self.fall} and fall_epochs = {self.fall_epochs} say the same: give one of them")
+        return self
 
 
 class Reads(NamedTuple):
