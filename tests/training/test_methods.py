@@ -14,7 +14,7 @@ from supcrd.data.loader import Batch
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import student as stages
 from supcrd.models import Model, Output
-from supcrd.recipe.settings import METHOD_SETTINGS
+from supcrd.recipe.settings import METHOD_SETTINGS, Joint
 from supcrd.training.objective import presets
 from supcrd.training.objective.bank import Bank
 from supcrd.training.objective.build import build
@@ -135,9 +135,9 @@ def test_joint_reads_a_teacher_only_if_a_term_does():
     kinds = {"lw_supcrd": (True, True), "crd": (True, True), "supcon": (False, True), "none": (False, False)}
     for contrast, wanted in kinds.items():
         for weight in (0.0, 1.0):
-            method = METHOD_SETTINGS["joint"](name="joint", contrast=contrast, kd_weight=0.0, contrast_weight=weight)
+            method = Joint(name="joint", contrast=contrast, kd_weight=0.0, contrast_weight=weight)
             assert (method.reads_teacher, method.contrastive) == (tuple(w and weight > 0 for w in wanted))
-            assert METHOD_SETTINGS["joint"](name="joint", contrast=contrast, contrast_weight=weight).reads_teacher
+            assert Joint(name="joint", contrast=contrast, contrast_weight=weight).reads_teacher
 
 
 @pytest.mark.parametrize("name", TAUGHT)
