@@ -149,6 +149,7 @@ def _fit(
         seed=seed,
         device=place.device,
         taught=caches,
+        sampling=recipe.train.sampling,
     )
 
     def write(rows: list[dict[str, Any]]) -> None:

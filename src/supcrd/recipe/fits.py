@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from supcrd.recipe.types import BelowOne, Count, Natural, NonNegative, Positive, Settings
 
@@ -43,8 +43,49 @@ class TrainSettings(FitSettings):
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     """torch.compile of student's and teacher's encoder in this mode (reduce-overhead: CUDA graphs); costs a start-up
     of a minute or more and needs a C++ compiler, so it is for long runs: see docs/performance.md"""
+    ema: BelowOne = 0.0
+    """decay of an exponential moving average of the student's weights, such as 0.999; it is validated after every epoch
+    too, and saved in place of the last weights if its validation accuracy at the end is higher; 0 for none"""
+    accumulate: Count = 1
+    """parts that a batch is computed in, one after another, with one step of the optimizer: less memory. Batch
+    normalisation and terms that compare images see one part at a time, of 2 images or more"""
+    patience: Natural = 0
+    """epochs without a higher validation accuracy after which training stops; the weights of the best epoch are saved.
+    0: all epochs are trained and the last weights saved"""
+    decay: Literal["all", "weights"] = "all"
+    """what weight_decay acts on: all parameters, or weights only, leaving out biases and the parameters of norms"""
+    dot: BelowOne = 0.0
+    """how much more momentum the gradient of terms that read a teacher gets, and that of the others less, with a buffer
+    for each (DOT, Zhao et al. 2023), such as 0.075; sgd only, without Nesterov; 0 for one momentum"""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """which images an epoch has: every one once; or as many in all, but of every class equally many"""
     tensorboard: bool = False
     """mirror metrics.jsonl to a TensorBoard event file in the run folder, live; needs supcrd[tensorboard]"""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainSettings":
+        if self.accumulate > 1 and self.batch_size < 2 * self.accumulate:
+            most = self.batch_size // 2
+            raise ValueError(
+                f"train.accumulate = {self.accumulate} leaves less than 2 images of train.batch_size = "
+                f"{self.batch_size} to a part; at most {max(most, 1)} is right"
+            )
+        if self.dot > 0:
+            self._check_dot()
+        return self
+
+    def _check_dot(self) -> None:
+        if self.optimizer != "sgd":
+            raise ValueError(f"train.dot = {self.dot:g} is for train.optimizer = 'sgd', not {self.optimizer!r}")
+        most = min(self.momentum, 1 - self.momentum)
+        if self.momentum + self.dot >= 1 or self.dot > self.momentum:
+            raise ValueError(
+                f"train.dot = {self.dot:g} with train.momentum = {self.momentum:g}: momenta of "
+                f"{self.momentum - self.dot:.3g} and {self.momentum + self.dot:.3g} must lie in [0, 1); a number below "
+                f"{most:.3g} is right"
+            )
+        if self.compile != "off":
+            raise ValueError(f"train.dot = {self.dot:g}: its two backward passes need train.compile = 'off'")
 
 
 class HeadSettings(FitSettings):

@@ -84,6 +84,11 @@ class Distillation(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
+    @property
+    def distilled(self) -> frozenset[str]:
+        """Names of the terms that read a teacher."""
+        return self.objective.distilled
+
     def compile_encoders(self, mode: str) -> None:
         """Compile the encoders that run in a step, in place; state and parameters stay the same."""
         for encoder in (self.student.encoder, *self.frozen_encoders):
