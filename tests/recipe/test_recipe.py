@@ -324,7 +324,7 @@ def test_a_teachers_recipe_is_completed_by_the_student(tmp_path):
     path = tmp_path / "teacher.toml"
     path.write_text('[model]\narch="convnet"\n[method]\nname="cross_entropy"\n[train]\nlr=0.1\n')
     student = ["data.limit=100", f"teacher.recipe={path}"]
-    said = r"teacher.recipe .*teacher.toml: key train.epochs is missing: passes over the training images; a whole"
+    said = r"teacher.recipe .*teacher.toml: key train.epochs is missing: passes over the training images; minutes"
     with pytest.raises(RecipeError, match=said):
         load("digits-crd", student)
     r = load("digits-crd", [*student, "teacher.override.train.epochs=3"])

@@ -15,6 +15,7 @@ from supcrd.data.loader import ViewBatches
 from supcrd.errors import RecipeError, RunError, SupcrdError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import glance
+from supcrd.jobs.budget import in_epochs
 from supcrd.jobs.chosen import Saved, choose_weights, ends_early
 from supcrd.jobs.taught import Teacher
 from supcrd.models import Model
@@ -77,7 +78,7 @@ def _caches(
             images.train,
             images.fingerprint,
             recipe.augment,
-            min(settings.cache, recipe.train.epochs),
+            min(settings.cache, this.timed(recipe).train.epochs or settings.cache),  # 0: not yet timed
             place,
             report=(lambda progress: report(recipe.name, "cache", progress)) if report else None,
         )
@@ -177,6 +178,7 @@ def _fit(
         logger.warning("%s: %s", recipe.name, absent)
     logger.info("%s: training on %s", recipe.name, place)
     try:
+        recipe = in_epochs(this, task, batches, student, images, place)
         history = fit(
             task,
             batches,

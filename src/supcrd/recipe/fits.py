@@ -1,6 +1,6 @@
 """How something is optimised: the tables of the main training, the projection head and the final probe."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,7 +35,11 @@ class TrainSettings(FitSettings):
     """The main training of a run."""
 
     epochs: Annotated[int, Field(ge=0, json_schema_extra={"range": "a whole number of 1 or more"})]
-    """passes over the training images"""  # 0 stands in the folder of imported weights only
+    """passes over the training images; minutes may stand in its place"""
+    # 0 stands in the folder of imported weights, and where minutes are given and not yet turned into epochs
+    minutes: Positive | None = None
+    """time for the training in place of epochs: some steps are timed on this machine first, and as many epochs
+    as fit are trained; teacher, head, final classifier and measuring are not counted. See docs/training.md"""
     device: str = "auto"
     """where to compute: auto, cpu, cuda, cuda:N or mps"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -62,8 +66,17 @@ class TrainSettings(FitSettings):
     tensorboard: bool = False
     """mirror metrics.jsonl to a TensorBoard event file in the run folder, live; needs supcrd[tensorboard]"""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _timed(cls, table: Any) -> Any:
+        if isinstance(table, dict) and table.get("minutes") is not None and "epochs" not in table:
+            return table | {"epochs": 0}
+        return table
+
     @model_validator(mode="after")
     def _consistent(self) -> "TrainSettings":
+        if self.minutes is not None and self.epochs > 0:
+            raise ValueError(f"train.epochs = {self.epochs} and train.minutes = {self.minutes:g}: give one of them")
         if self.accumulate > 1 and self.batch_size < 2 * self.accumulate:
             most = self.batch_size // 2
             raise ValueError(

@@ -25,6 +25,7 @@ SYNONYMS = {
     "grad_clip": ("clip", "clip_grad", "grad_norm", "max_grad_norm", "gradient_clipping"),
     "precision": ("amp", "dtype", "fp16", "bf16", "mixed_precision"),
     "device": ("gpu", "cuda"),
+    "minutes": ("time", "max_time", "time_limit", "budget"),
     "ema": ("ema_decay", "model_ema"),
     "accumulate": ("grad_accum", "accumulation", "gradient_accumulation_steps", "accumulate_grad_batches"),
     "patience": ("early_stopping", "early_stop"),
