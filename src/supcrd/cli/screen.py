@@ -133,7 +133,7 @@ def show_compare(compared: "Comparison") -> None:
     wide.print(_means(compared, wide.width))
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
-        "at best: with the weights of the epoch that was best on validation; all others: of the last epoch"
+        "at best: with the weights of the epoch that was best on validation; all others: of the saved model"
     )
     if compared.baseline is not None:
         stdout.print()

@@ -1,7 +1,7 @@
 """Batches for training: images on the device or streamed to it, shuffled and augmented there; or cached features."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from supcrd.base.seeding import permutation
 from supcrd.data.augment import augment, draw
 from supcrd.data.images import Split
+from supcrd.data.sampling import balanced_order
 from supcrd.data.stream import fetch
 from supcrd.recipe.settings import AugmentSettings
 
@@ -52,18 +53,28 @@ class Taught(Protocol):
 
 
 def index_batches(
-    count: int, batch_size: int, *, seed: int, epoch: int, device: torch.device | None = None
+    count: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    device: torch.device | None = None,
+    balanced: Tensor | None = None,
 ) -> list[Tensor]:
     """Shuffled indices of an epoch, cut into batches; a last batch of a single image is left out.
 
     One image has nothing to be contrasted with, and batch normalisation cannot train on it; another epoch will have it
-    in another place.
+    in another place. `balanced`: the labels (N,), on the CPU, to draw by `balanced_order` in place of every image once.
 
     Example:
         >>> [len(index) for index in index_batches(9, 4, seed=0, epoch=0)]
         [4, 4]
     """
-    order = permutation(count, "order", seed, epoch).to(device or "cpu")  # once an epoch: no step waits for a copy
+    if balanced is None:
+        order = permutation(count, "order", seed, epoch)
+    else:
+        order = balanced_order(balanced, seed=seed, epoch=epoch)
+    order = order.to(device or "cpu")  # once an epoch: no step waits for a copy
     batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < batch_size else batches
 
@@ -83,10 +94,12 @@ class ViewBatches:
         seed: int,
         device: torch.device,
         taught: Mapping[str, Taught] | None = None,
+        sampling: Literal["uniform", "balanced"] = "uniform",
     ) -> None:
         self.images, self.labels = split.images.to(device), split.labels.to(device)
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
         self.taught = dict(taught or {})
+        self.balanced = split.labels.cpu() if sampling == "balanced" else None
         self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -95,7 +108,9 @@ class ViewBatches:
         for cached in self.taught.values():  # all of the same views
             seed, shown = cached.seed, epoch % cached.epochs
         readers = {name: cached.reader(shown) for name, cached in self.taught.items()}
-        places = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]
+        places = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch, balanced=self.balanced)[
+            start:
+        ]
         # on the device once an epoch; what is read from a file goes by the places on the CPU: no step waits
         order = torch.split(torch.cat(places).to(self.device), [len(rows) for rows in places]) if places else ()
         batches = self.views(order, seed=seed, epoch=shown)

@@ -168,7 +168,7 @@ MEASURES = (
     share(
         "validation_accuracy",
         "Validation %",
-        "Accuracy on the validation split after the last epoch.",
+        "Accuracy of the saved weights on the validation split; the last epoch's unless saved_weights says more.",
         short="val.",
         column=False,
     ),

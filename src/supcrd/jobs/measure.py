@@ -46,9 +46,10 @@ def measure(
 ) -> dict[str, Any]:
     """Measure a run, write `outputs.npz`, `pictures.npz`, the card and, last, `evaluation.json`.
 
-    The split is test; without one, validation; without either, train (`split` says which). The model measured is that
-    of the last epoch. Only `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest validation
-    accuracy; both are None unless the split is test and there is a validation split. `warnings` are those of
+    The split is test; without one, validation; without either, train (`split` says which). The model measured is the
+    one that is saved: `saved_weights` (see `jobs.chosen.Saved`) after `saved_epoch`, of `epochs` trained; both are None
+    for weights from elsewhere. Only `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest
+    validation accuracy; both are None unless the split is test and there is a validation split. `warnings` are those of
     `health.judge`, which are also logged. class_accuracy, class_counts and validation_class_counts (None without a
     validation split) are lists in the order of class_names.
 
@@ -87,9 +88,13 @@ def measure(
         **values,
         "best_epoch": at_best[0],
         "accuracy_at_best": at_best[1],
+        "saved_weights": trained.saved.weights if trained.saved else None,
+        "saved_epoch": trained.saved.epoch if trained.saved else None,
+        "epochs": len(trained.history),
+        "stopped_early": bool(last.get("stopped_early", False)),
         "projection_trained": trained.card.projection_trained,
         "train_accuracy": last.get("train_accuracy"),  # of augmented images, during training
-        "validation_accuracy": last.get("validation_accuracy"),
+        "validation_accuracy": trained.saved.validation_accuracy if trained.saved else last.get("validation_accuracy"),
         "train_seconds": round(sum(row["seconds"] for row in trained.history), 2),
         "evaluation_seconds": round(time.perf_counter() - started, 2),
         "place": str(place),
@@ -127,9 +132,10 @@ def _last_epoch(trained: Trained, student: Normalised, images: ImageSet, place: 
 def _at_best(
     trained: Trained, accuracy: float, student: Normalised, split: Split, place: Place
 ) -> tuple[int | None, float | None]:
-    """The epoch of highest validation accuracy and the accuracy with its weights; `accuracy` is the last epoch's."""
-    best = trained.best.get("epoch")
-    if best is None or best == trained.history[-1]["epoch"]:
+    """The epoch of highest validation accuracy and the accuracy with its weights; `accuracy` is of the saved ones."""
+    best, saved = trained.best.get("epoch"), trained.saved
+    average = trained.best.get("ema", False)
+    if best is None or (saved is not None and (saved.epoch, saved.weights == "ema") == (best, average)):
         return best, None if best is None else accuracy
     return best, _accuracy_with(trained.best["weights"], student, split, place)
 
@@ -179,7 +185,7 @@ def _write(
     )
     this.write_pictures(**pictures(split, images.fingerprint))
     # the card has the main numbers, wherever the model file is copied
-    about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
+    about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy", "saved_weights")}
     card = replace(card, evaluation=about, warnings=tuple(evaluation["warnings"]))
     weights = save_model(this.path, student.model, card)
     evaluation["weights"] = fingerprint(weights)  # shows later whether the model file has been replaced by another

@@ -1,6 +1,6 @@
 """The objective of a run: checked before any teacher is trained, built when all teachers are ready."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supcrd import recipe as recipes
@@ -11,7 +11,7 @@ from supcrd.jobs.taught import Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
-from supcrd.training.objective.build import Needs, Objective, build, check_widths, needs, planned, reads_maps
+from supcrd.training.objective.build import Needs, Objective, Planned, build, check_widths, needs, planned, reads_maps
 from supcrd.training.objective.term import Context, Shapes
 from supcrd.training.teacher import shapes_of
 
@@ -37,6 +37,7 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
             for term in terms:
                 if term.reads is not None and name in term.teachers:
                     check_widths(term.name, term.reads, name, ours.projections, teacher.model.projector[-1])
+    _check_dot(recipe, terms)
     known = [(term.reads, term.settings, term.teachers) for term in terms if term.reads is not None]
     if len(known) == len(terms):
         _check_needs(needs(known), recipe)
@@ -69,6 +70,18 @@ def _context(recipe: Recipe, images: ImageSet, student: Shapes, teachers: Mappin
     assert images.train is not None
     labels, classes = images.train.labels, images.num_classes
     return Context(classes=classes, labels=labels, student=student, teachers=teachers, seed=recipe.seed)
+
+
+def _check_dot(recipe: Recipe, terms: Sequence[Planned]) -> None:
+    """Refuse DOT where the encoder gets one of its two gradients only."""
+    attached = [term for term in terms if term.settings.weight > 0 and not term.settings.detach]
+    if recipe.train.dot > 0 and len({bool(term.teachers) for term in attached}) == 1:
+        reads = "reads a teacher" if attached[0].teachers else "reads no teacher"
+        raise RecipeError(
+            f"train.dot = {recipe.train.dot:g}: every term that teaches the encoder {reads} "
+            f"({', '.join(term.name for term in attached)}), and DOT tells task and distillation apart; it is for "
+            "objectives with both, such as kd"
+        )
 
 
 def _check_needs(needs: Needs, recipe: Recipe) -> None:

@@ -220,6 +220,11 @@ def _note_sizes(recipe: Recipe, student: Normalised, taught: Mapping[str, Teache
 def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
     if images.train is None:
         raise SupcrdError(f"{images.source} has no training images")
+    if recipe.train.patience > 0 and images.validation is None:
+        raise RecipeError(
+            f"train.patience = {recipe.train.patience}: {images.source} has no validation split to stop by; "
+            "data.validation = 0.1 draws one, and train.patience = 0 trains all epochs"
+        )
     needed = 2 if recipe.method.contrastive else 1
     if len(images.train) < needed:
         raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")

@@ -17,7 +17,7 @@ PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers"
 SHORT_TABLES = ("data", "model", "method", "augment", "train")
 # Values that name no run where a file does not say them: defaults of keys that came after 0.1 to tables which a recipe
 # may get by an override, and what a recipe has by its [objective.NAME] tables.
-UNNAMED = {"teacher.compare": False, "method.name": "objective"}
+UNNAMED = {"teacher.compare": False, "method.name": "objective", "method.class_weights": "none"}
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:

@@ -16,7 +16,7 @@ ORDER = ("", "train", "method", "data", "model", "augment", "teacher", "head", "
 SYNONYMS = {
     "lr": ("learning_rate", "learningrate"),
     "batch_size": ("bs", "batch", "minibatch"),
-    "weight_decay": ("wd", "decay", "l2"),
+    "weight_decay": ("wd", "l2"),
     "temperature": ("t", "tau", "temp"),
     "epochs": ("n_epochs", "num_epochs", "max_epochs"),
     "optimizer": ("opt", "optim"),
@@ -25,6 +25,12 @@ SYNONYMS = {
     "grad_clip": ("clip", "clip_grad", "grad_norm", "max_grad_norm", "gradient_clipping"),
     "precision": ("amp", "dtype", "fp16", "bf16", "mixed_precision"),
     "device": ("gpu", "cuda"),
+    "minutes": ("time", "max_time", "time_limit", "budget"),
+    "ema": ("ema_decay", "model_ema"),
+    "accumulate": ("grad_accum", "accumulation", "gradient_accumulation_steps", "accumulate_grad_batches"),
+    "patience": ("early_stopping", "early_stop"),
+    "sampling": ("sampler",),
+    "class_weights": ("class_weight",),
     "seed": ("random_seed", "random_state", "rng"),
     "arch": ("architecture", "backbone", "network", "net"),
     "model.arch": ("model.name",),
@@ -73,7 +79,7 @@ def meant(path: str, table: Mapping[str, Any]) -> str | None:
     In its own table: a misspelt key, or one that others call so. In another table: the same word, or nearly the same.
 
     Example:
-        >>> meant("train.epohcs", {}), meant("tau", {}), meant("method.lr", {}), meant("train.patience", {})
+        >>> meant("train.epohcs", {}), meant("tau", {}), meant("method.lr", {}), meant("train.dropout", {})
         ('train.epochs', 'method.temperature', 'train.lr', None)
     """
     first, _, rest = path.partition(".")

@@ -16,6 +16,8 @@ class CrossEntropy(Settings):
     """the method"""
     label_smoothing: BelowOne = 0.0
     """share of the target that is spread over all classes"""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: rarer classes count more in the loss, each by N / (classes * its training images)"""
 
 
 class KD(Settings):

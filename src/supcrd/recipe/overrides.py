@@ -11,6 +11,8 @@ from supcrd.errors import RecipeError
 from supcrd.recipe import paths
 from supcrd.recipe.settings import METHOD_SETTINGS
 
+LENGTHS = ("epochs", "minutes")
+"""Keys of [train] that exclude one another."""
 # Keys that take several numbers: 0.5,0.4,0.3 is understood on the command line, as `evaluate --mean` takes it.
 NUMBERS = ("data.mean", "data.std", "model.projector", "teacher.mean", "teacher.std")
 
@@ -19,12 +21,16 @@ def overridden(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
     """A recipe's table with "key.of.recipe=value" applied in turn; `method.name` keeps what the new method has too.
 
     Raises:
-        RecipeError: one that is not KEY=VALUE.
+        RecipeError: one that is not KEY=VALUE; both train.epochs and train.minutes.
 
     Example:
         >>> overridden({"train": {"epochs": 1}}, ["train.epochs=2", "data.mean=0.5,0.4,0.3"])
         {'train': {'epochs': 2}, 'data': {'mean': [0.5, 0.4, 0.3]}}
     """
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    for key in keys:
+        if key.endswith("train.epochs") and (other := f"{key.removesuffix('epochs')}minutes") in keys:
+            raise RecipeError(f"{key} and {other} exclude one another: give one of them")
     for override in overrides:
         table = _apply(table, override)
     return table
@@ -68,12 +74,19 @@ def _number(text: str) -> int | float:
 def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Nested tables, with the values of `changes` in place of those of the same keys.
 
+    Of train.epochs and train.minutes the one that is given takes the place of the other.
+
     Example:
         >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
         {'a': {'b': 1, 'c': 3}}
+        >>> merge({"train": {"epochs": 30, "lr": 0.1}}, {"train": {"minutes": 5}})
+        {'train': {'lr': 0.1, 'minutes': 5}}
     """
     merged = dict(table)
     for key, value in changes.items():
         old = merged.get(key)
+        if key == "train" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            replaced = {other for one, other in (LENGTHS, LENGTHS[::-1]) if one in value}
+            old = {name: inner for name, inner in old.items() if name not in replaced}
         merged[key] = merge(old if isinstance(old, Mapping) else {}, value) if isinstance(value, Mapping) else value
     return merged

@@ -107,7 +107,7 @@ class Recipe(Settings):
         method = self.method
         if "teacher" in self.teachers and self.teacher is not None:
             raise ValueError("two teachers have one name: [teacher] is [teachers.teacher]")
-        if self.train.epochs < 1 and not isinstance(method, Imported):
+        if self.train.epochs < 1 and self.train.minutes is None and not isinstance(method, Imported):
             raise ValueError(f"train.epochs = {self.train.epochs}: 1 or more is right")
         if isinstance(method, Composed) != bool(self.objective):
             raise ValueError(

@@ -18,6 +18,8 @@ from supcrd.recipe.settings import Recipe
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as nested dicts of TOML's types, keys that are not set left out."""
     table: dict[str, Any] = recipe.model_dump(mode="json", exclude_none=True)
+    if recipe.train.minutes is not None:
+        del table["train"]["epochs"]  # what came of the minutes stands in the run folder: see `RunFolder.timed`
     return table
 
 

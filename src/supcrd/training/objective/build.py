@@ -57,9 +57,9 @@ class Objective(nn.Module):
         super().__init__()
         self.terms = nn.ModuleDict(terms)
         self.epochs = epochs
-        self.needs = needs(
-            (term.reads, term.settings, term.teachers(term.settings, context)) for term in terms.values()
-        )
+        teachers = {name: term.teachers(term.settings, context) for name, term in terms.items()}
+        self.distilled = frozenset(name for name in terms if teachers[name])
+        self.needs = needs((term.reads, term.settings, teachers[name]) for name, term in terms.items())
 
     def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
         """Each term times its weight, by name; a term whose weight is 0 in this step is not computed and gives 0.

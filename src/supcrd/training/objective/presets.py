@@ -25,7 +25,7 @@ def tables(method: Settings) -> Tables:
 
 
 def _cross_entropy(method: CrossEntropy) -> Tables:
-    return {"cross_entropy": {"label_smoothing": method.label_smoothing}}
+    return {"cross_entropy": method.model_dump(include={"label_smoothing", "class_weights"})}
 
 
 def _kd(method: KD) -> Tables:
