@@ -217,7 +217,7 @@ def test_a_misspelt_key_is_told_the_right_one(method):
 
 
 UNRELATED = [
-    "patience", "ema", "dropout", "mixup", "cutmix", "resume", "verbose", "entity", "notes",
+    "patience", "ema", "dropout", "resume", "verbose", "entity", "notes",
     "tags", "steps", "gamma", "rho", "nesterov", "eps", "swa", "ddp", "world_size",
     "port", "host", "password", "token", "lora", "prune", "quantise", "onnx", "banana",
     "zebra", "early_stopping", "save_every",

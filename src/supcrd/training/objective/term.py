@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -30,8 +30,22 @@ class TermSettings(Settings):
     """name of the teacher that it reads"""
     detach: bool = False
     """teaches projection head and classifier only: the encoder gets no gradient (the online probe)"""
-    views: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] | None = None
-    """indices of the views that it reads, from 0; all of them if not given"""
+    views: (
+        Annotated[
+            tuple[int | str, ...],
+            Field(
+                strict=False,
+                min_length=1,
+                json_schema_extra={"range": "names of groups of views, or numbers of views from 0"},
+            ),
+        ]
+        | None
+    ) = None
+    """the views that it reads: names of groups ([views.NAME]), or numbers from 0, group after group; all of them if not
+    given"""
+    mixed: Literal["refuse", "skip"] = "refuse"
+    """what to do with views that mixup or cutmix mixed, for a term that needs the label of every image: refuse the
+    recipe, or leave mixed views out of a step"""
 
 
 class Reads(NamedTuple):
@@ -48,6 +62,9 @@ class Reads(NamedTuple):
     teacher: frozenset[str] | set[str] = frozenset()
     others: bool = False
     """whether it compares images with one another: 2 or more are needed, and rows are gathered over processes"""
+    labels: Literal["none", "soft", "hard"] = "hard"
+    """what it takes labels for: hard, one class an image, so that mixed images must not reach it; soft, a mixed image
+    counts for both of its classes (`Batch.shares`, `Batch.partners`); none"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -11,7 +12,11 @@ from supcrd.training.objective.term import Context, Reads, Step, Term, TermSetti
 
 @term("cross_entropy")
 class CrossEntropy(Term):
-    """Cross-entropy of the student's logits with the labels, in nats."""
+    """Cross-entropy of the student's logits with the labels, in nats; a mixed image has both labels, by their shares.
+
+    Of a mixed image it is share * CE(own label) + (1 - share) * CE(partner's label), as in Zhang et al. 2018 and Yun et
+    al. 2019; `label_smoothing` applies to both.
+    """
 
     class Settings(TermSettings):
         """Settings of `cross_entropy`."""
@@ -19,7 +24,7 @@ class CrossEntropy(Term):
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
         """share of the target that is spread over all classes"""
 
-    reads = Reads({"logits"})
+    reads = Reads({"logits"}, labels="soft")
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)
@@ -27,5 +32,11 @@ class CrossEntropy(Term):
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows."""
-        logits = step.student.logits.float()
-        return functional.cross_entropy(logits, step.batch.labels, label_smoothing=self.label_smoothing)
+        logits, batch = step.student.logits.float(), step.batch
+        if not batch.mixed or batch.shares is None or batch.partners is None:
+            return functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        own, partner = (
+            functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
+            for labels in (batch.labels, batch.labels[batch.partners])
+        )
+        return torch.lerp(partner, own, batch.shares).mean()
