@@ -2,14 +2,16 @@
 
     python benchmarks/views.py --out docs/results/views-cpu.json
 
-The strong view: random-resized crop, flip, RandAugment (2 operations, magnitude 9), random erasing. Ours is `ViewBatches`
-on the CPU with as many threads as the peers have workers, and with one thread, everything counted: drawing, taking the
-images, making the views. The peers are torchvision's v2 transforms with the same settings on uint8 tensors and on PIL images, one view an
-image, collated to batches, their workers kept alive between epochs. A round is one epoch of each, in turns, after one
-epoch that is not counted. Pixels are smooth noise (operations that look at pixels cost what photographs do).
+The strong view: random-resized crop, flip, RandAugment (2 operations, magnitude 9), random erasing. Ours is
+`ViewBatches` on the CPU with as many threads as the peers have workers, and with one thread, everything counted:
+drawing, taking the images, making the views. The peers are torchvision's v2 transforms with the same settings on uint8
+tensors and on PIL images, one view an image, collated to batches, their workers kept alive between epochs. A round is
+one epoch of each, in turns, after one epoch that is not counted. Pixels are smooth noise (operations that look at
+pixels cost what photographs do).
 """
 
 import argparse
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +96,7 @@ def main() -> None:
         "torchvision_v2_tensor": peer(Views(planes, labels, TENSOR), options.batch_size, options.threads),
         "torchvision_v2_pil": peer(Views(planes, labels, PIL), options.batch_size, options.threads),
     }
+    load = os.getloadavg()[0]  # what else the machine does
     times = take_turns(ways, rounds=options.rounds)
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = min((name for name in ways if name.startswith("torchvision")), key=lambda name: medians[name])
@@ -106,6 +109,7 @@ def main() -> None:
         "epoch": {name: told(values) for name, values in times.items()},
         "ms_per_batch": {name: 1e3 * options.batch_size / rate for name, rate in rates.items()},
         "best_peer": best,
+        "load_average": {"before": round(load, 2), "after": round(os.getloadavg()[0], 2)},
         "times_faster": medians[best] / medians["ours"],
         "times_faster_one_thread": medians[best] / medians["ours_one_thread"],
         # of the slowest epoch of ours against the fastest of the peer, and the other way round

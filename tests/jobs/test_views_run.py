@@ -1,6 +1,8 @@
 """Whole runs with groups of views, mixed images and streamed ones."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -95,3 +97,14 @@ def test_streamed_views_are_those_in_memory(tmp_path):
         for a, b in zip(memory.epoch(epoch), streamed.epoch(epoch), strict=True):
             assert torch.equal(a.inputs, b.inputs)
             assert torch.equal(a.shares, b.shares)
+
+
+def test_the_example_of_the_documents_runs(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "views.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "strong.toml"
+    path.write_text(example)
+    quick = ["train.epochs=1", "probe.epochs=1", "data.limit=60"]
+    taught = [f"teacher.override.{change}" for change in ("train.epochs=1", "head.epochs=1", "probe.epochs=0")]
+    result = invoke("train", path, *quick, *taught, "teacher.check=false", "--out", tmp_path / "runs")
+    assert result.exit_code == 0, result.output
