@@ -7,7 +7,7 @@ import pytest
 from supcrd import recipe as recipes
 from supcrd.errors import RecipeError
 from supcrd.recipe import differences, load, parse, to_table, to_toml
-from supcrd.recipe.settings import AugmentSettings, ViewSettings
+from supcrd.recipe.settings import AugmentSettings
 from supcrd.recipe.tables import validate
 
 GROUPS = ["views.weak.flip=0.3", "views.strong.views=2", "views.strong.randaugment=2"]
@@ -61,7 +61,7 @@ def test_groups_take_the_place_of_augment(tmp_path):
 
 def test_heads_are_fitted_on_the_first_group_unmixed(tmp_path):
     recipe = grouped(tmp_path, "views.a.cutmix=1.0", "views.a.mix=0.5", "views.b.flip=0.1")
-    assert recipe.first_views == ViewSettings()
+    assert recipe.first_views == AugmentSettings(views=1)
     assert load("digits-kd").first_views == load("digits-kd").augment
 
 

@@ -86,8 +86,8 @@ class AugmentSettings(Settings):
 
     @property
     def unmixed(self) -> "AugmentSettings":
-        """The same without mixup and cutmix."""
-        return self.model_copy(update={"mixup": 0.0, "cutmix": 0.0, "mix": 1.0})
+        """The same without mixup and cutmix, as `[augment]` has it."""
+        return AugmentSettings.model_validate(self.model_dump() | {"mixup": 0.0, "cutmix": 0.0, "mix": 1.0})
 
     def identity(self) -> dict[str, Any]:
         """What the views depend on: all keys of 0.1, and newer ones that are not at their defaults.

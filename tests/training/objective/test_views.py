@@ -75,7 +75,13 @@ def test_terms_choose_groups_and_numbers(views, rows):
         (["weak"], 2, r"has the group 'weak', which the recipe lacks; \[views.weak\] would bring it"),
         ([3], GROUPS, "objective.kd.views has view 3; there are 3"),
         ([-1], GROUPS, "objective.kd.views has view -1; there are 3"),
-        ([0.5], GROUPS, "objective.kd.views.0.int = 0.5"),
+        (
+            [0.5],
+            GROUPS,
+            r"objective.kd.views = \[0.5\]: names of groups of views, or numbers of views from 0 are right",
+        ),
+        ([], GROUPS, r"objective.kd.views = \[\]: names of groups of views"),
+        (True, GROUPS, "objective.kd.views = true: names of groups of views"),
     ],
 )
 def test_what_is_no_view_is_refused(views, groups, said):

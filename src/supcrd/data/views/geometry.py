@@ -97,6 +97,10 @@ def shear(amount: Tensor, *, across: bool, size: int) -> Tensor:
         (B, 2, 3) float32.
 
     Source: torchvision's `affine` with `shear = degrees(atan(amount))` and `center = [0, 0]`.
+
+    Example:
+        >>> shear(torch.tensor([0.5]), across=True, size=4).tolist()
+        [[[1.0, 0.5, 1.0], [0.0, 1.0, 0.0]]]
     """
     matrices = _identity(amount)
     row, column = (0, 1) if across else (1, 0)
@@ -105,14 +109,28 @@ def shear(amount: Tensor, *, across: bool, size: int) -> Tensor:
 
 
 def translation(amount: Tensor, *, across: bool) -> Tensor:
-    """Matrices (B, 2, 3) for `affine` that move images right (`across`) or down by (B,) pixels."""
+    """Matrices (B, 2, 3) for `affine` that move images right (`across`) or down by (B,) pixels.
+
+    Source: torchvision's `affine` with `translate`.
+
+    Example:
+        >>> translation(torch.tensor([2.0]), across=True).tolist()
+        [[[1.0, 0.0, -2.0], [0.0, 1.0, 0.0]]]
+    """
     matrices = _identity(amount)
     matrices[:, 0 if across else 1, 2] = -amount
     return matrices
 
 
 def rotation(degrees: Tensor) -> Tensor:
-    """Matrices (B, 2, 3) for `affine` that rotate counterclockwise about the centre by (B,) degrees."""
+    """Matrices (B, 2, 3) for `affine` that rotate counterclockwise about the centre by (B,) degrees.
+
+    Source: torchvision's `rotate`.
+
+    Example:
+        >>> rotation(torch.tensor([90.0])).round().abs().tolist()
+        [[[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]]
+    """
     angle = degrees * (math.pi / 180)
     matrices = _identity(degrees)
     matrices[:, 0, 0] = matrices[:, 1, 1] = angle.cos()
@@ -146,13 +164,11 @@ def affine(images: Tensor, matrices: Tensor) -> Tensor:
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) * 0.5
     y = torch.arange(height, device=images.device)[:, None] - (height - 1) * 0.5
-    # grid_sample's coordinates: -1 and 1 are the borders
-    half = matrices.new_tensor([[width * 0.5], [height * 0.5]])
-    a, b, c = (matrices / half).float().to(images.device).unbind(2)  # (B, 2) each
     grid = torch.empty(len(images), height, width, 2, device=images.device)
-    for axis in range(2):
-        vertical = b[:, axis, None, None] * y + c[:, axis, None, None]
-        torch.add(a[:, axis, None, None] * x, vertical, out=grid[..., axis])
+    for axis, half in enumerate((width * 0.5, height * 0.5)):  # grid_sample's coordinates: -1 and 1 are the borders
+        row = (matrices[:, axis] / half).float().to(images.device)
+        a, b, c = (part[:, None, None] for part in row.unbind(1))
+        grid[..., axis] = a * x + (b * y + c)
     sampled = functional.grid_sample(
         images.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
     )  # fmt: skip

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from supcrd.data.loader import Batch
@@ -15,6 +16,7 @@ from supcrd.training.world import ALONE, World
 
 NonNegative = Annotated[float, Field(ge=0)]
 HEADS = ("projections", "logits")
+VIEWS = "names of groups of views, or numbers of views from 0"
 
 
 class TermSettings(Settings):
@@ -30,22 +32,23 @@ class TermSettings(Settings):
     """name of the teacher that it reads"""
     detach: bool = False
     """teaches projection head and classifier only: the encoder gets no gradient (the online probe)"""
-    views: (
-        Annotated[
-            tuple[int | str, ...],
-            Field(
-                strict=False,
-                min_length=1,
-                json_schema_extra={"range": "names of groups of views, or numbers of views from 0"},
-            ),
-        ]
-        | None
-    ) = None
+    views: Annotated[tuple[int | str, ...], Field(strict=False)] | None = Field(
+        default=None, json_schema_extra={"range": VIEWS}
+    )
     """the views that it reads: names of groups ([views.NAME]), or numbers from 0, group after group; all of them if not
     given"""
     mixed: Literal["refuse", "skip"] = "refuse"
     """what to do with views that mixup or cutmix mixed, for a term that needs the label of every image: refuse the
     recipe, or leave mixed views out of a step"""
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _some_views(cls, views: Any) -> Any:
+        """One name or number is a list of one."""
+        views = (views,) if type(views) in (int, str) else views
+        if views is None or (isinstance(views, list | tuple) and views and {type(v) for v in views} <= {int, str}):
+            return views
+        raise PydanticCustomError("views", f"{VIEWS} are right, such as ['strong', 0]")
 
 
 class Reads(NamedTuple):
