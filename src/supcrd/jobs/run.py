@@ -1,6 +1,7 @@
 """One whole run: teacher, projection head, student, probe, evaluation; finished stages are skipped."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from supcrd.base.files import fingerprint
 from supcrd.data import ImageSet
 from supcrd.data.classes import renamed
 from supcrd.errors import RecipeError, SupcrdError
+from supcrd.evaluation.measures import deployed
 from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
 from supcrd.jobs.measure import measure
@@ -19,6 +21,7 @@ from supcrd.jobs.network import new_student
 from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.student import Report
 from supcrd.jobs.taught import TEACHER, Teacher
+from supcrd.models.normalised import Normalised
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
@@ -92,6 +95,7 @@ def _run(
     student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
+    _note_sizes(recipe, student, taught)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own
     objective = make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None}
@@ -199,6 +203,18 @@ def prepare_teachers(
                 ).folder
             ready[name] = teachers.ready(recipe, settings, images, out, trained=trained, wait=wait, report=report)
     return ready
+
+
+def _note_sizes(recipe: Recipe, student: Normalised, taught: Mapping[str, Teacher]) -> None:
+    """Warn of a student that is larger than its teacher: nothing forbids it, but few want it."""
+    ours = deployed(student.model)
+    for name, teacher in taught.items():
+        theirs = deployed(teacher.whole().model)
+        if ours > theirs:
+            logger.warning(
+                "%s: the student (%s, %s parameters) is larger than its teacher %s (%s)",
+                *(recipe.name, recipe.model.arch, f"{ours:,}", name, f"{theirs:,}"),
+            )
 
 
 def _check_training_split(recipe: Recipe, images: ImageSet) -> None:

@@ -21,6 +21,7 @@ from supcrd.recipe.methods import (
     CrossEntropy,
     Hybrid,
     Imported,
+    Joint,
     LWSupCRD,
     Method,
     SupCon,
@@ -44,8 +45,8 @@ from supcrd.recipe.types import (
 from supcrd.recipe.views import AugmentSettings, ViewSettings
 
 __all__ = [
-    "CRD", "DKD", "KD", "METHOD_SETTINGS", "Composed", "CrossEntropy", "Hybrid", "Imported", "LWSupCRD", "Method",
-    "SupCon", "Taught",
+    "CRD", "DKD", "KD", "METHOD_SETTINGS", "Composed", "CrossEntropy", "Hybrid", "Imported", "Joint", "LWSupCRD",
+    "Method", "SupCon", "Taught",
     "BelowOne", "Channels", "ClassNames", "Count", "Deviations", "Levels", "Natural", "NonNegative", "Positive",
     "Settings", "Share", "Widths",
     "SOURCES", "AugmentSettings", "DataSettings", "FitSettings", "HeadSettings", "ModelSettings", "ProbeSettings",
@@ -72,7 +73,7 @@ class Recipe(Settings):
     model: ModelSettings
     """the network"""
     method: Method
-    """the loss, one of the seven presets; `objective` takes its place"""
+    """the loss, one of the eight presets; `objective` takes its place"""
     augment: AugmentSettings = AugmentSettings()
     """the views of training images"""
     views: dict[str, ViewSettings] = Field(default={})

@@ -130,6 +130,14 @@ def test_weights_rise_and_fall():
     assert [at(2, n) for n in range(4)] == [2.0, 2.0, 1.0, 0.0]
 
 
+def test_a_fall_as_a_share_is_that_of_so_many_epochs():
+    share, epochs = TermSettings(weight=2.0, fall=0.25), TermSettings(weight=2.0, fall_epochs=2.0)
+    batches = [step(epoch=e, number=n, steps=4).batch for e in range(8) for n in range(4)]
+    assert [weight_at(share, batch, 8) for batch in batches] == [weight_at(epochs, batch, 8) for batch in batches]
+    with pytest.raises(RecipeError, match=r"fall = 0\.25 and fall_epochs = 2\.0 say the same: give one"):
+        made({"cross_entropy": {"fall": 0.25, "fall_epochs": 2.0}})
+
+
 def test_a_term_without_weight_in_a_step_is_zero_and_not_computed(monkeypatch):
     objective = made({"cross_entropy": {}, "kd": {"fall_epochs": 1.0}}, epochs=2)
     assert objective(step(epoch=0), step(epoch=0))["kd"] > 0

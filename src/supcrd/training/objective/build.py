@@ -107,7 +107,8 @@ def weight_at(settings: TermSettings, batch: Batch, epochs: int) -> float:
     """
     done = batch.epoch + (batch.step + 1) / batch.steps
     rise = min(1.0, done / settings.rise_epochs) if settings.rise_epochs > 0 else 1.0
-    fall = min(1.0, max(0.0, epochs - done) / settings.fall_epochs) if settings.fall_epochs > 0 else 1.0
+    span = settings.fall_epochs or settings.fall * epochs
+    fall = min(1.0, max(0.0, epochs - done) / span) if span > 0 else 1.0
     return settings.weight * rise * fall
 
 

@@ -6,7 +6,7 @@ The order of the terms is fixed, so that floating-point sums of the terms equal 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from supcrd.recipe.settings import CRD, DKD, KD, CrossEntropy, Hybrid, LWSupCRD, Settings, SupCon, Taught
+from supcrd.recipe.settings import CRD, DKD, KD, CrossEntropy, Hybrid, Joint, LWSupCRD, Settings, SupCon, Taught
 
 Tables = dict[str, dict[str, Any]]
 
@@ -58,6 +58,25 @@ def _hybrid(method: Hybrid) -> Tables:
     return {"supcon": {"weight": method.lam, "temperature": method.temperature}} | taught
 
 
+def _joint(method: Joint) -> Tables:
+    objective: Tables = {"cross_entropy": {"weight": method.ce_weight, "label_smoothing": method.label_smoothing}}
+    if method.kd_weight > 0:
+        objective["kd"] = {"weight": method.kd_weight, "temperature": method.kd_temperature}
+        objective["kd"] |= {"standardise": method.standardise, "fall": method.kd_fall}
+    if method.contrast != "none" and method.contrast_weight > 0:
+        own = method.model_dump(include=CONTRASTS[method.contrast])
+        objective[method.contrast] = own | {"weight": method.contrast_weight, "fall": method.contrast_fall}
+    return objective
+
+
+CONTRASTS = {
+    "supcon": {"temperature"},
+    "crd": {"temperature", "bank", "bank_momentum"},
+    "lw_supcrd": {"temperature", "bank", "bank_momentum", "alpha", "beta", "adaptive", "teacher_temperature"},
+}
+"""The keys of `joint` that its contrastive term has."""
+
+
 def _added_kd(method: Taught) -> Tables:
     if method.kd_weight == 0:
         return {}
@@ -72,4 +91,5 @@ _PRESETS: Mapping[type[Settings], Callable[[Any], Tables]] = {
     CRD: _crd,
     LWSupCRD: _lw_supcrd,
     Hybrid: _hybrid,
+    Joint: _joint,
 }

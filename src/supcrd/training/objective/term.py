@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from supcrd.data.loader import Batch
 from supcrd.errors import PluginError
-from supcrd.recipe.settings import Settings
+from supcrd.recipe.settings import NonNegative, Settings, Share
 from supcrd.registry import Registry
 from supcrd.training.world import ALONE, World
 
-NonNegative = Annotated[float, Field(ge=0)]
 HEADS = ("projections", "logits")
 VIEWS = "names of groups of views, or numbers of views from 0"
 
@@ -28,6 +27,8 @@ class TermSettings(Settings):
     """epochs over which the weight rises linearly at the start"""
     fall_epochs: NonNegative = 0.0
     """epochs over which the weight falls linearly to 0 at the end"""
+    fall: Share = 0.0
+    """the same as a share of all epochs, in place of fall_epochs"""
     teacher: str = "teacher"
     """name of the teacher that it reads"""
     detach: bool = False
@@ -49,6 +50,12 @@ class TermSettings(Settings):
         if views is None or (isinstance(views, list | tuple) and views and {type(v) for v in views} <= {int, str}):
             return views
         raise PydanticCustomError("views", f"{VIEWS} are right, such as ['strong', 0]")
+
+    @model_validator(mode="after")
+    def _one_fall(self) -> Self:
+        if self.fall > 0 and self.fall_epochs > 0:
+            raise ValueError(f"fall = {self.fall} and fall_epochs = {self.fall_epochs} say the same: give one of them")
+        return self
 
 
 class Reads(NamedTuple):
