@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from supcrd.data.augment import grey
+from supcrd.data.views.geometry import to_bytes
 
 
 def blend(images: Tensor, factors: Tensor, of_luma: Tensor, of_mean: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def blend(images: Tensor, factors: Tensor, of_luma: Tensor, of_mean: Tensor) -> 
     rest = (1 - factors)[:, None, None, None]
     base = luma * (of_luma[:, None, None, None] * rest)
     base += luma.mean(dim=(1, 2, 3), keepdim=True) * (of_mean[:, None, None, None] * rest)
-    return planes.mul_(factors[:, None, None, None]).add_(base).clamp_(0, 255).to(torch.uint8)
+    return to_bytes(planes.mul_(factors[:, None, None, None]).add_(base).clamp_(0, 255))
 
 
 def sharpness(images: Tensor, factors: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ def sharpness(images: Tensor, factors: Tensor) -> Tensor:
     total = (across[:, :, :-2] + across[:, :, 1:-1] + across[:, :, 2:]).add_(inner, alpha=4)
     smooth = total.mul_(1 / 13).round_()  # of whole numbers: a 13th part is never near a half
     inner += smooth.sub_(inner).mul_((1 - factors)[:, None, None, None])
-    return planes.clamp_(0, 255).to(torch.uint8)
+    return to_bytes(planes.clamp_(0, 255))
 
 
 def posterise(images: Tensor, bits: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ def solarise(images: Tensor, thresholds: Tensor) -> Tensor:
         [55, 100]
     """
     least = thresholds.ceil().to(torch.uint8)[:, None, None, None]
-    return torch.where(images >= least, ~images, images)
+    return images ^ (images >= least).to(torch.uint8).neg_()  # the negative of 1 has all bits
 
 
 def autocontrast(images: Tensor) -> Tensor:
@@ -115,11 +116,12 @@ def autocontrast(images: Tensor) -> Tensor:
         >>> autocontrast(torch.tensor([[[[50, 100, 150]]]], dtype=torch.uint8)).flatten().tolist()
         [0, 127, 254]
     """
-    low, high = (extreme.float() for extreme in torch.aminmax(images.flatten(2), dim=2, keepdim=True))
+    values = images.flatten(2)
+    low, high = values.amin(2, keepdim=True).float(), values.amax(2, keepdim=True).float()
     constant = low == high
     scale = (high - low).mul_(1 / 255).masked_fill_(constant, 1)
-    stretched = images.flatten(2).float().sub_(low.masked_fill_(constant, 0)).div_(scale)
-    return stretched.clamp_(0, 255).to(torch.uint8).view_as(images)
+    stretched = values.float().sub_(low.masked_fill_(constant, 0)).div_(scale)
+    return to_bytes(stretched.clamp_(0, 255)).view_as(images)
 
 
 def equalise(images: Tensor) -> Tensor:
@@ -136,8 +138,8 @@ def equalise(images: Tensor) -> Tensor:
         tensor(255, dtype=torch.uint8)
     """
     values = images.flatten(0, 1).flatten(1).long()  # (B channels, H W)
-    counts = torch.zeros(len(values), 256, dtype=torch.int64, device=images.device)
-    counts.scatter_add_(1, values, torch.ones_like(values))
+    counts = torch.zeros(len(values), 256, device=images.device)  # floats, which are exact up to 2^24
+    counts = counts.scatter_add_(1, values, counts.new_ones(1, 1).expand_as(values)).long()
     brightest = counts.gather(1, values.amax(dim=1, keepdim=True))
     step = (values.shape[1] - brightest).div_(255, rounding_mode="floor")  # pixels a level
     below = counts.cumsum(1).sub_(counts)

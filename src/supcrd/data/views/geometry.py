@@ -9,6 +9,16 @@ from torch.nn import functional
 LEVELS = 2**14  # weights of the interpolation are multiples of 1 / LEVELS: products and sums with bytes are then exact
 
 
+def to_bytes(values: Tensor) -> Tensor:
+    """Floats in [0, 256) as uint8, cut to whole numbers: by way of int16, for which the CPU has an instruction.
+
+    Example:
+        >>> to_bytes(torch.tensor([0.0, 1.9, 255.5])).tolist()
+        [0, 1, 255]
+    """
+    return values.to(torch.int16).to(torch.uint8)
+
+
 def resized_crop(images: Tensor, boxes: Tensor, flip: Tensor | None = None) -> Tensor:
     """Crop every image to its own box and resize the crop to the size of the images, bilinearly.
 
@@ -34,13 +44,11 @@ def resized_crop(images: Tensor, boxes: Tensor, flip: Tensor | None = None) -> T
     """
     count, channels, height, width = images.shape
     top, left, rows, columns = boxes.T
-    planes = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)  # (B, H, channels, W)
+    planes = torch.stack(images.unbind(1), dim=2).float()  # (B, H, channels, W)
     across = _interpolation(left, columns, width, flip)
-    planes = _rounded(planes.view(count, height * channels, width) @ across.transpose(1, 2))
-    planes = _rounded(_interpolation(top, rows, height) @ planes.view(count, height, channels * width))
-    return planes.view(count, height, channels, width).transpose(1, 2).to(
-        torch.uint8, memory_format=torch.contiguous_format
-    )  # fmt: skip
+    planes = (planes.view(count, height * channels, width) @ across.transpose(1, 2)).add_(0.5).floor_()
+    planes = (_interpolation(top, rows, height) @ planes.view(count, height, channels * width)).add_(0.5)
+    return to_bytes(planes).view(count, height, channels, width).transpose(1, 2).contiguous()
 
 
 def _interpolation(start: Tensor, length: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
@@ -57,11 +65,6 @@ def _interpolation(start: Tensor, length: Tensor, size: int, flip: Tensor | None
     weights = torch.zeros(len(start), size, size, device=start.device)
     weights.scatter_(2, (start[:, None] + low)[..., None], (1 - share)[..., None])
     return weights.scatter_add_(2, (start[:, None] + high)[..., None], share[..., None])
-
-
-def _rounded(values: Tensor) -> Tensor:
-    """The nearest whole numbers, halves upwards, in place."""
-    return values.add_(0.5).floor_()
 
 
 def turn(images: Tensor, turns: Tensor) -> Tensor:
@@ -172,4 +175,4 @@ def affine(images: Tensor, matrices: Tensor) -> Tensor:
     sampled = functional.grid_sample(
         images.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
     )  # fmt: skip
-    return sampled.to(torch.uint8)
+    return to_bytes(sampled)

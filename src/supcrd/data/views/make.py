@@ -1,8 +1,11 @@
 """One view of a batch, by the parameters that were drawn for it."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
+from supcrd.base.device import few_threads
 from supcrd.data.augment import augment, crop_and_flip, jitter_colours
 from supcrd.data.views import colour, geometry, occlusion, randaugment
 from supcrd.data.views.parameters import ViewParameters
@@ -36,18 +39,24 @@ def make_view(images: Tensor, parameters: ViewParameters, settings: AugmentSetti
         tensor(True)
     """
     p, s, device = parameters, settings, images.device
-    jitters = max(s.brightness, s.contrast, s.saturation) > 0
-    basic = p.basic.to(device)
     if is_basic(settings):
-        return augment(images, basic, padding=s.crop_padding, colour=jitters, out=out)
+        return augment(images, p.basic.to(device), padding=s.crop_padding, colour=_jitters(s), out=out)
+    with few_threads(images.numel()) if device.type == "cpu" else nullcontext():
+        return _strong(images, p, s, out)
+
+
+def _strong(images: Tensor, p: ViewParameters, s: AugmentSettings, out: Tensor) -> Tensor:
+    """A view by any operation, written to `out`."""
+    device, jitters = images.device, _jitters(s)
     planes = _bytes(images, p, s)
     if not (jitters or s.grayscale or s.blur):
         if p.holes is not None:  # as floats, but quicker
             planes = occlusion.erase(planes, _moved(p.holes, device))
-        pixels = planes.permute(0, 2, 3, 1).contiguous()  # bytes are turned more quickly than floats
+        pixels = torch.stack(planes.unbind(1), dim=3)  # bytes are turned more quickly than floats
         return torch.div(pixels.permute(0, 3, 1, 2), 255, out=out)
     view = planes.float().div_(255)
     if jitters:
+        basic = p.basic.to(device)
         view = jitter_colours(view, basic.factors, basic.order)
     if p.greyscale is not None:
         view = colour.greyscale(view, _moved(p.greyscale, device))
@@ -58,6 +67,10 @@ def make_view(images: Tensor, parameters: ViewParameters, settings: AugmentSetti
     if p.holes is not None:
         view = occlusion.erase(view, _moved(p.holes, device))
     return out.copy_(view)
+
+
+def _jitters(s: AugmentSettings) -> bool:
+    return max(s.brightness, s.contrast, s.saturation) > 0
 
 
 def _bytes(images: Tensor, p: ViewParameters, s: AugmentSettings) -> Tensor:
