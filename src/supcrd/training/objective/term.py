@@ -179,7 +179,8 @@ class Step:
     """One step, as a term sees it.
 
     Attributes:
-        batch: labels (V B,), indices (B,), epoch, step, steps; view after view.
+        batch: labels (V B,), indices (B,), epoch, step, steps, and of mixed views partners, shares, mixed; view after
+            view.
         student: the student's outputs.
         teachers: name -> a teacher's outputs.
         world: the processes that train together.
