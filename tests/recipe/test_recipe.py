@@ -218,7 +218,7 @@ def test_a_misspelt_key_is_told_the_right_one(method):
 
 
 UNRELATED = [
-    "dropout", "mixup", "cutmix", "resume", "verbose", "entity", "notes",
+    "dropout", "resume", "verbose", "entity", "notes",
     "tags", "steps", "gamma", "rho", "nesterov", "eps", "swa", "ddp", "world_size",
     "port", "host", "password", "token", "lora", "prune", "quantise", "onnx", "banana",
     "zebra", "save_every",

@@ -23,7 +23,8 @@ CPU = choose("cpu", "float32")
 def batch(images, views):
     rows = torch.randn(views * images, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels, indices = (torch.arange(images) % 3).repeat(views), torch.arange(100, 100 + images)
-    return Batch(rows, labels, indices, {"teacher": 10 * rows}, 2, 4, 9)
+    mixed = {"partner_labels": labels.flip(0), "shares": torch.linspace(0, 1, len(rows)), "mixed": (0,)}
+    return Batch(rows, labels, indices, {"teacher": 10 * rows}, 2, 4, 9, **mixed)
 
 
 @pytest.mark.parametrize("views", [1, 2, 3])
@@ -37,13 +38,14 @@ def test_parts_are_the_images_in_order_with_all_their_views(images, count, views
     assert max(sizes) - min(sizes) <= 1
     assert torch.cat([part.indices for part in parts]).tolist() == whole.indices.tolist()
     for part in parts:
-        assert (part.epoch, part.step, part.steps) == (2, 4, 9)
+        assert (part.epoch, part.step, part.steps, part.mixed) == (2, 4, 9, (0,))
         for view in range(views):
             for place, index in enumerate(part.indices.tolist()):
                 row, original = view * len(part.indices) + place, view * images + index - 100
                 assert torch.equal(part.inputs[row], whole.inputs[original])
                 assert torch.equal(part.taught["teacher"][row], whole.taught["teacher"][original])
-                assert part.labels[row] == whole.labels[original]
+                for name in ("labels", "partner_labels", "shares"):
+                    assert getattr(part, name)[row] == getattr(whole, name)[original]
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -27,10 +27,16 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     Raises:
         RecipeError: as `make_objective`, except for what the teacher itself lacks.
     """
+    for name, group in recipe.view_groups.items():
+        if group.cutout >= images.image_size:
+            key = "augment" if not recipe.views else f"views.{name}"
+            raise RecipeError(
+                f"{key}.cutout = {group.cutout}: the images have {images.image_size} px a side; fewer are right"
+            )
     ours = shapes_of(student, maps=reads_maps(tables(recipe)))
     wanted = [name for name, settings in recipe.all_teachers.items() if recipes.needs_teacher(recipe, settings)]
     context = _context(recipe, images, ours, dict.fromkeys(wanted, ours))
-    terms = planned(tables(recipe), context, views=recipe.augment.views)
+    terms = planned(tables(recipe), context, views=recipe.view_groups)
     for name, settings in recipe.all_teachers.items():
         teacher = recipes.teacher_recipe(recipe, settings)
         if teacher is not None and teacher.model.projector[-1] != ours.projections:
@@ -55,7 +61,7 @@ def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teache
     context = _context(recipe, images, shapes_of(student, maps=maps), known)
     with forked() as reseed:
         reseed(seed_for("terms", recipe.seed))  # adapters of terms
-        objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.augment.views)
+        objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.view_groups)
     _check_needs(objective.needs, recipe)
     for name, teacher in teachers.items():
         if "projections" in objective.needs.teachers.get(name, ()) and not teacher.projection_trained:

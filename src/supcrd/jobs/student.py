@@ -77,7 +77,7 @@ def _caches(
             teachers[name].whole(),
             images.train,
             images.fingerprint,
-            recipe.augment,
+            recipe.view_groups,
             min(settings.cache, this.timed(recipe).train.epochs or settings.cache),  # 0: not yet timed
             place,
             report=(lambda progress: report(recipe.name, "cache", progress)) if report else None,
@@ -110,7 +110,7 @@ def train(
     saved = choose_weights(task, recipe.train, history, recipe.name)
     trained = needs.trains_projector
     if not trained and recipe.head.epochs > 0:
-        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.path)
+        fit_head(student, images, recipe.first_views, recipe.head, place, report, seed=recipe.seed, folder=this.path)
         trained = True
     card = describe(
         student.model,
@@ -149,7 +149,7 @@ def _fit(
     seed = seed_for("run", recipe.seed)
     batches = ViewBatches(
         images.train,
-        recipe.augment,
+        recipe.view_groups,
         batch_size=recipe.train.batch_size,
         seed=seed,
         device=place.device,
@@ -243,7 +243,7 @@ def fit_head(
         reseed(seed)
         task = place.put(HeadFit(subject, temperature=settings.temperature))
     task.projector.requires_grad_(True)
-    view = augment.model_copy(update={"views": 1})
+    view = augment.unmixed.model_copy(update={"views": 1})
     batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)
     on_progress = (lambda progress: report(folder.name, "head", progress)) if report else None
     fit(task, batches, settings, seed=seed, place=place, state_file=RunFolder(folder).head, report=on_progress)

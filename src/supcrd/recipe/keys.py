@@ -43,11 +43,14 @@ SYNONYMS = {
     "image_size": ("img_size", "resolution", "size", "input_size"),
     "data.source": ("dataset", "data.name", "data.path"),
     "data.folder": ("root", "data_dir", "data_root", "data.dir"),
-    "views": ("n_views", "num_views"),
+    "augment.views": ("n_views", "num_views"),
     "flip": ("hflip", "horizontal_flip", "mirror"),
-    "crop_padding": ("padding", "crop"),
+    "crop_padding": ("padding",),
+    "grayscale": ("greyscale", "gray"),
     "teacher.checkpoint": ("weights", "ckpt", "teacher.path", "teacher.file"),
 }
+# Tables of tables: their names stand for no value, and each of their tables has the keys of another one.
+ROWS = {"teachers": "teacher", "views": "augment"}
 _CALLED = {word: key for key, words in SYNONYMS.items() for word in words}
 
 
@@ -83,11 +86,11 @@ def meant(path: str, table: Mapping[str, Any]) -> str | None:
         ('train.epochs', 'method.temperature', 'train.lr', None)
     """
     first, _, rest = path.partition(".")
-    if first == "teachers" and "." in rest:  # teachers.NAME has the keys of teacher
-        which, _, rest = rest.partition(".")
-        teachers = table.get("teachers", {})
-        one = meant(f"teacher.{rest}", dict(table) | {"teacher": teachers.get(which)})
-        return f"teachers.{which}.{one.removeprefix('teacher.')}" if one and one.startswith("teacher.") else one
+    if first in ROWS and "." in rest:
+        (which, _, rest), row = rest.partition("."), ROWS[first]
+        tables_of_rows = table.get(first, {})
+        one = meant(f"{row}.{rest}", dict(table) | {row: tables_of_rows.get(which)})
+        return f"{first}.{which}.{one.removeprefix(f'{row}.')}" if one and one.startswith(f"{row}.") else one
     method = table.get("method")
     keys = all_keys(method.get("name") if isinstance(method, Mapping) else None)
     prefix, _, last = path.rpartition(".")
@@ -99,6 +102,7 @@ def meant(path: str, table: Mapping[str, Any]) -> str | None:
         beside = {key.rpartition(".")[2]: key for key in keys if key.rpartition(".")[0] == here}
         name = last if last in beside else misspelt(last, list(beside)) or _start(last, list(beside))
         called = _called(path if prefix == here else f"{here}.{last}", list(beside.values()))
+        called = called or (_called(path, keys) if prefix == "" else None)
         if called or name:
             return called or beside[str(name)]
     if prefix.partition(".")[0] == "teacher":
@@ -119,6 +123,7 @@ def _start(word: str, names: Iterable[str]) -> str | None:
 
 
 def _elsewhere(last: str, keys: list[str]) -> str | None:
+    keys = [key for key in keys if key not in ROWS]
     same = next((key for key in keys if key.rpartition(".")[2] == last.lower()), None)
     if same or (same := _called(last, keys)):
         return same

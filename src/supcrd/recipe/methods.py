@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from supcrd.recipe.types import BelowOne, Natural, NonNegative, Positive, Settings, Share
+from supcrd.recipe.types import VIEWS, BelowOne, Natural, NonNegative, Positive, Settings, Share, Views
 
 
 class CrossEntropy(Settings):
@@ -127,6 +127,8 @@ class Joint(LWSupCRD):
     """weight of cross-entropy, which teaches encoder and classifier"""
     label_smoothing: BelowOne = 0.0
     """share of the target of cross-entropy that is spread over all classes"""
+    class_weights: Literal["none", "balanced"] = "none"
+    """of cross-entropy; balanced: rarer classes count more, each by N / (classes * its training images)"""
     kd_weight: NonNegative = 1.0
     """weight of the `kd` term, which teaches encoder and classifier; 0 for none"""
     standardise: bool = False
@@ -136,6 +138,10 @@ class Joint(LWSupCRD):
     lw_supcrd and crd"""
     contrast_weight: NonNegative = 1.0
     """weight of the contrastive term"""
+    contrast_views: Views | None = Field(default=None, json_schema_extra={"range": VIEWS})
+    """the views that the contrastive term reads, as `views` of a term; all of them if not given"""
+    contrast_mixed: Literal["refuse", "skip"] = "refuse"
+    """what the contrastive term does with mixed views, as `mixed` of a term"""
     contrast_fall: Share = 0.2
     """share of the training, at its end, over which the weight of the contrastive term falls to 0"""
     kd_fall: Share = 0.0

@@ -14,7 +14,10 @@ from supcrd.recipe.settings import METHOD_SETTINGS
 LENGTHS = ("epochs", "minutes")
 """Keys of [train] that exclude one another."""
 # Keys that take several numbers: 0.5,0.4,0.3 is understood on the command line, as `evaluate --mean` takes it.
-NUMBERS = ("data.mean", "data.std", "model.projector", "teacher.mean", "teacher.std")
+NUMBERS = (
+    "data.mean", "data.std", "model.projector", "teacher.mean", "teacher.std", "augment.crop_scale",
+    "augment.crop_ratio", "augment.blur_sigma", "augment.erasing_scale", "augment.erasing_ratio",
+)  # fmt: skip
 
 
 def overridden(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -47,7 +50,8 @@ def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
         parsed = {}
     value: Any = parsed["value"] if len(parsed) == 1 else text
     own = re.sub(r"^teachers\.[^.]+\.", "teacher.", key)  # the key in its own recipe
-    if re.sub(r"^(teacher\.override\.)+", "", own) in NUMBERS:
+    own = re.sub(r"^views\.[^.]+\.", "augment.", re.sub(r"^(teacher\.override\.)+", "", own))
+    if own in NUMBERS:
         value = _numbers(value)
     methods = table.get("method")
     if key == "method.name" and isinstance(value, str) and value in METHOD_SETTINGS and isinstance(methods, Mapping):

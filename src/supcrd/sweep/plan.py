@@ -82,7 +82,7 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
         # what the folder of an imported teacher depends on; two of these may still mean one folder (see `_work`)
         about = (
             settings.model_dump_json(exclude={"joint", "joint_lr_scale", "cache", "compare", "check"}),
-            recipe.augment.model_dump_json(),
+            recipe.first_views.identity_json(),
             recipe.data.model_dump_json(exclude={"folder", "workers"}),
         )
         name = Path(str(settings.checkpoint or settings.timm)).stem
@@ -129,7 +129,7 @@ def kind(recipe: Recipe) -> tuple[object, ...]:
     """What the time of an epoch depends on, by and large."""
     data = recipe.data
     teacher = recipe.method.reads_teacher
-    return data.source, data.limit, data.image_size, recipe.model.arch, recipe.augment.views, teacher
+    return data.source, data.limit, data.image_size, recipe.model.arch, recipe.view_count, teacher
 
 
 def costs(out: Path) -> dict[tuple[object, ...], Cost]:

@@ -40,6 +40,8 @@ def split(batch: Batch, count: int) -> list[Batch]:
             inputs=part(batch.inputs, start, size),
             labels=part(batch.labels, start, size),
             indices=batch.indices[start : start + size],
+            partner_labels=None if batch.partner_labels is None else part(batch.partner_labels, start, size),
+            shares=None if batch.shares is None else part(batch.shares, start, size),
             taught=batch.taught and {name: part(rows, start, size) for name, rows in batch.taught.items()},
         )
         for start, size in zip(starts, sizes, strict=True)

@@ -11,8 +11,9 @@ from torch.nn import functional
 from supcrd.data.loader import Batch
 from supcrd.errors import PluginError, RecipeError
 from supcrd.registry import Registry
-from supcrd.training.objective.build import build, of_views, weight_at
+from supcrd.training.objective.build import build, weight_at
 from supcrd.training.objective.term import TERMS, Context, Outputs, Reads, Shapes, Step, Term, TermSettings, term
+from supcrd.training.objective.views import of_views
 
 SHAPES = Shapes(features=8, projections=4, logits=3, maps={"stage1": (2, 4, 4)})
 NARROW = Shapes(features=8, projections=2, logits=3)

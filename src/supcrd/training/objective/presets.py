@@ -59,13 +59,15 @@ def _hybrid(method: Hybrid) -> Tables:
 
 
 def _joint(method: Joint) -> Tables:
-    objective: Tables = {"cross_entropy": {"weight": method.ce_weight, "label_smoothing": method.label_smoothing}}
+    own = method.model_dump(include={"label_smoothing", "class_weights"})
+    objective: Tables = {"cross_entropy": own | {"weight": method.ce_weight}}
     if method.kd_weight > 0:
         objective["kd"] = {"weight": method.kd_weight, "temperature": method.kd_temperature}
         objective["kd"] |= {"standardise": method.standardise, "fall": method.kd_fall}
     if method.contrast != "none" and method.contrast_weight > 0:
         own = method.model_dump(include=CONTRASTS[method.contrast])
-        objective[method.contrast] = own | {"weight": method.contrast_weight, "fall": method.contrast_fall}
+        own |= {"weight": method.contrast_weight, "fall": method.contrast_fall}
+        objective[method.contrast] = own | {"views": method.contrast_views, "mixed": method.contrast_mixed}
     return objective
 
 

@@ -33,7 +33,11 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
 
 @term("cross_entropy")
 class CrossEntropy(Term):
-    """Cross-entropy of the student's logits with the labels, in nats."""
+    """Cross-entropy of the student's logits with the labels, in nats; a mixed image has both labels, by their shares.
+
+    Of a mixed image it is share * CE(own label) + (1 - share) * CE(partner's label), as in Zhang et al. 2018 and Yun et
+    al. 2019; `label_smoothing` applies to both.
+    """
 
     class Settings(TermSettings):
         """Settings of `cross_entropy`."""
@@ -43,7 +47,7 @@ class CrossEntropy(Term):
         class_weights: Literal["none", "balanced"] = "none"
         """balanced: rarer classes count more, each by N / (classes * its training images)"""
 
-    reads = Reads({"logits"})
+    reads = Reads({"logits"}, labels="soft")
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)
@@ -54,6 +58,19 @@ class CrossEntropy(Term):
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows; with class weights the mean that they weigh, as torch's `cross_entropy(weight=)` has."""
-        logits, weight = step.student.logits.float(), self.class_weights
-        assert weight is None or isinstance(weight, Tensor)
-        return functional.cross_entropy(logits, step.batch.labels, weight=weight, label_smoothing=self.label_smoothing)
+        logits, batch = step.student.logits.float(), step.batch
+        weight: Tensor | None = self._buffers["class_weights"]
+        if not batch.mixed or batch.shares is None or batch.partner_labels is None:
+            return functional.cross_entropy(logits, batch.labels, weight=weight, label_smoothing=self.label_smoothing)
+        both = (batch.labels, batch.partner_labels)
+        own, partner = (
+            functional.cross_entropy(
+                logits, labels, weight=weight, label_smoothing=self.label_smoothing, reduction="none"
+            )
+            for labels in both
+        )
+        loss = torch.lerp(partner, own, batch.shares)
+        if weight is None:
+            return loss.mean()
+        mine, theirs = (weight[labels] for labels in both)
+        return loss.sum() / torch.lerp(theirs, mine, batch.shares).sum()
