@@ -63,7 +63,7 @@ def test_a_teacher_of_a_size_that_its_weights_contradict(base, tmp_path):
     torch.save(Model(3, "convnet", image_size=32).state_dict(), tmp_path / "big.pth")
     file = teacher_from(tmp_path, f'checkpoint = "{tmp_path}/big.pth"\nimage_size = 16')
     line = refused("train", file, f"data.source=npz:{base}/tiny.npz", *NET, "--out", tmp_path / "runs")
-    assert "1 keys of another shape (encoder.fc.weight (128, 2048) in place of (128, 512))" in line
+    assert "1 key of another shape (encoder.fc.weight (128, 2048) in place of (128, 512))" in line
     assert not (tmp_path / "runs").exists()
 
 

@@ -66,21 +66,21 @@ def teachers(
     """Rank finished runs as teachers, by accuracy and by how much their outputs say beyond the class."""
     from supcrd.analysis.teachers import candidates
 
-    found = candidates(runs)
+    ranked = candidates(runs)
     if as_json:
-        print_json(found.to_dict())
+        print_json(ranked.to_dict())
     else:
-        show_candidates(found)
+        show_candidates(ranked)
 
 
-def show_candidates(found: "Candidates") -> None:
+def show_candidates(ranked: "Candidates") -> None:
     """A row a candidate, what to be careful about, and what the literature says of each column."""
-    title = f"{found.split} split, {found.images:,} images, {found.classes} classes; entropy in nats; #: rank"
+    title = f"{ranked.split} split, {ranked.images:,} images, {ranked.classes} classes; entropy in nats; #: rank"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("run", overflow="fold")
     for name in ("arch", "params", "acc. %", "#", "ECE %", "entropy", "#", "ratio", "spread"):
         table.add_column(name, justify="left" if name == "arch" else "right", no_wrap=True)
-    for row in found.rows:
+    for row in ranked.rows:
         cells = [
             row.arch,
             "-" if row.parameters is None else f"{row.parameters:,}",
@@ -94,10 +94,10 @@ def show_candidates(found: "Candidates") -> None:
         ]
         table.add_row(Text(Path(row.run).name + (" !" if row.notes else "")), *cells)
     stdout.print(table)
-    for row in found.rows:
+    for row in ranked.rows:
         for line in row.notes:
             stdout.print(f"! {Path(row.run).name}: {line}", markup=False, highlight=False, soft_wrap=True)
-    for line in found.literature:
+    for line in ranked.literature:
         stdout.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    for line in found.notes:
+    for line in ranked.notes:
         stderr.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -77,12 +77,12 @@ def plan(
     # with compare the undistilled student's agreement with the teacher is known too
     by = merge(_teacher(teacher, common), common.get("teacher", {})) | {"compare": True}
     named = {UNDISTILLED: {"name": "cross_entropy"}} | {name: METHODS[name] for name in methods}
-    made: dict[str, list[Recipe]] = {name: [] for name in named}
+    groups: dict[str, list[Recipe]] = {name: [] for name in named}
     for name, method in named.items():
         table = common | {"method": method, "teacher": by}
         for seed in range(seeds):
-            made[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
-    return Plan(made)
+            groups[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
+    return Plan(groups)
 
 
 TAKEN = {"data.source": "--data", "model.arch": "--student", "train.epochs": "--epochs", "seed": "--seeds"}
