@@ -104,7 +104,7 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(marked(str(e["name"]), health.told(e)), *cells)
     stdout.print(table)
     stdout.print(
-        "acc.: encoder and classifier (for contrastive methods an online probe)\n"
+        "acc.: encoder and classifier (the better one on validation: as trained, or refitted on its features)\n"
         "probe: linear, on frozen features; kNN: 20 neighbours, on features\n"
         "alignment, uniformity: of projections, lower is better\n"
         "params: of encoder and classifier; s: seconds of training",
@@ -133,7 +133,7 @@ def show_compare(compared: "Comparison") -> None:
     wide.print(_means(compared, wide.width))
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
-        "at best: with the weights of the epoch that was best on validation; all others: of the last epoch"
+        "at best: with weights and classifier of the epoch that was best on validation; all others: of the last epoch"
     )
     if compared.baseline is not None:
         stdout.print()
@@ -241,6 +241,9 @@ def show_evaluation(values: Mapping[str, Any]) -> None:
             # the standard error of a share, and what was measured of a teacher, are shares too
             shown = f"{_percent(value)} %" if key in shares or "accuracy" in key else _number(value)
             table.add_row(key.replace("_", " "), Text(shown, overflow="fold"))
+    which = values.get("classifier")
+    if isinstance(which, Mapping):
+        table.add_row("classifier", Text(f"{which.get('saved')}: {which.get('why')}", overflow="fold"))
     worst = _worst(values)
     if worst:
         table.add_row("lowest classes", Text(worst, overflow="fold"))

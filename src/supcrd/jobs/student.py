@@ -15,6 +15,7 @@ from supcrd.data.loader import ViewBatches
 from supcrd.errors import RecipeError, RunError, SupcrdError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import glance
+from supcrd.evaluation.final import Final
 from supcrd.jobs.taught import Teacher
 from supcrd.models import Model
 from supcrd.models.weights import Card, save_model
@@ -30,7 +31,7 @@ from supcrd.training.teacher import Teaching
 logger = logging.getLogger("supcrd")
 
 Report = Callable[[str, str, Progress], None]
-"""Called with (run name, stage, progress); stages are cache, train, head and probe."""
+"""Called with (run name, stage, progress); stages are cache, train, head, classifier and probe."""
 
 
 class Trained(NamedTuple):
@@ -39,6 +40,7 @@ class Trained(NamedTuple):
     card: Card
     history: list[dict[str, Any]]  # the metrics of all epochs
     best: dict[str, Any]  # see `Distillation.best`
+    final: Final | None = None  # which classifier is saved; None for imported weights, which keep theirs
 
 
 def _caches(

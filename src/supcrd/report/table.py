@@ -40,12 +40,18 @@ class Line:
 
 
 def columns(data: DataSet) -> list[Measure]:
-    """The columns of which any run has a number; balanced accuracy only where it can be expected to differ."""
+    """The columns of which any run has a number; those that repeat the accuracy only where they can differ from it."""
     known = known_of(run.evaluation for run in data.runs).values()
     shown = [
         column for column in known if column.column and any(number(run, column.key) is not None for run in data.runs)
     ]
-    return [column for column in shown if column.key != "balanced_accuracy" or _uneven(data)]
+    differing = {"balanced_accuracy": _uneven(data), "trained_accuracy": _refitted(data)}
+    return [column for column in shown if differing.get(column.key, True)]
+
+
+def _refitted(data: DataSet) -> bool:
+    """Whether a run saved another classifier than the one trained with its encoder."""
+    return any(number(run, "trained_accuracy") not in (None, number(run, "accuracy")) for run in data.runs)
 
 
 def _uneven(data: DataSet) -> bool:

@@ -116,6 +116,16 @@ class RunFolder:
         except UnicodeDecodeError:
             raise RunError(f"{self.recipe_file} is damaged: not UTF-8 text") from None
 
+    @property
+    def lacks(self) -> list[str]:
+        """The keys of `supcrd.recipe.BEFORE` that its recipe does not have: it was begun before there were these.
+
+        Raises:
+            RecipeError: a recipe that this version cannot read.
+        """
+        table = recipes.toml(self.recipe_file.read_text(encoding="utf-8", errors="replace"), str(self.recipe_file))
+        return [key for key in recipes.BEFORE if key not in table]
+
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         """The numbers of a finished run.
