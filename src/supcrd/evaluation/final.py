@@ -9,7 +9,7 @@ from torch import Tensor
 from supcrd import metrics
 from supcrd.base.wording import choices
 from supcrd.metrics.calibration import TEMPERATURES
-from supcrd.training.classifier import PENALTIES, Fitted, Linear, logistic_path
+from supcrd.training.logistic import PENALTIES, Fitted, Linear, logistic_path
 
 PATIENCE = 2  # penalties in turn that are worse on validation than the best one: the path ends
 TRAINED, REFIT = "trained", "refit"
@@ -120,7 +120,7 @@ def refit(
         report: called with the number of penalties that are done.
 
     Returns:
-        None if no classifier of the path is finite: features that float32 cannot standardise.
+        None if no classifier of the path is finite: features so small or large that float32 cannot standardise them.
 
     Example:
         >>> import torch
@@ -164,7 +164,7 @@ def choose(asked: str, trained: Candidate, fitted: Candidate | None, images: int
     if asked not in ("best", REFIT):
         raise ValueError(f"asked = {asked!r}{choices(asked, ['best', REFIT])}")
     if fitted is None:
-        return TRAINED, "the features are too large to fit a classifier to them"
+        return TRAINED, "no classifier can be fitted to features of this size"
     one, other = fitted.validation, trained.validation
     right = [100 * (values["accuracy"] or 0) for values in (one, other)]
     if right[0] != right[1]:

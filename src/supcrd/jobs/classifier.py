@@ -15,8 +15,8 @@ from supcrd.jobs.student import Report, Trained
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
-from supcrd.training.classifier import PENALTIES, Linear
 from supcrd.training.fit import Progress
+from supcrd.training.logistic import PENALTIES, Linear
 
 logger = logging.getLogger("supcrd")
 

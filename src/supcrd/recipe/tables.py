@@ -15,7 +15,7 @@ from supcrd.recipe.files import VERSION, folder_of, toml
 from supcrd.recipe.settings import Recipe
 
 BEFORE: dict[str, Any] = {"classifier": "trained"}
-"""Keys of `Recipe` whose default is not what runs did before there was the key: what a whole recipe lacking it means."""
+"""Keys of `Recipe` newer than 0.1 whose default is not what runs did before: what a whole recipe without it means."""
 
 
 def to_table(recipe: Recipe) -> dict[str, Any]:
