@@ -133,7 +133,7 @@ def show_compare(compared: "Comparison") -> None:
     wide.print(_means(compared, wide.width))
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
-        "at best: with weights and classifier of the epoch that was best on validation; all others: of the last epoch"
+        "at best: as it was trained to the epoch that was best on validation; all others: of the last epoch"
     )
     if compared.baseline is not None:
         stdout.print()
@@ -160,10 +160,12 @@ def _means(compared: "Comparison", width: int) -> Group:
     """A row a configuration; metrics that no configuration has are left out."""
     about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
     title = ", ".join(str(part) for part in about if part)
-    shares = ("accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
+    shares = ("accuracy", "trained_accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
     names = {measure.key: measure.short for measure in MEASURES if measure.key in shares}
     if compared.metric not in shares:  # there is no room for all
         names = {"accuracy": names["accuracy"], compared.metric: compared.metric}
+    if not compared.refitted and compared.metric != "trained_accuracy":
+        names.pop("trained_accuracy", None)  # it says nothing more
     names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
     columns = []
     for key, name in names.items():
@@ -242,11 +244,10 @@ def show_evaluation(values: Mapping[str, Any]) -> None:
             shown = f"{_percent(value)} %" if key in shares or "accuracy" in key else _number(value)
             table.add_row(key.replace("_", " "), Text(shown, overflow="fold"))
     which = values.get("classifier")
-    if isinstance(which, Mapping):
-        table.add_row("classifier", Text(f"{which.get('saved')}: {which.get('why')}", overflow="fold"))
-    worst = _worst(values)
-    if worst:
-        table.add_row("lowest classes", Text(worst, overflow="fold"))
+    saved = f"{which.get('saved')}: {which.get('why')}" if isinstance(which, Mapping) else ""
+    for name, text in (("classifier", saved), ("lowest classes", _worst(values))):
+        if text:
+            table.add_row(name, Text(text, overflow="fold"))
     stdout.print(table)
     for line in health.told(values):
         stdout.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
@@ -295,6 +296,5 @@ def _percent(value: float | None) -> str:
 def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
-    return (
-        "-" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    )
+    counted = isinstance(value, int) and not isinstance(value, bool)
+    return "-" if value is None else f"{value:,}" if counted else str(value)

@@ -53,6 +53,7 @@ MEASURES = (
         "As trained %",
         "Accuracy of the last epoch's encoder with the classifier that was trained with it, as protocols publish it "
         "(for contrastive methods an online probe): a column where another classifier is saved.",
+        short="trained",
     ),
     share(
         "refit_accuracy",
@@ -135,7 +136,6 @@ MEASURES = (
         "Expected calibration error of the saved model before its temperature was fitted on validation; missing where "
         "none was.",
         better=-1,
-        column=False,
     ),
     Measure(
         key="nll",

@@ -83,7 +83,7 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
         rows.append(
             Line(
                 label=group[0].recipe.name if alone else label,
-                about=f"{group[0].recipe.method.name} · {group[0].recipe.model.arch}",
+                about=_about(group),
                 n=len(group),
                 teacher=label in data.teachers,
                 baseline=label == baseline,
@@ -98,6 +98,13 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
             )
         )
     return rows
+
+
+def _about(group: Sequence[RunFolder]) -> str:
+    """Method, network, and which classifier they have where all of them have one that was fitted afterwards."""
+    recipe, classifiers = group[0].recipe, [run.evaluation.get("classifier") for run in group]
+    refitted = all(isinstance(known, dict) and known.get("saved") == "refit" for known in classifiers)
+    return " · ".join([recipe.method.name, recipe.model.arch, *["refitted classifier"] * refitted])
 
 
 def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:
