@@ -9,7 +9,7 @@ import torch
 from supcrd.evaluation import final
 from supcrd.evaluation.final import Candidate, Final, Rows, candidate, choose, refit, scores
 from supcrd.metrics.calibration import TEMPERATURES
-from supcrd.training.logistic import PENALTIES, Linear
+from supcrd.training.logistic import PENALTIES, Linear, logistic_path
 
 
 def drawn(rows, seed=0, spread=1.5):
@@ -44,7 +44,7 @@ def test_the_path_is_searched_until_it_gets_worse():
     seen = []
     train, validation = drawn(200, 1), drawn(100, 2)
     best, fitted = refit(train, validation, 5, seen.append)
-    every = [candidate(one.linear, validation) for one in final.logistic_path(*train, 5)]
+    every = [candidate(one.linear, validation) for one in logistic_path(train.features, train.labels, 5)]
     losses = [one.validation["nll"] for one in every]
     at = losses.index(min(losses))
     assert (best.validation, fitted.penalty) == (every[at].validation, PENALTIES[at])
@@ -58,7 +58,7 @@ def test_a_class_that_one_split_lacks(missing):
     splits = {"train": drawn(200, 1), "validation": drawn(100, 2)}
     there = splits[missing].labels != 3
     splits[missing] = Rows(splits[missing].features[there], splits[missing].labels[there])
-    best, _ = refit(*splits.values(), 5)
+    best, _ = refit(splits["train"], splits["validation"], 5)
     assert best.calibrated.finite
     assert 0.5 < best.validation["accuracy"] < 1
     assert math.isfinite(best.validation["nll"])

@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def refitted(self) -> bool:
-        """Whether a configuration has another accuracy than with the classifiers that were trained with the encoders."""
+        """Whether a configuration saved other classifiers than those trained with its encoders."""
         return any(row.values["trained_accuracy"] not in (None, row.values["accuracy"]) for row in self.rows)
 
     def signed(self, difference: float) -> str:

@@ -1,4 +1,4 @@
-"""The classifier that is saved: the one trained with the encoder, or one fitted afterwards, whichever is better."""
+"""The classifier that is saved: the one trained with the encoder, or one fitted afterwards. See docs/classifier.md."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
