@@ -10,6 +10,7 @@ from torch.nn import functional
 
 ROWS = 8192  # of standardised features at a time
 STEPS = 100  # of L-BFGS for each penalty: tens are usual, since the one before is where it starts
+HISTORY = 20  # steps that L-BFGS remembers, each twice the size of the classifier
 GRADIENT = 1e-5  # largest entry of the gradient at the end
 ROUNDING = 1e-6  # a feature whose deviation is this share of its size, or less, is constant but for rounding
 PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(13))
@@ -104,7 +105,12 @@ def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
 def _minimise(state: Tensor, features: Tensor, places: Tensor, mean: Tensor, scale: Tensor, penalty: float) -> int:
     """Bring (K, F + 1) weights and biases to the minimum, in place; the number of steps."""
     optimizer = torch.optim.LBFGS(
-        [state], max_iter=STEPS, tolerance_grad=GRADIENT, tolerance_change=1e-10, line_search_fn="strong_wolfe"
+        [state],
+        max_iter=STEPS,
+        tolerance_grad=GRADIENT,
+        tolerance_change=1e-10,
+        history_size=HISTORY,
+        line_search_fn="strong_wolfe",
     )
 
     def value() -> float:
