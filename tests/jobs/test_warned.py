@@ -30,7 +30,7 @@ from supcrd.training.task import Normalised
 from typed import invoke, refused
 
 # its classifier hardly learns in one epoch, the probe learns all there is
-SHORT = ["train.epochs=1", "train.lr=1e-5", "probe.epochs=30", "probe.batch_size=16", "probe.lr=0.05"]
+SHORT = ["classifier=trained", "train.epochs=1", "train.lr=1e-5", "probe.epochs=30", "probe.batch_size=16", "probe.lr=0.05"]
 BELOW = "saved classifier far below its probe: right on "
 
 

@@ -121,9 +121,14 @@ class RunFolder:
         """The keys of `supcrd.recipe.BEFORE` that its recipe does not have: it was begun before there were these.
 
         Raises:
-            RecipeError: a recipe that this version cannot read.
+            RunError: it cannot be read.
+            RecipeError: it is not TOML, or of a newer version.
         """
-        table = recipes.toml(self.recipe_file.read_text(encoding="utf-8", errors="replace"), str(self.recipe_file))
+        try:
+            text = self.recipe_file.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise RunError(f"{self.recipe_file} cannot be read: {error.strerror}") from None
+        table = recipes.toml(text, str(self.recipe_file))
         return [key for key in recipes.BEFORE if key not in table]
 
     @cached_property
