@@ -98,3 +98,11 @@ def test_a_temperature_at_its_bound_is_said():
     ]
     assert at == [True, True, False]
     assert not Final("trained", "trained", "", {}).at_bound
+
+
+def test_where_all_of_validation_is_right_it_is_not_taken_as_certain():
+    """Two classes, logits (1, 0): smoothed by 1/22 the probability of the right class is 1 - 1/44."""
+    rows = Rows(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+    known = candidate(Linear(torch.eye(2), torch.zeros(2)), rows)
+    assert known.temperature == pytest.approx(1 / math.log(43), rel=1e-9)
+    assert known.validation["nll"] == pytest.approx(-math.log(1 - 1 / 44), rel=1e-5)

@@ -20,13 +20,15 @@ def drawn(scale: float, *, rows: int = 400, classes: int = 7, offset: float = 0.
     return logits, torch.where(torch.rand(rows, generator=generator) < 0.6, logits.argmax(dim=1), others)
 
 
-def by_scipy(logits: Tensor, labels: Tensor) -> float:
+def by_scipy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> float:
     z, rows = logits.double().numpy(), np.arange(len(labels))
+    target = np.full(z.shape, smoothing / z.shape[1])
+    target[rows, labels.numpy()] += 1 - smoothing
 
     def loss(log_t: float) -> float:
         scaled = z / math.exp(log_t)
         scaled = scaled - scaled.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, labels.numpy()]).mean())
+        return float((np.log(np.exp(scaled).sum(axis=1)) - (target * scaled).sum(axis=1)).mean())
 
     bounds = tuple(math.log(t) for t in TEMPERATURES)
     return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x)
@@ -36,6 +38,9 @@ def by_scipy(logits: Tensor, labels: Tensor) -> float:
 def test_as_scipy_finds_it(scale):
     logits, labels = drawn(scale)
     assert fit_temperature(logits, labels) == pytest.approx(by_scipy(logits, labels), rel=1e-5)
+    smooth = fit_temperature(logits, labels, smoothing=0.1)
+    assert smooth == pytest.approx(by_scipy(logits, labels, 0.1), rel=1e-5)
+    assert smooth >= fit_temperature(logits, labels)
 
 
 def test_blocks_and_a_common_offset_change_nothing(monkeypatch):
@@ -62,12 +67,21 @@ def test_beyond_the_bounds_is_the_bound(scale, bound):
 def test_where_all_or_none_are_right():
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     assert fit_temperature(logits, torch.tensor([0, 1])) == TEMPERATURES[0]
+    # one of two logits above the other by 1: probability 1 - s/2 at 1/T = ln((2 - s) / s)
+    smooth = fit_temperature(logits, torch.tensor([0, 1]), smoothing=0.2)
+    assert smooth == pytest.approx(1 / math.log(9), rel=1e-12)
     assert fit_temperature(logits, torch.tensor([1, 0])) == TEMPERATURES[1]
 
 
 def test_where_nothing_depends_on_it():
     assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)) == 1.0
     assert fit_temperature(torch.full((4, 3), 7.0), torch.tensor([0, 1, 2, 0])) == 1.0
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, math.nan])
+def test_smoothing_is_a_share(smoothing):
+    with pytest.raises(ValueError, match="0 to 1 is right"):
+        fit_temperature(*drawn(1.0), smoothing=smoothing)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (2.0, 1.0), (1.0, math.inf), (math.nan, 1.0)])

@@ -101,8 +101,15 @@ def scores(plain: Linear, temperature: float, rows: Rows) -> dict[str, float | N
 
 
 def candidate(plain: Linear, validation: Rows) -> Candidate:
-    """A classifier with the temperature that makes the validation labels most probable."""
-    temperature = metrics.fit_temperature(plain.logits(validation.features), validation.labels)
+    """A classifier with the temperature that makes the validation labels most probable.
+
+    If all N images are right, the lowest temperature does, whatever the classifier: labels are then smoothed by
+    1 / (N + 2), since N right answers of N do not show that all are right.
+    """
+    logits, labels = plain.logits(validation.features), validation.labels
+    temperature = metrics.fit_temperature(logits, labels)
+    if temperature == TEMPERATURES[0]:
+        temperature = metrics.fit_temperature(logits, labels, smoothing=1 / (len(labels) + 2))
     return Candidate(plain, temperature, scores(plain, temperature, validation))
 
 

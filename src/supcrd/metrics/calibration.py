@@ -49,7 +49,9 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float | None:
     return functional.cross_entropy(logits.double(), labels).item() if len(labels) else None
 
 
-def fit_temperature(logits: Tensor, labels: Tensor, *, bounds: tuple[float, float] = TEMPERATURES) -> float:
+def fit_temperature(
+    logits: Tensor, labels: Tensor, *, smoothing: float = 0.0, bounds: tuple[float, float] = TEMPERATURES
+) -> float:
     """The temperature T that makes softmax(logits / T) most probable of the labels: temperature scaling.
 
     The mean negative log-likelihood is convex in 1/T. Its minimum is found to convergence by Newton's method, kept
@@ -58,13 +60,15 @@ def fit_temperature(logits: Tensor, labels: Tensor, *, bounds: tuple[float, floa
     Args:
         logits: (N, C) float, finite; images that the classifier did not learn from.
         labels: (N,) int64 in 0..C-1.
+        smoothing: share of each label, in [0, 1], that all classes have alike: with it there is a minimum also where
+            every row is right, whose labels are otherwise the more probable the lower T is.
         bounds: lowest and highest T, both > 0. One of them is returned exactly if the minimum is there or beyond.
 
     Returns:
         T; 1.0 if the likelihood does not depend on it (no rows, or rows of equal logits).
 
     Raises:
-        ValueError: bounds that are no range of positive numbers.
+        ValueError: bounds that are no range of positive numbers; smoothing outside [0, 1].
 
     Source: Guo et al. 2017, arXiv:1706.04599, section 4.2 (there by L-BFGS, over T itself).
 
@@ -76,15 +80,17 @@ def fit_temperature(logits: Tensor, labels: Tensor, *, bounds: tuple[float, floa
     least, most = bounds
     if not 0 < least <= most < math.inf:
         raise ValueError(f"bounds are {bounds}; two numbers above 0, the lower one first, are right")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"smoothing is {smoothing}; 0 to 1 is right")
     low, high = 1 / most, 1 / least  # of 1/T
-    slope_low, slope_high = (_slope(logits, labels, at)[0] for at in (low, high))
+    slope_low, slope_high = (_slope(logits, labels, smoothing, at)[0] for at in (low, high))
     if slope_low == slope_high == 0:
         return min(max(1.0, least), most)
     if slope_low >= 0 or slope_high <= 0:
         return most if slope_low >= 0 else least
     inverse = min(max(1.0, low), high)
     for _ in range(STEPS):
-        slope, curvature = _slope(logits, labels, inverse)
+        slope, curvature = _slope(logits, labels, smoothing, inverse)
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         newton = inverse - slope / curvature if curvature > 0 else math.inf
         following = newton if low < newton < high else math.sqrt(low * high)
@@ -94,13 +100,14 @@ def fit_temperature(logits: Tensor, labels: Tensor, *, bounds: tuple[float, floa
     return 1 / inverse
 
 
-def _slope(logits: Tensor, labels: Tensor, inverse: float) -> tuple[float, float]:
+def _slope(logits: Tensor, labels: Tensor, smoothing: float, inverse: float) -> tuple[float, float]:
     """First and second derivative of the mean negative log-likelihood by 1/T."""
     first = second = 0.0
     for rows, right in _blocks(logits, labels):
         p = torch.softmax(inverse * rows, dim=1)
         mean = (p * rows).sum(dim=1, keepdim=True)
-        first += (mean - rows.gather(1, right[:, None])).sum().item()
+        wanted = (1 - smoothing) * rows.gather(1, right[:, None]) + smoothing * rows.mean(dim=1, keepdim=True)
+        first += (mean - wanted).sum().item()
         second += (p * (rows - mean) ** 2).sum().item()
     return first / max(len(labels), 1), second / max(len(labels), 1)
 
