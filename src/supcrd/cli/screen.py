@@ -133,7 +133,8 @@ def show_compare(compared: "Comparison") -> None:
     wide.print(_means(compared, wide.width))
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
-        "at best: as it was trained to the epoch that was best on validation; all others: of the last epoch"
+        "trained: with the classifier that was trained with the encoder, where another one is saved\n"
+        "at best: with the weights of the epoch that was best on validation; all others: of the last epoch"
     )
     if compared.baseline is not None:
         stdout.print()
@@ -159,18 +160,17 @@ def show_compare(compared: "Comparison") -> None:
 def _means(compared: "Comparison", width: int) -> Group:
     """A row a configuration; metrics that no configuration has are left out."""
     about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
-    title = ", ".join(str(part) for part in about if part)
+    title = ", ".join(str(part) for part in about if part) + "; accuracies in %: mean ± std over n seeds"
     shares = ("accuracy", "trained_accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
     names = {measure.key: measure.short for measure in MEASURES if measure.key in shares}
     if compared.metric not in shares:  # there is no room for all
         names = {"accuracy": names["accuracy"], compared.metric: compared.metric}
-    if not compared.refitted and compared.metric != "trained_accuracy":
-        names.pop("trained_accuracy", None)  # it says nothing more
+    less = "accuracy_at_best" if compared.refitted else "trained_accuracy"  # which says little more than the others
+    names.pop(less if less != compared.metric else "", None)
     names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
     columns = []
     for key, name in names.items():
         columns += [name, "95 %"] if key == compared.metric else [name]
-    title += "; accuracies in %: mean ± std over n seeds"
     table = _table(width, "n", *columns, "align.", "unif.")
     for row in compared.rows:
         cells = []
