@@ -108,6 +108,8 @@ def pins(names: list[str]) -> dict[str, Any]:
         text = supcrd(["recipes", "digits-crd"], environment, where)
         imported = f'checkpoint = "{PUBLISHED}"\nmean = [0.5]\nstd = [0.5]'
         (where / IMPORTED).write_text(text.replace('recipe = "digits-teacher"', imported))
+        # what training gives: a version that fits another classifier afterwards is asked not to
+        refits = "  classifier = " in supcrd(["recipes", "--keys"], environment, where)
         found = {}
         for number, name in enumerate(names):
             recipe, changes = RUNS[name]
@@ -115,7 +117,19 @@ def pins(names: list[str]) -> dict[str, Any]:
                 recipe, shared = f"./{IMPORTED}", ["model.projector=[32,8]"]
             else:
                 shared = TAUGHT
-            words = ["train", recipe, *EVERY, *shared, *changes, f"name=run-{number}", "--out", "runs", "--json"]
+            trained = ["classifier=trained", *["teacher.override.classifier=trained"] * (shared is TAUGHT)] * refits
+            words = [
+                "train",
+                recipe,
+                *EVERY,
+                *shared,
+                *changes,
+                *trained,
+                f"name=run-{number}",
+                "--out",
+                "runs",
+                "--json",
+            ]
             told = json.loads(supcrd(words, environment, where))["runs"]
             found[name] = pinned(where / told["student"])
             if (where / "runs" / "teacher").is_dir():

@@ -25,6 +25,7 @@ RESULTS = ROOT / "docs" / "results"
 RECIPES = ROOT / "src" / "supcrd" / "recipe" / "builtin"
 DOCUMENTS = (
     "README.md",
+    "docs/classifier.md",
     "docs/objectives.md",
     "docs/log.md",
     "docs/measures.md",
@@ -62,8 +63,10 @@ def table(name: str) -> str:
         return "\n".join([*speed_lines(summary.views(results)), "", told_of(results | {"note": note})])
     if "kinds" in results:
         return report_table(results)
-    head = "| run | model | params | epochs | n | accuracy % | probe % | kNN % | alignment | uniformity | train s |"
-    lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    # a saved classifier of its own beside the one trained with the encoder
+    own = ["as trained %", "ECE %"] * any("trained_accuracy" in told for told in results["summary"].values())
+    head = ["accuracy %", *own, "probe %", "kNN %", "alignment", "uniformity", "train s"]
+    lines = [f"| run | model | params | epochs | n | {' | '.join(head)} |", f"|---|---|{'---:|' * (3 + len(head))}"]
     for run, told in results["summary"].items():
         cells = [
             f"`{run.split('_source=')[0]}`",
@@ -72,6 +75,7 @@ def table(name: str) -> str:
             str(results["training"][run]["epochs"]),
             str(told["n"]),
             shown(told.get("accuracy"), 100, 2),
+            *[shown(told.get(key), 100, 2) for key in ("trained_accuracy", "ece") if own],
             shown(told.get("probe_accuracy"), 100, 2),
             shown(told.get("knn_accuracy"), 100, 2),
             shown(told.get("alignment"), 1, 3),

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from supcrd import recipe
+from supcrd.evaluation import final
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import student as stages
 from supcrd.runs import folder as runs
@@ -46,6 +47,7 @@ def at_event(count):
         (tasks.Distillation, "forward"),
         (tasks.Distillation, "remember"),
         (tasks.HeadFit, "forward"),
+        (final, "candidate"),
         (runs.RunFolder, "write_metrics"),
         (stages, "save_model"),
         (runs.RunFolder, "write_outputs"),

@@ -77,7 +77,9 @@ def assert_close(now, before, exact, path=""):
 
 
 def test_all_kinds_are_there():
-    assert {RunFolder.open(GOLDEN / "runs" / name).recipe.method.name for name in FINISHED} == set(METHOD_SETTINGS) - {"joint"}  # newer
+    assert {RunFolder.open(GOLDEN / "runs" / name).recipe.method.name for name in FINISHED} == set(METHOD_SETTINGS) - {
+        "joint"
+    }  # newer
     assert {"teacher", "cross_entropy", "lw_supcrd"} < set(WEIGHED)
     assert sum(len(content) for content in files(GOLDEN).values()) < 3e6
     for path, content in files(GOLDEN).items():

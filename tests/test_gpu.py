@@ -12,6 +12,7 @@ from supcrd.jobs import run as pipeline
 from supcrd.models import Model
 from supcrd.recipe import load
 from supcrd.recipe.settings import ViewSettings
+from supcrd.training.logistic import logistic_path
 
 pytestmark = [
     pytest.mark.gpu,
@@ -109,3 +110,14 @@ def test_training_learns(name, more, tmp_path, quick, quick_teacher):
     result = pipeline.run(load(name, [*changes, *more]), tmp_path)
     assert "cuda" in result.evaluation["place"]
     assert result.evaluation["knn_accuracy"] > 0.9
+
+
+def test_a_refitted_classifier_agrees():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 4
+    features = torch.randn(4, 12, generator=generator)[labels] + torch.randn(300, 12, generator=generator)
+    (here,) = logistic_path(features, labels, 5, [1e-2])
+    (there,) = logistic_path(features.cuda(), labels.cuda(), 5, [1e-2])
+    torch.testing.assert_close(
+        there.linear.logits(features.cuda()).cpu(), here.linear.logits(features), rtol=0, atol=1e-3
+    )

@@ -320,3 +320,33 @@ def test_mistakes_of_the_command(runs):
     assert "unknown --baseline" in refused("compare", runs, "--baseline", "bse", "--json")
     assert "unknown --metric" in refused("compare", runs, "--metric", "loss")
     assert invoke("compare", runs, "--baseline", "base").exit_code == 0
+
+
+def test_a_refitted_classifier_is_beside_the_trained_one(runs):
+    """Under-training is told by the classifier that was trained; the saved one is compared."""
+    several(runs, "base", [0.80, 0.82], trained_accuracy=0.36, train_accuracy=0.35)
+    several(runs, "other", [0.70, 0.73], "method.temperature=0.2", trained_accuracy=0.4)
+    compared = compare([runs], "base")
+    assert compared.refitted
+    assert rows_of(compared)["other"].difference.mean == pytest.approx(-0.095)
+    assert [line.partition(":")[0] for line in compared.warnings] == ["baseline base may be under-trained"]
+    assert "test accuracy 36.0 %" in compared.warnings[0]
+    both = compare([runs], metric="trained_accuracy")
+    assert rows_of(both)["other"].values["trained_accuracy"].mean == pytest.approx(0.4)
+    shown = invoke("compare", runs).stdout.splitlines()
+    assert next(line for line in shown if "configuration" in line).split()[:5] == [
+        "configuration",
+        "n",
+        "acc.",
+        "95",
+        "%",
+    ]
+    head = next(line for line in shown if "configuration" in line)
+    assert "trained" in head
+    assert "at best" not in head
+
+
+def test_a_classifier_as_trained_has_no_second_column(runs):
+    several(runs, "base", [0.80, 0.82])
+    make(runs, "one", 0, 0.7, "method.temperature=0.2", trained_accuracy=0.7)
+    assert not compare([runs]).refitted

@@ -215,3 +215,11 @@ def test_what_is_said_of_measured_runs():
         "cifar100-small-lw-supcrd_source=cifar100_seed=1": 6.1,
         "cifar100-small-lw-supcrd_source=cifar100_seed=2": 5.6,
     }
+
+
+def test_the_cause_fits_the_classifier_that_is_saved():
+    numbers = {"method": "crd", "accuracy": 0.3, "probe_accuracy": 0.8, "n": 1000}
+    (line,) = judge(numbers | {"classifier": {"saved": "trained"}})
+    assert line.endswith("likely the online classifier needs more epochs or another train.lr")
+    (line,) = judge(numbers | {"classifier": {"saved": "refit"}})
+    assert line.endswith("likely validation has too few images to choose the fit's penalty by")

@@ -30,7 +30,14 @@ from supcrd.training.task import Normalised
 from typed import invoke, refused
 
 # its classifier hardly learns in one epoch, the probe learns all there is
-SHORT = ["train.epochs=1", "train.lr=1e-5", "probe.epochs=30", "probe.batch_size=16", "probe.lr=0.05"]
+SHORT = [
+    "classifier=trained",
+    "train.epochs=1",
+    "train.lr=1e-5",
+    "probe.epochs=30",
+    "probe.batch_size=16",
+    "probe.lr=0.05",
+]
 BELOW = "saved classifier far below its probe: right on "
 
 
@@ -88,6 +95,7 @@ def test_a_sound_run_warns_of_nothing(runs, quick, caplog):
 def test_nothing_learnt_is_three_warnings(runs, quick, caplog):
     """At a learning rate of 1e-12 the loss stays, and so does chance."""
     changes = [*quick, "train.epochs=5", "train.lr=1e-12", "probe.epochs=30", "head.epochs=0", "data.validation=0.4"]
+    changes += ["classifier=trained"]
     with caplog.at_level(logging.WARNING, "supcrd"):
         evaluation = pipeline.run(load("digits-teacher", [*changes, "name=dead"]), runs).evaluation
     kinds = [line.partition(":")[0] for line in evaluation["warnings"]]

@@ -398,3 +398,23 @@ def test_every_key_has_a_meaning_and_a_range():
     assert listed["name"].default == "the file's name"
     assert {key.default for group in groups("method.temperature") for key in group.keys} == {"0.07", "4.0"}
     assert groups("nosuch") == []
+
+
+@pytest.mark.parametrize("name", recipes.builtin_names())
+def test_the_published_protocol_saves_the_classifier_that_was_trained(name):
+    wanted = "best" if name.startswith("digits-") else "trained"
+    loaded = load(name)
+    assert loaded.classifier == wanted
+    teacher = recipes.teacher_recipe(loaded)
+    assert teacher is None or teacher.classifier == wanted
+
+
+def test_a_whole_recipe_of_before_means_what_it_did():
+    """Its teacher's recipe, which is in it, too; and it names no run."""
+    text = recipes.to_toml(load("digits-lw-supcrd"))
+    old = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("classifier ="))
+    assert text.count("classifier =") - old.count("classifier =") == 2
+    then = recipes.parse(old, "old")
+    assert (then.classifier, then.teacher.resolved["classifier"]) == ("trained", "trained")
+    assert recipes.differences(then, load("digits-lw-supcrd")) == {"classifier": ("trained", "best")}
+    assert load("digits-lw-supcrd").name == "digits-lw-supcrd"

@@ -13,7 +13,7 @@ from supcrd import report
 from supcrd.report.collect import collect
 from supcrd.report.page import recipes_table, runs_table
 from supcrd.report.render import html as rendered
-from supcrd.report.table import differing_keys, lines
+from supcrd.report.table import columns, differing_keys, lines
 
 
 def told(data, baseline=None):
@@ -136,3 +136,17 @@ def test_templates_quote_their_attributes():
 def test_a_value_that_a_template_lacks_is_an_error():
     with pytest.raises(UndefinedError, match="'notes' is undefined"):
         rendered("notes")
+
+
+def test_accuracy_as_trained_has_a_column_where_another_classifier_is_saved(runs):
+    make(runs, "plain", 0, 0.7, "classifier=trained", trained_accuracy=0.7, classifier={"saved": "trained"})
+    data = only(runs)
+    assert [column.key for column in columns(data)] == ["accuracy"]
+    assert told(data)["plain"].about == "crd · resnet8"
+    make(runs, "best", 0, 0.8, trained_accuracy=0.3, ece_before=0.1, classifier={"saved": "refit"})
+    data = only(runs)
+    assert [column.key for column in columns(data)] == ["accuracy", "trained_accuracy", "ece_before"]
+    found = told(data)
+    assert found["best"].about == "crd · resnet8 · refitted classifier"
+    assert [cell.text for cell in found["best"].cells] == ["80.00", "30.00", "10.00"]
+    assert [cell.text for cell in found["plain"].cells] == ["70.00", "70.00", "–"]

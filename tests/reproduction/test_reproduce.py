@@ -319,3 +319,11 @@ def test_the_page_about_it(tmp_path, monkeypatch):
         5,
         "resnet20",
     )
+
+
+def test_accuracy_is_that_of_the_published_protocol(tmp_path):
+    """Whatever classifier an override has saved."""
+    planned = plan()
+    assert {recipe.classifier for recipe in planned.recipes} == {"trained"}
+    finished(tmp_path, planned, "lw_supcrd", 0, 0.8, trained_accuracy=0.6)
+    assert reproduce.collect(planned, tmp_path)["experiments"]["lw_supcrd"]["runs"][0]["accuracy"] == 0.6

@@ -114,15 +114,25 @@ def test_files_of_a_newer_version_are_refused(tmp_path, monkeypatch):
     model = Model(2, "resnet8", in_channels=1, image_size=8)
     save_model(folder, model, Card(arch="resnet8", num_classes=2))
     card = json.loads(run.card_file.read_text())
-    assert card["version"] == 2
-    run.card_file.write_text(json.dumps(card | {"version": 3, "from_the_future": 1}))
-    with pytest.raises(CheckpointError, match=r"model.json: card was written by a newer supcrd \(format 3"):
+    assert card["version"] == 3
+    run.card_file.write_text(json.dumps(card | {"version": 4, "from_the_future": 1}))
+    with pytest.raises(CheckpointError, match=r"model.json: card was written by a newer supcrd \(format 4"):
         _ = RunFolder(folder).card
-    monkeypatch.setattr("supcrd.models.card.VERSION", 3)
+    monkeypatch.setattr("supcrd.models.card.VERSION", 4)
     save_model(folder, model, Card(arch="resnet8", num_classes=2))
-    monkeypatch.setattr("supcrd.models.card.VERSION", 2)
-    with pytest.raises(SupcrdError, match=r"model.safetensors: card was written by a newer supcrd \(format 3"):
+    monkeypatch.setattr("supcrd.models.card.VERSION", 3)
+    with pytest.raises(SupcrdError, match=r"model.safetensors: card was written by a newer supcrd \(format 4"):
         load_model(folder)
+
+
+def test_a_card_of_before_there_were_temperatures():
+    card = Card(arch="resnet8", num_classes=2, classifier="refit", temperature=1.5)
+    assert Card.from_json(card.to_json()) == card
+    old = {key: value for key, value in card.to_json().items() if key not in ("classifier", "temperature")}
+    assert Card.from_json(old | {"version": 2}) == Card(arch="resnet8", num_classes=2)
+    for key, value in {"classifier": "best", "temperature": 0.0}.items():
+        with pytest.raises(CheckpointError, match=rf"card: {key} is {value!r}; wrong"):
+            Card.from_json(card.to_json() | {key: value})
 
 
 def test_a_card_of_this_version_lacks_nothing():

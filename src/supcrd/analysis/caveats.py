@@ -28,7 +28,9 @@ def _train_accuracy(run: RunFolder) -> float | None:
 
 def under_trained(label: str, group: Sequence[RunFolder], split: str) -> tuple[list[str], list[str]]:
     """Warnings and notes on whether a baseline was trained to its end."""
-    train, test = [_train_accuracy(run) for run in group], numbers(group, "accuracy")
+    # of the classifier trained with the encoder, which training accuracy is of; in older runs that is the saved one
+    test = numbers(group, "trained_accuracy") or numbers(group, "accuracy")
+    train = [_train_accuracy(run) for run in group]
     if test is None or None in train:
         return [], [f"baseline {label}: not all training accuracies are known, so nor is whether it is under-trained"]
     fitted, unseen = (math.fsum(v for v in values if v is not None) / len(group) for values in (train, test.values()))

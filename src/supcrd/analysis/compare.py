@@ -64,6 +64,11 @@ class Comparison:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def refitted(self) -> bool:
+        """Whether a configuration saved other classifiers than those trained with its encoders."""
+        return any(row.values["trained_accuracy"] not in (None, row.values["accuracy"]) for row in self.rows)
+
     def signed(self, difference: float) -> str:
         """A difference as tables have it: of shares in points, of others with three digits."""
         return f"{100 * difference:+.2f}" if self.scale == 100 else f"{self.scale * difference:+.3g}"

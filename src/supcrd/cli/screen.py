@@ -104,7 +104,7 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(marked(str(e["name"]), health.told(e)), *cells)
     stdout.print(table)
     stdout.print(
-        "acc.: encoder and classifier (for contrastive methods an online probe)\n"
+        "acc.: encoder and classifier (the better one on validation: as trained, or refitted on its features)\n"
         "probe: linear, on frozen features; kNN: 20 neighbours, on features\n"
         "alignment, uniformity: of projections, lower is better\n"
         "params: of encoder and classifier; s: seconds of training",
@@ -133,6 +133,7 @@ def show_compare(compared: "Comparison") -> None:
     wide.print(_means(compared, wide.width))
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
+        "trained: with the classifier that was trained with the encoder, where another one is saved\n"
         "at best: with the weights of the epoch that was best on validation; all others: of the saved model"
     )
     if compared.baseline is not None:
@@ -159,16 +160,17 @@ def show_compare(compared: "Comparison") -> None:
 def _means(compared: "Comparison", width: int) -> Group:
     """A row a configuration; metrics that no configuration has are left out."""
     about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
-    title = ", ".join(str(part) for part in about if part)
-    shares = ("accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
+    title = ", ".join(str(part) for part in about if part) + "; accuracies in %: mean ± std over n seeds"
+    shares = ("accuracy", "trained_accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
     names = {measure.key: measure.short for measure in MEASURES if measure.key in shares}
     if compared.metric not in shares:  # there is no room for all
         names = {"accuracy": names["accuracy"], compared.metric: compared.metric}
+    less = "accuracy_at_best" if compared.refitted else "trained_accuracy"  # which says little more than the others
+    names.pop(less if less != compared.metric else "", None)
     names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
     columns = []
     for key, name in names.items():
         columns += [name, "95 %"] if key == compared.metric else [name]
-    title += "; accuracies in %: mean ± std over n seeds"
     table = _table(width, "n", *columns, "align.", "unif.")
     for row in compared.rows:
         cells = []
@@ -241,9 +243,11 @@ def show_evaluation(values: Mapping[str, Any]) -> None:
             # the standard error of a share, and what was measured of a teacher, are shares too
             shown = f"{_percent(value)} %" if key in shares or "accuracy" in key else _number(value)
             table.add_row(key.replace("_", " "), Text(shown, overflow="fold"))
-    worst = _worst(values)
-    if worst:
-        table.add_row("lowest classes", Text(worst, overflow="fold"))
+    which = values.get("classifier")
+    saved = f"{which.get('saved')}: {which.get('why')}" if isinstance(which, Mapping) else ""
+    for name, text in (("classifier", saved), ("lowest classes", _worst(values))):
+        if text:
+            table.add_row(name, Text(text, overflow="fold"))
     stdout.print(table)
     for line in health.told(values):
         stdout.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
@@ -292,6 +296,5 @@ def _percent(value: float | None) -> str:
 def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
-    return (
-        "-" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    )
+    counted = isinstance(value, int) and not isinstance(value, bool)
+    return "-" if value is None else f"{value:,}" if counted else str(value)

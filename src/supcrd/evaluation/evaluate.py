@@ -47,6 +47,7 @@ def evaluate(
     place: Place,
     *,
     train: Split | None = None,
+    train_features: Tensor | None = None,
     teacher_logits: Tensor | None = None,
     probe: ProbeSettings | None = None,
     seed: int = 0,
@@ -59,6 +60,7 @@ def evaluate(
         split: the images to measure on.
         place: the device.
         train: the training images: neighbours of kNN, and what the final linear probe learns from.
+        train_features: (M, F) of these, where the caller has them.
         teacher_logits: (N, C) of the same images in the same order, for agreement and KL.
         probe: settings of the final linear probe; None, or 0 epochs, for none.
         seed: of the probe.
@@ -73,7 +75,7 @@ def evaluate(
         RunError: outputs that are not finite.
         PluginError: a plug-in's measure that fails, or whose value is not a finite number.
     """
-    measured = Measured(subject, split, place, train, teacher_logits, probe, seed, report)
+    measured = Measured(subject, split, place, train, teacher_logits, probe, seed, report, train_features)
     by_class = measured.by_class
     values = {"n": len(split), **values_of(measured)}
     own = described()

@@ -126,11 +126,17 @@ def _below_probe(evaluation: Mapping[str, Any]) -> str | None:
     error = math.sqrt(max(2 * pooled * (1 - pooled), 0) / n)
     if probe - saved <= max(GAP, GAP_ERRORS * error):
         return None
-    online = evaluation.get("method") in ONLINE
+    classifier = evaluation.get("classifier")
+    refitted = isinstance(classifier, Mapping) and classifier.get("saved") == "refit"
+    online = "online " if evaluation.get("method") in ONLINE else ""
+    cause = (
+        "validation has too few images to choose the fit's penalty by"
+        if refitted
+        else f"the {online}classifier needs more epochs or another train.lr"
+    )
     return (
         f"saved classifier far below its probe: right on {100 * saved:.1f} % of {n:,.0f} images, where a linear probe "
-        f"on the same features is right on {100 * probe:.1f} %; likely the {'online ' if online else ''}classifier "
-        "needs more epochs or another train.lr"
+        f"on the same features is right on {100 * probe:.1f} %; likely {cause}"
     )
 
 

@@ -47,6 +47,8 @@ class Measured:
     probe: ProbeSettings | None = None
     seed: int = 0
     report: Callable[[Progress], None] | None = None
+    known_features: Tensor | None = None
+    """(M, F) of the training images, where the caller has them"""
 
     def has(self, what: str) -> bool:
         """Whether there is what a measure needs: "train", "teacher" or "probe" (which learns from train)."""
@@ -87,6 +89,8 @@ class Measured:
     def train_features(self) -> Tensor:
         """(M, F) float32 of the training images, without augmentation."""
         assert self.train is not None
+        if self.known_features is not None:
+            return self.known_features
         return features(self.subject, self.train.images, self.place)
 
     @cached_property

@@ -23,7 +23,8 @@ MEASURES = (
     share(
         "accuracy",
         "Accuracy %",
-        "Share of the images that the last epoch's model classifies correctly.",
+        "Share of the images that the saved model classifies correctly: the last epoch's encoder with the classifier "
+        "that is saved.",
         lambda m: metrics.top_k_accuracy(m.logits, m.labels),
         short="acc.",
     ),
@@ -44,9 +45,23 @@ MEASURES = (
     share(
         "accuracy_at_best",
         "At best epoch %",
-        "Accuracy with the weights of the epoch that was best on the validation split; missing where no images were "
-        "held out.",
+        "Accuracy with the weights of the epoch that was best on the validation split, and the classifier trained with "
+        "that encoder; missing where no images were held out.",
         short="at best",
+    ),
+    share(
+        "trained_accuracy",
+        "As trained %",
+        "Accuracy of the last epoch's encoder with the classifier that was trained with it, as protocols publish it "
+        "(for contrastive methods an online probe): a column where another classifier is saved.",
+        short="trained",
+    ),
+    share(
+        "refit_accuracy",
+        "Refitted %",
+        "Accuracy of the last epoch's encoder with the classifier fitted on its frozen features; missing where none "
+        "was fitted.",
+        column=False,
     ),
     share(
         "probe_accuracy",
@@ -114,6 +129,13 @@ MEASURES = (
         "ECE %",
         "Expected calibration error: how far confidence is from accuracy, in 15 bins.",
         lambda m: metrics.expected_calibration_error(m.logits, m.labels),
+        better=-1,
+    ),
+    share(
+        "ece_before",
+        "ECE before %",
+        "Expected calibration error of the saved model before its temperature was fitted on validation; missing where "
+        "none was.",
         better=-1,
     ),
     Measure(

@@ -22,6 +22,7 @@ from supcrd.data.stream import fetch
 from supcrd.errors import RunError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate, glance
+from supcrd.evaluation.final import REFIT, TRAINED, Final, Rows
 from supcrd.evaluation.outputs import outputs
 from supcrd.jobs.student import Report, Trained, held_out
 from supcrd.jobs.taught import TEACHER, Teacher
@@ -47,11 +48,12 @@ def measure(
     """Measure a run, write `outputs.npz`, `pictures.npz`, the card and, last, `evaluation.json`.
 
     The split is test; without one, validation; without either, train (`split` says which). The model measured is the
-    one that is saved: `saved_weights` (see `jobs.chosen.Saved`) after `saved_epoch`, of `epochs` trained; both are None
-    for weights from elsewhere. Only `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest
-    validation accuracy; both are None unless the split is test and there is a validation split. `warnings` are those of
-    `health.judge`, which are also logged. class_accuracy, class_counts and validation_class_counts (None without a
-    validation split) are lists in the order of class_names.
+    one that is saved: `saved_weights` (see `jobs.chosen.Saved`) after `saved_epoch`, of `epochs` trained (both None for
+    weights from elsewhere), with the classifier that is saved; `classifier` says which one that is, and what the other
+    is worth. Only `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest validation accuracy of
+    the classifier trained with the encoder; both are None unless the split is test and there is a validation split.
+    `warnings` are those of `health.judge`, which are also logged. class_accuracy, class_counts and
+    validation_class_counts (None without a validation split) are lists in the order of class_names.
 
     Returns:
         The contents of `evaluation.json`.
@@ -67,6 +69,7 @@ def measure(
         split,
         place,
         train=None if name == "train" else images.train,  # an image is its own nearest neighbour
+        train_features=trained.final.train_features if trained.final is not None else None,
         teacher_logits=teacher_logits,
         probe=recipe.probe,
         seed=seed_for("probe", recipe.seed),
@@ -77,7 +80,9 @@ def measure(
     by_class: dict[str, Any] = {"class_names": list(images.class_names)}
     by_class |= {key: values.pop(key) for key in ("class_accuracy", "class_counts")}
     by_class["validation_class_counts"] = held_out(images)
-    at_best = _at_best(trained, values["accuracy"], student, split, place) if name == "test" else (None, None)
+    classifier = _about_classifier(trained.final, Rows(numbers.outputs.features, split.labels), values)
+    as_trained = classifier.get("trained_accuracy", values["accuracy"])
+    at_best = _at_best(trained, as_trained, student, split, place) if name == "test" else (None, None)
     evaluation = {
         "name": recipe.name,
         "method": recipe.method.name,
@@ -88,13 +93,11 @@ def measure(
         **values,
         "best_epoch": at_best[0],
         "accuracy_at_best": at_best[1],
-        "saved_weights": trained.saved.weights if trained.saved else None,
-        "saved_epoch": trained.saved.epoch if trained.saved else None,
-        "epochs": len(trained.history),
-        "stopped_early": bool(last.get("stopped_early", False)),
+        **classifier,
+        **_about_weights(trained, last),
         "projection_trained": trained.card.projection_trained,
         "train_accuracy": last.get("train_accuracy"),  # of augmented images, during training
-        "validation_accuracy": trained.saved.validation_accuracy if trained.saved else last.get("validation_accuracy"),
+        "validation_accuracy": _validation_accuracy(trained, last),
         "train_seconds": round(sum(row["seconds"] for row in trained.history), 2),
         "evaluation_seconds": round(time.perf_counter() - started, 2),
         "place": str(place),
@@ -132,12 +135,55 @@ def _last_epoch(trained: Trained, student: Normalised, images: ImageSet, place: 
 def _at_best(
     trained: Trained, accuracy: float, student: Normalised, split: Split, place: Place
 ) -> tuple[int | None, float | None]:
-    """The epoch of highest validation accuracy and the accuracy with its weights; `accuracy` is of the saved ones."""
+    """The epoch of highest validation accuracy and the accuracy with its weights; `accuracy` is of the saved ones.
+
+    Both are of the classifier trained with the encoder.
+    """
     best, saved = trained.best.get("epoch"), trained.saved
     average = trained.best.get("ema", False)
     if best is None or (saved is not None and (saved.epoch, saved.weights == "ema") == (best, average)):
         return best, None if best is None else accuracy
     return best, _accuracy_with(trained.best["weights"], student, split, place)
+
+
+def _about_classifier(final: Final | None, measured: Rows, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `evaluation.json` says of the classifiers; nothing for imported weights.
+
+    Args:
+        final: of the run.
+        measured: features of the split measured.
+        values: what was measured of the saved model, which is its classifier's in the table too.
+    """
+    if final is None:
+        return {}
+    table = final.described(measured)
+    if final.saved in table:
+        table[final.saved] |= {key: values[key] for key in ("accuracy", "ece", "nll")}
+    saved = table.get(final.saved, {})
+    return {
+        "trained_accuracy": table.get(TRAINED, values)["accuracy"],
+        "refit_accuracy": table.get(REFIT, {}).get("accuracy"),
+        "ece_before": saved.get("ece_before"),
+        "classifier": table,
+    }
+
+
+def _about_weights(trained: Trained, last: Mapping[str, Any]) -> dict[str, Any]:
+    """What `evaluation.json` says of the weights that are saved; None where they are from elsewhere."""
+    return {
+        "saved_weights": trained.saved.weights if trained.saved else None,
+        "saved_epoch": trained.saved.epoch if trained.saved else None,
+        "epochs": len(trained.history),
+        "stopped_early": bool(last.get("stopped_early", False)),
+    }
+
+
+def _validation_accuracy(trained: Trained, last: Mapping[str, Any]) -> float | None:
+    """Of the model that is saved."""
+    if trained.final is not None and trained.final.saved == REFIT:
+        return trained.final.candidates[REFIT].validation["accuracy"]
+    accuracy: float | None = trained.saved.validation_accuracy if trained.saved else last.get("validation_accuracy")
+    return accuracy
 
 
 def _about_teacher(teacher: Teacher | None, out: Path) -> dict[str, Any]:

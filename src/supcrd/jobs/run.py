@@ -1,4 +1,4 @@
-"""One whole run: teacher, projection head, student, probe, evaluation; finished stages are skipped."""
+"""One whole run: teacher, student, projection head, classifier, evaluation; finished stages are skipped."""
 
 import logging
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from supcrd.errors import RecipeError, SupcrdError
 from supcrd.evaluation.measures import deployed
 from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
+from supcrd.jobs.classifier import check_classifier, settle
 from supcrd.jobs.measure import measure
 from supcrd.jobs.network import new_student
 from supcrd.jobs.objective import check_objective, make_objective, tables
@@ -25,7 +26,7 @@ from supcrd.models.normalised import Normalised
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
-from supcrd.runs.opening import REMEDY, check_origins, check_same, locked, open_run
+from supcrd.runs.opening import REMEDY, as_begun, check_origins, check_same, locked, open_run
 from supcrd.training.objective.build import settings_of
 
 logger = logging.getLogger("supcrd")
@@ -85,6 +86,7 @@ def _run(
     place = device.choose(recipe.train.device, recipe.train.precision)
     if place.device.type == "cpu":
         device.keep_freed_memory()
+    recipe = recipe if force else as_begun(out / recipe.name, recipe)
     _plugins(recipe)  # another recipe of this process may have loaded others with the same names
     done = None if force else _finished(recipe, out, images, prefix)
     if done is not None:
@@ -92,6 +94,7 @@ def _run(
     settings_of(tables(recipe))  # an unknown term or key is refused before the data are read
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
+    check_classifier(recipe, images)
     student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
@@ -107,6 +110,7 @@ def _run(
         this = open_run(out, recipe, force=force, origins=origins, remedy=_remedy(prefix))
         status = "resumed" if this.checkpoint.exists() else "trained"
         trained = stages.train(this, student, images, objective, taught, place, report)
+        trained = settle(this, student, trained, images, place, report)
         logger.info("%s: evaluating", recipe.name)
         evaluation = measure(this, student, trained, images, taught, place, report)
     first = taught.get(TEACHER)
@@ -129,7 +133,9 @@ def _finished(recipe: Recipe, out: Path, images: ImageSet | None, prefix: str) -
     if taught is not None and taught.weights.is_file():
         to_train = recipes.teacher_recipe(recipe)
         if to_train is not None:
-            check_same(taught.recipe, to_train, taught.path, _remedy(f"{prefix}{TEACHER}.override."))
+            check_same(
+                taught.recipe, as_begun(taught.path, to_train), taught.path, _remedy(f"{prefix}{TEACHER}.override.")
+            )
         origins["teacher"] = fingerprint(taught.weights)
     check_origins(finished, origins, _remedy(prefix))
     return Result(finished.path, taught.path if taught else None, finished.evaluation, "already finished")

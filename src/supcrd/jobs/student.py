@@ -15,6 +15,7 @@ from supcrd.data.loader import ViewBatches
 from supcrd.errors import RecipeError, RunError, SupcrdError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import glance
+from supcrd.evaluation.final import Final
 from supcrd.jobs.budget import in_epochs
 from supcrd.jobs.chosen import Saved, choose_weights, ends_early
 from supcrd.jobs.taught import Teacher
@@ -32,7 +33,7 @@ from supcrd.training.teacher import Teaching
 logger = logging.getLogger("supcrd")
 
 Report = Callable[[str, str, Progress], None]
-"""Called with (run name, stage, progress); stages are cache, train, head and probe."""
+"""Called with (run name, stage, progress); stages are cache, train, head, classifier and probe."""
 
 
 class Trained(NamedTuple):
@@ -42,6 +43,7 @@ class Trained(NamedTuple):
     history: list[dict[str, Any]]  # the metrics of all epochs
     best: dict[str, Any]  # see `Distillation.best`
     saved: Saved | None = None  # which weights the model has; None for those from elsewhere
+    final: Final | None = None  # which classifier is saved; None for imported weights, which keep theirs
 
 
 def _caches(

@@ -211,6 +211,7 @@ def _recipe_of(recipe: Recipe, settings: TeacherSettings, model: Model, name: st
         train=TrainSettings(epochs=0),
         head=settings.head,
         probe=recipe.probe,
+        classifier="trained",
     )
 
 

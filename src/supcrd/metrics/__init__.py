@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from supcrd.metrics.accuracy import ByClass, class_accuracy, knn_accuracy, knn_accuracy_estimate, top_k_accuracy
-    from supcrd.metrics.calibration import expected_calibration_error, negative_log_likelihood
+    from supcrd.metrics.calibration import (
+        expected_calibration_error,
+        fit_temperature,
+        negative_log_likelihood,
+    )
     from supcrd.metrics.estimate import Estimate
     from supcrd.metrics.fidelity import agreement, kl_from_teacher
     from supcrd.metrics.soft import Softness, softness
@@ -20,6 +24,7 @@ __all__ = [
     "class_accuracy",
     "class_distances",
     "expected_calibration_error",
+    "fit_temperature",
     "kl_from_teacher",
     "knn_accuracy",
     "knn_accuracy_estimate",
@@ -32,7 +37,7 @@ __all__ = [
 
 _HOMES = {
     "accuracy": ("ByClass", "class_accuracy", "knn_accuracy", "knn_accuracy_estimate", "top_k_accuracy"),
-    "calibration": ("expected_calibration_error", "negative_log_likelihood"),
+    "calibration": ("expected_calibration_error", "fit_temperature", "negative_log_likelihood"),
     "estimate": ("Estimate",),
     "fidelity": ("agreement", "kl_from_teacher"),
     "soft": ("Softness", "softness"),

@@ -9,8 +9,8 @@ from supcrd.errors import CheckpointError
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 """The files of a saved model."""
-VERSION = 2
-"""Of cards that are written; 1, which says nothing of it, is that of 0.1."""
+VERSION = 3
+"""Of cards that are written; 1, which says nothing of it, is that of 0.1; 2 knows no temperature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,10 @@ class Card:
     other networks, which have one; and in cards of 0.1: then low up to 32 px, as `supcrd.models.Model` has it."""
     levels: tuple[float, ...] | None = None
     """(black, white) of the deep images (16- or 32-bit integers, floats) that it learnt from; None: it saw none."""
+    classifier: str | None = None
+    """Which classifier it has: "trained" with the encoder, or "refit" on its frozen features; None: not known."""
+    temperature: float | None = None
+    """That its weights are divided by, to be calibrated; None: they are not."""
 
     def __post_init__(self) -> None:
         names, mean, std = self.class_names, self.mean, self.std
@@ -69,6 +73,8 @@ class Card:
             "warnings": isinstance(self.warnings, tuple) and all(isinstance(line, str) for line in self.warnings),
             "stem": self.stem in (None, "low", "native"),
             "levels": self.levels is None or _are_levels(self.levels),
+            "classifier": self.classifier in (None, "trained", "refit"),
+            "temperature": self.temperature is None or (_is_number(self.temperature) and self.temperature > 0),
         }
         for name, well in right.items():
             if not well:
@@ -90,7 +96,7 @@ class Card:
         """
         if not isinstance(value, dict):
             raise CheckpointError(f"card: {type(value).__name__} in place of an object")
-        value = migrate(value, "card", VERSION, {1: _from_0_1}, CheckpointError)
+        value = migrate(value, "card", VERSION, {1: _from_0_1, 2: _from_2}, CheckpointError)
         names = {field.name for field in fields(cls)}
         for what, odd in (("unknown", value.keys() - names), ("missing", names - value.keys())):
             if odd:
@@ -105,6 +111,11 @@ class Card:
 def _from_0_1(card: dict[str, Any]) -> dict[str, Any]:
     """Cards of 0.1 lack four fields, whose defaults say what was so then."""
     return {"evaluation": None, "warnings": [], "stem": None, "levels": None} | card
+
+
+def _from_2(card: dict[str, Any]) -> dict[str, Any]:
+    """Their classifiers are as they were trained, or as they came from outside."""
+    return {"classifier": None, "temperature": None} | card
 
 
 def _is_count(value: Any) -> bool:

@@ -6,16 +6,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from supcrd.recipe.files import RESOLVED, VERSION, builtin_names, builtin_text, read
+from supcrd.recipe.files import RESOLVED, VERSION, builtin_names, builtin_text, read, toml
 from supcrd.recipe.identity import PLACE_KEYS, SHORT_TABLES, UNNAMED, differences, run_name
 from supcrd.recipe.overrides import overridden
 from supcrd.recipe.settings import Recipe
-from supcrd.recipe.tables import check_networks, parse, to_table, to_toml, validate, with_plugins
+from supcrd.recipe.tables import BEFORE, check_networks, parse, to_table, to_toml, validate, with_plugins
 from supcrd.recipe.teachers import chain_of, needs_teacher, resolved, teacher_recipe, unresolved
 
 __all__ = [
-    "PLACE_KEYS", "RESOLVED", "SHORT_TABLES", "UNNAMED", "VERSION", "builtin_names", "builtin_text", "differences",
-    "load", "needs_teacher", "parse", "read", "run_name", "teacher_recipe", "to_table", "to_toml",
+    "BEFORE", "PLACE_KEYS", "RESOLVED", "SHORT_TABLES", "UNNAMED", "VERSION", "builtin_names", "builtin_text",
+    "differences", "load", "needs_teacher", "parse", "read", "run_name", "teacher_recipe", "to_table", "to_toml",
+    "toml",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ The tables of `[method]` are in `methods.py`, of optimisations in `fits.py`, of 
 from here.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -86,6 +86,9 @@ class Recipe(Settings):
     """the training of a projection head that the method leaves untrained"""
     probe: ProbeSettings = ProbeSettings()
     """the final linear probe"""
+    classifier: Literal["trained", "refit", "best"] = "best"
+    """classifier of the saved model: as it was trained; refitted on the frozen features and calibrated; or whichever of
+    the two is better on validation, calibrated (without validation images as it was trained); see docs/classifier.md"""
     plugins: tuple[str, ...] = Field(default=(), strict=False)
     """files (relative to the recipe) and modules with your own terms, networks and data sources; their code runs"""
     objective: dict[str, dict[str, Any]] = Field(default={})

@@ -14,6 +14,9 @@ from supcrd.recipe.explain import explain
 from supcrd.recipe.files import VERSION, folder_of, toml
 from supcrd.recipe.settings import Recipe
 
+BEFORE: dict[str, Any] = {"classifier": "trained"}
+"""Keys of `Recipe` newer than 0.1 whose default is not what runs did before: what a whole recipe without it means."""
+
 
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as nested dicts of TOML's types, keys that are not set left out."""
@@ -29,15 +32,30 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def parse(text: str, where: str, *, check_archs: bool = True) -> Recipe:
-    """Validate the TOML text of a whole recipe (as `to_toml` writes it).
+    """Validate the TOML text of a whole recipe (as `to_toml` writes it); what an older supcrd wrote means what it did.
 
     Without `check_archs` its networks are taken as known, which does without torch, and its plug-ins are not run.
     """
-    recipe = validate(toml(text, where), f"recipe {where}")
+    recipe = validate(_as_then(toml(text, where)), f"recipe {where}")
     if check_archs:
         plugins.load(recipe.plugins, Path())
         check_networks([(f"recipe {where}", recipe)])
     return recipe
+
+
+def _as_then(table: dict[str, Any]) -> dict[str, Any]:
+    """A whole recipe's table with the keys of `BEFORE`, in its teachers' recipes too."""
+    changed = BEFORE | table
+    if isinstance(table.get("teacher"), dict):
+        changed["teacher"] = _with_resolved(table["teacher"])
+    if isinstance(table.get("teachers"), dict):
+        changed["teachers"] = {name: _with_resolved(settings) for name, settings in table["teachers"].items()}
+    return changed
+
+
+def _with_resolved(settings: Any) -> Any:
+    inside = settings.get("resolved") if isinstance(settings, dict) else None
+    return settings | {"resolved": _as_then(inside)} if isinstance(inside, dict) and inside else settings
 
 
 def validate(table: dict[str, Any], where: str) -> Recipe:

@@ -40,12 +40,18 @@ class Line:
 
 
 def columns(data: DataSet) -> list[Measure]:
-    """The columns of which any run has a number; balanced accuracy only where it can be expected to differ."""
+    """The columns of which any run has a number; those that repeat the accuracy only where they can differ from it."""
     known = known_of(run.evaluation for run in data.runs).values()
     shown = [
         column for column in known if column.column and any(number(run, column.key) is not None for run in data.runs)
     ]
-    return [column for column in shown if column.key != "balanced_accuracy" or _uneven(data)]
+    differing = {"balanced_accuracy": _uneven(data), "trained_accuracy": _refitted(data)}
+    return [column for column in shown if differing.get(column.key, True)]
+
+
+def _refitted(data: DataSet) -> bool:
+    """Whether a run saved another classifier than the one trained with its encoder."""
+    return any(number(run, "trained_accuracy") not in (None, number(run, "accuracy")) for run in data.runs)
 
 
 def _uneven(data: DataSet) -> bool:
@@ -77,7 +83,7 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
         rows.append(
             Line(
                 label=group[0].recipe.name if alone else label,
-                about=f"{group[0].recipe.method.name} · {group[0].recipe.model.arch}",
+                about=_about(group),
                 n=len(group),
                 teacher=label in data.teachers,
                 baseline=label == baseline,
@@ -92,6 +98,13 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
             )
         )
     return rows
+
+
+def _about(group: Sequence[RunFolder]) -> str:
+    """Method, network, and which classifier they have where all of them have one that was fitted afterwards."""
+    recipe, classifiers = group[0].recipe, [run.evaluation.get("classifier") for run in group]
+    refitted = all(isinstance(known, dict) and known.get("saved") == "refit" for known in classifiers)
+    return " · ".join([recipe.method.name, recipe.model.arch, *["refitted classifier"] * refitted])
 
 
 def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:

@@ -183,8 +183,9 @@ def _evaluation(out: Path, recipe: Recipe) -> tuple[dict[str, Any] | None, str |
 
 
 def _kept(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
-    """Its numbers; None for a missing number or NaN."""
+    """Its numbers; None for a missing number or NaN. Accuracy is that of the classifier trained with the encoder."""
     values = {key: evaluation.get(key) for key in KEPT}
+    values["accuracy"] = evaluation.get("trained_accuracy", values["accuracy"])  # whatever an override has saved
     return {key: value if _is_number(value) else None for key, value in values.items()}
 
 

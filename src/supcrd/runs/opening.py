@@ -1,9 +1,11 @@
 """Begin a run in its folder, or resume the one that is there; another run there is refused."""
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from supcrd import recipe as recipes
 from supcrd.base import locks
@@ -11,6 +13,8 @@ from supcrd.errors import RunError
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.environment import environment
 from supcrd.runs.folder import RunFolder
+
+logger = logging.getLogger("supcrd")
 
 REMEDY = "give another name=..., or --force to start over"
 """What a user can do about a folder that holds another run."""
@@ -75,6 +79,26 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             for leftover in file.parent.glob(f".{file.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
         yield
+
+
+def as_begun(folder: Path, recipe: Recipe) -> Recipe:
+    """The recipe, with the default of a newer key changed to what a run that was begun before there was the key does.
+
+    So an old run stays the run of its recipe, goes on as it began, and is not begun again.
+
+    Args:
+        folder: of the run; it may not be there.
+        recipe: that the run is asked for by.
+    """
+    run = RunFolder(folder)
+    changed: dict[str, Any] = {}
+    for key in run.lacks if run.exists else ():
+        default = Recipe.model_fields[key].default
+        if getattr(recipe, key) == default:
+            changed[key] = recipes.BEFORE[key]
+            logger.info("%s was begun by an older supcrd: %s stays %s, not %s; --force starts it over", folder, key,
+                        changed[key], default)  # fmt: skip
+    return recipe.model_copy(update=changed)
 
 
 def check_same(old: Recipe, new: Recipe, folder: Path, remedy: str = REMEDY) -> None:
