@@ -30,7 +30,7 @@ from supcrd.base import device
 from supcrd.data import Split
 from supcrd.data.loader import ViewBatches
 from supcrd.models import Model
-from supcrd.recipe.settings import AugmentSettings, FitSettings, LWSupCRD
+from supcrd.recipe.settings import AugmentSettings, FitSettings, LWSupCRD, Settings
 from supcrd.training import cache
 from supcrd.training.objective import presets
 from supcrd.training.objective.build import build
@@ -51,8 +51,9 @@ def our_steps(
     kept: cache.FeatureCache | None = None,
     compiled: str = "off",
     clock: dict[str, list[float]] | None = None,
+    method: Settings | None = None,
 ) -> Iterator[None]:
-    """`training.fit`'s step, for ever; with `clock` its parts are timed where they happen."""
+    """`training.fit`'s step, for ever; with `clock` its parts are timed where they happen. LW-SupCRD if not said."""
     pupil, taught = Normalised(student, MEAN, STD), Normalised(teacher, MEAN, STD)
     context = Context(
         classes=student.num_classes,
@@ -60,7 +61,8 @@ def our_steps(
         student=shapes_of(pupil, maps=False),
         teachers={"teacher": shapes_of(taught, maps=False)},
     )
-    objective = build(presets.tables(LWSupCRD(name="lw_supcrd")), context, epochs=10**6, views=2)
+    method = method or LWSupCRD(name="lw_supcrd")
+    objective = build(presets.tables(method), context, epochs=10**6, views=2)
     teaching = {"teacher": Teaching(taught, cached=kept is not None)}
     task = place.put(Distillation(pupil, objective, teaching, bfloat16=place.bfloat16))
     if compiled != "off":

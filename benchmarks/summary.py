@@ -74,6 +74,20 @@ def augment(result: dict[str, Any]) -> Iterator[Row]:
     ]
 
 
+def views(result: dict[str, Any]) -> Iterator[Row]:
+    """Of benchmarks/views.py: strong views a second."""
+    rates, best = result["views_per_second"], result["best_peer"]
+    epoch, images = result["epoch"]["ours"], rates["ours"] * result["epoch"]["ours"]["median_ms"]
+    yield [
+        "strong view (crop, RandAugment, erasing)",
+        f"{rates['ours']:,.0f} views/s",
+        span(images / epoch["max_ms"], images / epoch["min_ms"], 0),
+        best.replace("_", " ") + ", DataLoader",
+        f"{rates[best]:,.0f} views/s",
+        f"{result['times_faster']:.2f}",
+    ]
+
+
 def cache(result: dict[str, Any]) -> Iterator[Row]:
     """Of benchmarks/cache.py: a sweep's seconds."""
     runs, total = result["seconds"], result["total"]
@@ -165,6 +179,7 @@ KINDS = {
     "losses": losses,
     "step": step,
     "augment": augment,
+    "views": views,
     "cache-sweep": cache,
     "start": start,
     "stream": stream,

@@ -57,6 +57,10 @@ def table(name: str) -> str:
         return step_table(results)
     if "milliseconds" in results:
         return precision_table(results)
+    if "views_per_second" in results:
+        load = results["load_average"]
+        note = f"Load average of the machine {load['before']:.1f} before, {load['after']:.1f} after."
+        return "\n".join([*speed_lines(summary.views(results)), "", told_of(results | {"note": note})])
     if "kinds" in results:
         return report_table(results)
     # a saved classifier of its own beside the one trained with the encoder

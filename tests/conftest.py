@@ -23,6 +23,7 @@ SLOW = (
     "tests/browser/",
     "tests/jobs/",
     "tests/sweep/",
+    "tests/distil/test_distil.py",
     "tests/test_golden.py",
     "tests/test_objectives.py::test_a_changed_term_asks_for_force_which_keeps_the_teacher",
     "tests/test_objectives.py::test_a_term_is_tried_without_a_run",

@@ -48,10 +48,10 @@ def test_help_is_fast_and_brings_no_torch():
     [
         ["recipes", "nosuch"],
         ["train", "nosuch"],
-        ["train", "digits-kd", "train.patience=3"],
+        ["train", "digits-kd", "train.dropout=3"],
         ["train", "digits-kd", "model.arch=resnet9"],
         ["train", "digits-kd", "teacher.override.train.epoch=9"],
-        ["train", "digits-kd", "model.arch=timm:resnet18", "train.patience=3"],
+        ["train", "digits-kd", "model.arch=timm:resnet18", "train.dropout=3"],
         ["train", "digits-kd", "model.arch=timm:resnet18", "teacher.override.model.arch=resnet9"],
         ["reproduce", "train.epoch=3"],
         ["reproduce", "--tables", "mian"],

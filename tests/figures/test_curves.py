@@ -139,3 +139,12 @@ def test_runs_that_cannot_stand_together(tmp_path):
         curves.draw([run, run])
     with pytest.raises(RunError, match="no run is given"):
         curves.draw([])
+
+
+def test_a_moving_average_is_an_accuracy_and_an_early_stop_no_term(tmp_path):
+    rows = [row | {"validation_accuracy_ema": 0.2 * row["epoch"]} for row in ROWS]
+    rows[-1]["stopped_early"] = True
+    loss, accuracy, *_ = curves.panels([points(tmp_path, rows=rows)])
+    assert [line.label for line in loss.lines] == ["loss", "crd", "probe"]
+    assert [line.label for line in accuracy.lines] == ["training", "validation", "validation, moving average"]
+    assert accuracy.lines[2].values == pytest.approx([20, 40, 60])  # percent

@@ -40,8 +40,21 @@ METHODS = {
     "crd": [],
     "lw_supcrd": ["train.optimizer=adamw", "train.grad_clip=1.0"],
     "hybrid": [],
+    "joint": ["method.standardise=true", "method.label_smoothing=0.1", "method.kd_fall=0.5"],
     "crd with a bank": ["method.bank=20"],
     "lw_supcrd with a bank, kd and a cache": ["method.bank=20", "method.kd_weight=0.5", "teacher.cache=3"],
+    "kd with all options of training": [
+        "train.optimizer=sgd",
+        "train.lr=0.05",
+        "train.ema=0.9",
+        "train.accumulate=3",
+        "train.dot=0.05",
+        "train.weight_decay=0.01",
+        "train.decay=weights",
+        "train.grad_clip=1.0",
+        "train.sampling=balanced",
+        "train.patience=25",
+    ],
 }
 
 

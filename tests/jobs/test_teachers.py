@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from supcrd.errors import RecipeError, RunError
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import teacher as teachers
 from supcrd.jobs.network import new_student
-from supcrd.jobs.taught import Tried
+from supcrd.jobs.taught import Teacher, Tried
 from supcrd.models import Model
+from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_model, save_model
 from supcrd.runs.folder import RunFolder
 from supcrd.runs.opening import locked
@@ -185,3 +187,20 @@ def test_weights_that_were_exchanged_are_noticed(base, out, caplog, tmp_path):
         pipeline.run(recipe.load(teaching, changes), tmp_path)
     assert "is of other weights than those in the folder" in caplog.text
     assert "not those that its evaluation is of" in refused("export-layout", out, "--out", tmp_path / "published")
+
+
+def test_a_student_larger_than_its_teacher_is_warned_of(caplog):
+    def teacher(arch):
+        whole = Normalised(Model(10, arch, in_channels=1, image_size=8), (0.5,), (0.5,))
+        return Teacher(whole, Path("runs/teacher"), "", tuple(range(10)), Tried(0.9, "validation", 100, 0.1))
+
+    wanted = recipe.load("digits-kd", ["name=pupil"])
+    student = teacher("resnet14").whole()
+    pipeline._note_sizes(wanted, student, {"teacher": teacher("resnet14"), "large": teacher("resnet20")})
+    assert caplog.messages == []
+    pipeline._note_sizes(wanted, student, {"teacher": teacher("resnet8")})
+    (line,) = caplog.messages
+    counts = [sum(p.numel() for part in (m.encoder, m.classifier) for p in part.parameters())
+              for m in (student.model, teacher("resnet8").whole().model)]  # fmt: skip
+    ours, theirs = (f"{count:,}" for count in counts)
+    assert line == f"pupil: the student (resnet8, {ours} parameters) is larger than its teacher teacher ({theirs})"

@@ -328,10 +328,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         saving({"conv1.weight": torch.zeros(9, 3, 3, 3), "layer1.0.x": torch.zeros(1), "fc.weight": torch.zeros(2, 9)}),
         "belong to no architecture",
     ),
-    "too much": (with_weights(lambda s: s.update(extra=torch.zeros(1))), r"1 keys unexpected \(extra\)"),
+    "too much": (with_weights(lambda s: s.update(extra=torch.zeros(1))), r"1 key unexpected \(extra\)"),
     "of other widths": (
         with_weights(lambda s: s.update({"projector.0.bias": torch.zeros(7)})),
-        r"1 keys of another shape \(projector.0.bias \(7,\) in place of \(128,\)\)",
+        r"1 key of another shape \(projector.0.bias \(7,\) in place of \(128,\)\)",
     ),
 }
 
@@ -367,7 +367,7 @@ def test_another_architecture_tells_which_keys(tmp_path: Path) -> None:
     [
         ({"num_classes": 7}, "num_classes is 7, but its classifier has 10 classes"),
         ({"arch": "resnet1"}, "'resnet1' is unknown; the nearest is"),
-        ({"image_size": 64}, "1 keys of another shape .encoder.fc.weight"),
+        ({"image_size": 64}, "1 key of another shape .encoder.fc.weight"),
         ({"mean": (0.5,)}, "mean is .0.5,.; wrong for"),
         ({"std": (0.5, 0.5, 0.0)}, "std is"),
     ],
@@ -481,3 +481,17 @@ def test_states_that_are_refused(tmp_path: Path) -> None:
         write(path)
         with pytest.raises(CheckpointError, match=message):
             load_state(path)
+
+
+def test_weights_of_another_network_name_the_nearest(tmp_path):
+    file = tmp_path / "net.pth"
+    torch.save(Model(10, "resnet20", in_channels=3, image_size=32).state_dict(), file)
+    with pytest.raises(CheckpointError, match=r"; nearest by shapes is resnet20 \(105 of its 105 keys\)$"):
+        load_model(file, arch="resnet56")
+    state = {key: tensor for key, tensor in torch.load(file).items() if key != "encoder.bn1.bias"}
+    torch.save(state, file)
+    with pytest.raises(
+        CheckpointError, match=r"do not fit arch 'resnet20': 1 key missing \(encoder.bn1.bias\)"
+    ) as error:
+        load_model(file)
+    assert "nearest" not in str(error.value)  # it is the one that was tried

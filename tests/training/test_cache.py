@@ -256,3 +256,29 @@ def test_a_teachers_own_evaluation_is_read_for_its_images_only(base, monkeypatch
     others = dataclasses.replace(images, fingerprint="0" * 32)
     assert torch.equal(measuring._teacher_logits(*arguments, others, PLACE), computed)
     assert torch.equal(measuring._teacher_logits(teacher, images.test, "validation", images, PLACE), computed)
+
+
+def test_views_of_0_1_keep_their_key_and_new_ones_have_another(tmp_path, subject, images) -> None:
+    def folder(augment) -> Path:
+        return made(tmp_path, subject, images, epochs=1, augment=augment).files[0].parent
+
+    plain = folder(AUGMENT)
+    about = json.loads((plain / "cache.json").read_text())
+    assert list(about["augment"]) == ["views", "crop_padding", "flip", "brightness", "contrast", "saturation"]
+    assert folder({"augment": AUGMENT}) == plain
+    assert folder({"any": AUGMENT}) == plain, "names do not matter"
+    strong = AUGMENT.model_copy(update={"randaugment": 2})
+    folders = {folder(strong), folder(strong.model_copy(update={"magnitude": 5})), folder({"a": AUGMENT, "b": strong})}
+    assert len(folders | {plain, folder({"b": strong, "a": AUGMENT})}) == 5
+
+
+def test_groups_of_views_are_cached_in_their_order(tmp_path, subject, images) -> None:
+    weak = AugmentSettings(views=1, crop_padding=1, same_class_mixup=0.5)
+    groups = {"weak": weak, "strong": AugmentSettings(views=2, crop="resized", randaugment=2, rotation=0.5)}
+    kept = made(tmp_path, subject, images, augment=groups)
+    batches = ViewBatches(images.train, groups, batch_size=20, seed=7, device=PLACE.device, taught={"teacher": kept})
+    for batch in batches.epoch(3):
+        assert len(batch.inputs) == 3 * len(batch.indices)
+        with torch.no_grad():
+            wanted = subject.model.encoder(subject.prepare(batch.inputs))
+        torch.testing.assert_close(batch.taught["teacher"].float(), wanted, rtol=2**-10, atol=1e-3)

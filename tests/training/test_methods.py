@@ -14,7 +14,7 @@ from supcrd.data.loader import Batch
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import student as stages
 from supcrd.models import Model, Output
-from supcrd.recipe.settings import METHOD_SETTINGS
+from supcrd.recipe.settings import METHOD_SETTINGS, Joint
 from supcrd.training.objective import presets
 from supcrd.training.objective.bank import Bank
 from supcrd.training.objective.build import build
@@ -110,6 +110,34 @@ def assert_terms(found, wanted, rel=2e-6):
 def test_terms_without_a_bank(name):
     found = method_of(name, **TAUGHT[name])(STUDENT, TEACHER, BATCH)
     assert_terms(found, contrastive_terms(name, floats(TEACHER.projections), BATCH.labels.tolist()))
+
+
+@pytest.mark.parametrize("contrast", ["lw_supcrd", "crd", "supcon", "none"])
+def test_joint_is_cross_entropy_kd_and_a_contrastive_term(contrast):
+    """Late in the training (epoch 1 of 100 falls over all of it, by 1 - 1.6 / 100), each term by a naive loop."""
+    weights = {"ce_weight": 0.5, "kd_weight": 2.0, "contrast_weight": 0.8, "contrast_fall": 1.0}
+    found = method_of("joint", contrast=contrast, kd_temperature=3.0, **(LW | weights))(STUDENT, TEACHER, BATCH)
+    labels, student, teacher = BATCH.labels.tolist(), STUDENT.logits.double(), TEACHER.logits.double()
+    wanted = {
+        "cross_entropy": 0.5 * mean([-float(torch.log_softmax(z, 0)[y]) for z, y in zip(student, labels, strict=True)])
+    }
+    p, log_q = (teacher / 3).softmax(1), (student / 3).log_softmax(1)
+    wanted["kd"] = 2.0 * 9 * mean([float((row * (row.log() - log)).sum()) for row, log in zip(p, log_q, strict=True)])
+    rows, falling = floats(TEACHER.projections), 0.8 * (1 - 0.016)
+    if contrast == "supcon":
+        wanted["supcon"] = falling * mean(naive.supcon(floats(STUDENT.projections), labels, temperature=0.2))
+    elif contrast != "none":
+        wanted[contrast] = falling * contrastive_terms(contrast, rows, labels)[contrast]
+    assert_terms(found, wanted)
+
+
+def test_joint_reads_a_teacher_only_if_a_term_does():
+    kinds = {"lw_supcrd": (True, True), "crd": (True, True), "supcon": (False, True), "none": (False, False)}
+    for contrast, wanted in kinds.items():
+        for weight in (0.0, 1.0):
+            method = Joint(name="joint", contrast=contrast, kd_weight=0.0, contrast_weight=weight)
+            assert (method.reads_teacher, method.contrastive) == (tuple(w and weight > 0 for w in wanted))
+            assert Joint(name="joint", contrast=contrast, contrast_weight=weight).reads_teacher
 
 
 @pytest.mark.parametrize("name", TAUGHT)

@@ -18,7 +18,7 @@ from supcrd.cli.screen import marked, show_warnings, stderr, stdout
 from supcrd.evaluation import health
 from supcrd.recipe.settings import METHOD_SETTINGS, Recipe
 from supcrd.runs.folder import RunFolder
-from supcrd.sweep.plan import Cost, Job, Outcome, costs, estimate, is_finished, kind, progress
+from supcrd.sweep.plan import Cost, Job, Outcome, costs, epochs_of, estimate, is_finished, kind, progress, seconds_left
 
 MOST_ROWS = 30
 STYLES = {"failed": "red", "interrupted": "yellow", "stopping": "yellow", "waiting": "dim", "finished before": "dim"}
@@ -100,7 +100,7 @@ class LiveTable(logging.Handler):
         name = job.name
         room = max(16, stderr.width - 52)  # the end of a name is what differs between the runs of a sweep
         name = name if len(name) <= room else f"…{name[1 - room :]}"
-        epochs = "" if job.imports else f"{there.epochs}/{job.recipe.train.epochs}"
+        epochs = "" if job.imports else f"{there.epochs}/{epochs_of(job.recipe, self.out) or '?'}"
         loss = f"{there.row['loss']:.3f}" if "loss" in there.row else ""
         held_out = there.row.get("validation_accuracy")
         seconds, left = "", None
@@ -108,7 +108,7 @@ class LiveTable(logging.Handler):
             seconds = clock(job.outcome.seconds) if job.started is not None else ""
         elif job.started is not None:
             seconds = clock(time.monotonic() - job.started)
-            left = None if job.imports else seconds_left(job, self.out, speeds)
+            left = None if job.imports else seconds_left(job.recipe, self.out, speeds.get(kind(job.recipe)))
         accuracy = "" if held_out is None else f"{100 * held_out:.1f}"
         return [name, state(job), epochs, loss, accuracy, seconds, "" if left is None else clock(left)]
 
@@ -127,7 +127,7 @@ class LiveTable(logging.Handler):
     ) -> float | None:
         """Seconds until all runs are done, if as many go at a time as now; None where a kind was not seen yet."""
         jobs = [job for job in (*running, *waiting) if not job.imports]
-        estimates = [seconds_left(job, self.out, speeds) for job in jobs]
+        estimates = [seconds_left(job.recipe, self.out, speeds.get(kind(job.recipe))) for job in jobs]
         known = [seconds for seconds in estimates if seconds is not None]
         if not running or len(known) < len(estimates):
             return None
@@ -139,12 +139,6 @@ def state(job: Job) -> str:
     if job.outcome is not None:
         return job.outcome.status
     return "stopping" if job.stopping else "waiting" if job.started is None else "running"
-
-
-def seconds_left(job: Job, out: Path, speeds: Mapping[tuple[object, ...], float]) -> float | None:
-    """Seconds of training that a job has before it; None where no run of its kind has been seen."""
-    speed = speeds.get(kind(job.recipe))
-    return None if speed is None else speed * max(job.recipe.train.epochs - progress(out / job.name).epochs, 0)
 
 
 def clock(seconds: float) -> str:

@@ -134,7 +134,7 @@ def show_compare(compared: "Comparison") -> None:
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
         "trained: with the classifier that was trained with the encoder, where another one is saved\n"
-        "at best: with the weights of the epoch that was best on validation; all others: of the last epoch"
+        "at best: with the weights of the epoch that was best on validation; all others: of the saved model"
     )
     if compared.baseline is not None:
         stdout.print()

@@ -1,15 +1,18 @@
 """Batches for training: images on the device or streamed to it, shuffled and augmented there; or cached features."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from supcrd.base.seeding import permutation
-from supcrd.data.augment import augment, draw
 from supcrd.data.images import Split
+from supcrd.data.sampling import balanced_order
 from supcrd.data.stream import fetch
+from supcrd.data.views.make import make_view
+from supcrd.data.views.mix import draw_pairs, mix_bytes, mix_in_place
+from supcrd.data.views.parameters import ViewParameters, draw_view
 from supcrd.recipe.settings import AugmentSettings
 
 
@@ -23,6 +26,9 @@ class Batch(NamedTuple):
     epoch: int = 0
     step: int = 0  # of the epoch, from 0
     steps: int = 1  # in the epoch
+    partner_labels: Tensor | None = None  # (V B,) int64, of the images mixed in; None where no view is ever mixed
+    shares: Tensor | None = None  # (V B,) float32 of the own image; 1 in views that are not mixed in this step
+    mixed: tuple[int, ...] = ()  # numbers of the views that are mixed in this step
 
 
 class Batches(Protocol):
@@ -52,18 +58,28 @@ class Taught(Protocol):
 
 
 def index_batches(
-    count: int, batch_size: int, *, seed: int, epoch: int, device: torch.device | None = None
+    count: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    device: torch.device | None = None,
+    balanced: Tensor | None = None,
 ) -> list[Tensor]:
     """Shuffled indices of an epoch, cut into batches; a last batch of a single image is left out.
 
     One image has nothing to be contrasted with, and batch normalisation cannot train on it; another epoch will have it
-    in another place.
+    in another place. `balanced`: the labels (N,), on the CPU, to draw by `balanced_order` in place of every image once.
 
     Example:
         >>> [len(index) for index in index_batches(9, 4, seed=0, epoch=0)]
         [4, 4]
     """
-    order = permutation(count, "order", seed, epoch).to(device or "cpu")  # once an epoch: no step waits for a copy
+    if balanced is None:
+        order = permutation(count, "order", seed, epoch)
+    else:
+        order = balanced_order(balanced, seed=seed, epoch=epoch)
+    order = order.to(device or "cpu")  # once an epoch: no step waits for a copy
     batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < batch_size else batches
 
@@ -72,21 +88,34 @@ class ViewBatches:
     """Augmented views of a split whose uint8 images stay on the device; nothing but indices is copied per epoch.
 
     Streamed images come decoded batch by batch, the next ones while one is used; views and order are the same.
+
+    Args:
+        split: the images.
+        settings: of all views, or of groups of views by name.
+        batch_size: B.
+        seed: of order and views.
+        device: where batches are.
+        taught: kept features of teachers by name, whose views are then shown; not for views that are mixed.
     """
 
     def __init__(
         self,
         split: Split,
-        settings: AugmentSettings,
+        settings: AugmentSettings | Mapping[str, AugmentSettings],
         *,
         batch_size: int,
         seed: int,
         device: torch.device,
         taught: Mapping[str, Taught] | None = None,
+        sampling: Literal["uniform", "balanced"] = "uniform",
     ) -> None:
+        groups = [settings] if isinstance(settings, AugmentSettings) else settings.values()
+        self.settings = [group for group in groups for _ in range(group.views)]  # by number of the view
         self.images, self.labels = split.images.to(device), split.labels.to(device)
-        self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
+        self.host_labels = split.labels.cpu()
+        self.batch_size, self.seed, self.device = batch_size, seed, device
         self.taught = dict(taught or {})
+        self.balanced = split.labels.cpu() if sampling == "balanced" else None
         self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -95,40 +124,70 @@ class ViewBatches:
         for cached in self.taught.values():  # all of the same views
             seed, shown = cached.seed, epoch % cached.epochs
         readers = {name: cached.reader(shown) for name, cached in self.taught.items()}
-        places = index_batches(len(self.labels), self.batch_size, seed=self.seed, epoch=epoch)[start:]
-        # on the device once an epoch; what is read from a file goes by the places on the CPU: no step waits
-        order = torch.split(torch.cat(places).to(self.device), [len(rows) for rows in places]) if places else ()
-        batches = self.views(order, seed=seed, epoch=shown)
+        count, drawn = len(self.labels), self.balanced
+        places = index_batches(count, self.batch_size, seed=self.seed, epoch=epoch, balanced=drawn)[start:]
+        batches = self.views(places, seed=seed, epoch=shown)
+        mixes = any(settings.mixes for settings in self.settings)
         for step, (place, (index, views)) in enumerate(zip(places, batches, strict=True), start):
             features = {name: read(place).to(self.device, non_blocking=True) for name, read in readers.items()}
-            labels = self.labels[index].repeat(self.settings.views)
-            yield Batch(views, labels, index, features or None, epoch, step, self.steps)
+            labels = self.labels[index].repeat(len(self.settings))
+            batch = Batch(views, labels, index, features or None, epoch, step, self.steps)
+            yield self._mixed(batch) if mixes else batch
 
-    def views(self, batches: Sequence[Tensor], *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices (B,) and the views of these images, (V B, channels, H, W), for each batch of indices."""
-        s = self.settings
+    def _mixed(self, batch: Batch) -> Batch:
+        """The batch with its views mixed as their settings say; in place."""
+        count, size = len(batch.indices), batch.inputs.shape[2]
+        partners, shares, mixed = torch.arange(len(batch.labels)), torch.ones(len(batch.labels)), []
+        for view, settings in enumerate(self.settings):
+            pairs = draw_pairs(
+                settings, count, size=size, seed=self.seed, epoch=batch.epoch, step=batch.step, view=view
+            )  # fmt: skip
+            if pairs is not None:
+                rows = slice(view * count, (view + 1) * count)
+                mix_in_place(batch.inputs[rows], pairs)
+                partners[rows], shares[rows] = view * count + pairs.partners, pairs.shares
+                mixed.append(view)
+        return batch._replace(
+            partner_labels=batch.labels[partners.to(self.device, non_blocking=True)],
+            shares=shares.to(self.device, non_blocking=True),
+            mixed=tuple(mixed),
+        )
+
+    def views(self, places: Sequence[Tensor], *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices (B,) and the views of these images, (V B, channels, H, W), for each batch of places on the CPU.
+
+        Views are not mixed with others of the batch: each is a function of (image, place, seed, epoch, view).
+        """
+        size = self.images.shape[1]
         parameters = [
-            draw(
-                len(self.labels),
-                seed=seed,
-                epoch=epoch,
-                view=view,
-                crop_padding=s.crop_padding,
-                flip=s.flip,
-                brightness=s.brightness,
-                contrast=s.contrast,
-                saturation=s.saturation,
-            ).to(self.device)
-            for view in range(s.views)
+            draw_view(settings, self.host_labels, size=size, seed=seed, epoch=epoch, view=view)
+            for view, settings in enumerate(self.settings)
         ]
-        colour = max(s.brightness, s.contrast, s.saturation) > 0
-        for index, images in zip(batches, fetch(self.images, batches, self.device), strict=True):
-            size, shape = len(index), images.shape[1:]
+        # once an epoch: no step waits for a copy
+        parameters = [drawn._replace(basic=drawn.basic.to(self.device)) for drawn in parameters]
+        order = self._on_device(places)
+        others = [self._partners(drawn, places) for drawn in parameters]
+        for place, index, images in zip(places, order, fetch(self.images, order, self.device), strict=True):
+            count, shape = len(index), images.shape[1:]
             # each view is written where it belongs: in channels-last format, as networks want it, and never copied
-            views = torch.empty(len(parameters) * size, *shape, device=self.device).permute(0, 3, 1, 2)
-            for drawn, part in zip(parameters, torch.split(views, size), strict=True):
-                augment(images, drawn.take(index), padding=s.crop_padding, colour=colour, out=part)
+            views = torch.empty(len(parameters) * count, *shape, device=self.device).permute(0, 3, 1, 2)
+            parts = torch.split(views, count)
+            for drawn, settings, partners, part in zip(parameters, self.settings, others, parts, strict=True):
+                taken = drawn.take(place, index)
+                source = images
+                if partners is not None and taken.shares is not None:
+                    source = mix_bytes(images, next(partners), taken.shares.to(self.device, non_blocking=True))
+                make_view(source, taken, settings, part)
             yield index, views
+
+    def _on_device(self, places: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return torch.split(torch.cat(list(places)).to(self.device), [len(rows) for rows in places]) if places else ()
+
+    def _partners(self, drawn: ViewParameters, places: Sequence[Tensor]) -> Iterator[Tensor] | None:
+        """The images of the same class that each batch is mixed with."""
+        if drawn.partners is None:
+            return None
+        return iter(fetch(self.images, self._on_device([drawn.partners[place] for place in places]), self.device))
 
 
 class FeatureBatches:

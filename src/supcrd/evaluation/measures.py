@@ -14,6 +14,7 @@ from supcrd.registry import reason
 
 if TYPE_CHECKING:
     from supcrd.evaluation.measured import Measured
+    from supcrd.models import Model
 
 UNEVEN = 2.0  # balanced accuracy has a column from so many images of the largest class to one of the smallest on
 NUMBERS = ("better", "scale", "digits")
@@ -165,7 +166,7 @@ MEASURES = (
         key="parameters",
         title="Parameters",
         meaning="Of encoder and classifier, which are deployed; without the projection head.",
-        compute=lambda m: count(m.model.encoder) + count(m.model.classifier),
+        compute=lambda m: deployed(m.model),
         better=0,
         digits=0,
         short="params",
@@ -189,7 +190,7 @@ MEASURES = (
     share(
         "validation_accuracy",
         "Validation %",
-        "Accuracy on the validation split after the last epoch.",
+        "Accuracy of the saved weights on the validation split; the last epoch's unless saved_weights says more.",
         short="val.",
         column=False,
     ),
@@ -274,6 +275,11 @@ def known_of(evaluations: Iterable[Mapping[str, Any]]) -> dict[str, Measure]:
         for one in measures_of(evaluation):
             known.setdefault(one.key, one)
     return known
+
+
+def deployed(model: "Model") -> int:
+    """Parameters of what is deployed: encoder and classifier."""
+    return count(model.encoder) + count(model.classifier)
 
 
 def count(network: Any) -> int:

@@ -47,12 +47,13 @@ def measure(
 ) -> dict[str, Any]:
     """Measure a run, write `outputs.npz`, `pictures.npz`, the card and, last, `evaluation.json`.
 
-    The split is test; without one, validation; without either, train (`split` says which). The model measured is that
-    of the last epoch, with the classifier that is saved; `classifier` says which one that is, and what the other is
-    worth. Only `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest validation accuracy of
-    the classifier trained with the encoder; both are None unless the split is test and there is a validation split.
-    `warnings` are those of `health.judge`, which are also logged. class_accuracy, class_counts and
-    validation_class_counts (None without a validation split) are lists in the order of class_names.
+    The split is test; without one, validation; without either, train (`split` says which). The model measured is the
+    one that is saved: `saved_weights` (see `jobs.chosen.Saved`) after `saved_epoch`, of `epochs` trained; both are None
+    for weights from elsewhere. `classifier` says which classifier it has, and what the other one is worth. Only
+    `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest validation accuracy, and of the
+    classifier trained with them; both are None unless the split is test and there is a validation split. `warnings` are
+    those of `health.judge`, which are also logged. class_accuracy, class_counts and validation_class_counts (None
+    without a validation split) are lists in the order of class_names.
 
     Returns:
         The contents of `evaluation.json`.
@@ -93,9 +94,13 @@ def measure(
         "best_epoch": at_best[0],
         "accuracy_at_best": at_best[1],
         **classifier,
+        "saved_weights": trained.saved.weights if trained.saved else None,
+        "saved_epoch": trained.saved.epoch if trained.saved else None,
+        "epochs": len(trained.history),
+        "stopped_early": bool(last.get("stopped_early", False)),
         "projection_trained": trained.card.projection_trained,
         "train_accuracy": last.get("train_accuracy"),  # of augmented images, during training
-        "validation_accuracy": _validation_accuracy(trained.final, last),
+        "validation_accuracy": _validation_accuracy(trained, last),
         "train_seconds": round(sum(row["seconds"] for row in trained.history), 2),
         "evaluation_seconds": round(time.perf_counter() - started, 2),
         "place": str(place),
@@ -133,12 +138,13 @@ def _last_epoch(trained: Trained, student: Normalised, images: ImageSet, place: 
 def _at_best(
     trained: Trained, accuracy: float, student: Normalised, split: Split, place: Place
 ) -> tuple[int | None, float | None]:
-    """The epoch of highest validation accuracy and the accuracy with its weights; `accuracy` is the last epoch's.
+    """The epoch of highest validation accuracy and the accuracy with its weights; `accuracy` is of the saved ones.
 
     Both are of the classifier trained with the encoder.
     """
-    best = trained.best.get("epoch")
-    if best is None or best == trained.history[-1]["epoch"]:
+    best, saved = trained.best.get("epoch"), trained.saved
+    average = trained.best.get("ema", False)
+    if best is None or (saved is not None and (saved.epoch, saved.weights == "ema") == (best, average)):
         return best, None if best is None else accuracy
     return best, _accuracy_with(trained.best["weights"], student, split, place)
 
@@ -165,12 +171,12 @@ def _about_classifier(final: Final | None, measured: Rows, values: Mapping[str, 
     }
 
 
-def _validation_accuracy(final: Final | None, last: Mapping[str, Any]) -> float | None:
+def _validation_accuracy(trained: Trained, last: Mapping[str, Any]) -> float | None:
     """Of the model that is saved."""
-    if final is not None and final.saved == REFIT:
-        return final.candidates[REFIT].validation["accuracy"]
+    if trained.final is not None and trained.final.saved == REFIT:
+        return trained.final.candidates[REFIT].validation["accuracy"]
     accuracy: float | None = last.get("validation_accuracy")
-    return accuracy
+    return trained.saved.validation_accuracy if trained.saved else accuracy
 
 
 def _about_teacher(teacher: Teacher | None, out: Path) -> dict[str, Any]:
@@ -218,7 +224,7 @@ def _write(
     )
     this.write_pictures(**pictures(split, images.fingerprint))
     # the card has the main numbers, wherever the model file is copied
-    about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy")}
+    about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy", "saved_weights")}
     card = replace(card, evaluation=about, warnings=tuple(evaluation["warnings"]))
     weights = save_model(this.path, student.model, card)
     evaluation["weights"] = fingerprint(weights)  # shows later whether the model file has been replaced by another

@@ -1,6 +1,6 @@
 """The objective of a run: checked before any teacher is trained, built when all teachers are ready."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supcrd import recipe as recipes
@@ -11,7 +11,7 @@ from supcrd.jobs.taught import Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
-from supcrd.training.objective.build import Needs, Objective, build, check_widths, needs, planned, reads_maps
+from supcrd.training.objective.build import Needs, Objective, Planned, build, check_widths, needs, planned, reads_maps
 from supcrd.training.objective.term import Context, Shapes
 from supcrd.training.teacher import shapes_of
 
@@ -27,16 +27,23 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     Raises:
         RecipeError: as `make_objective`, except for what the teacher itself lacks.
     """
+    for name, group in recipe.view_groups.items():
+        if group.cutout >= images.image_size:
+            key = "augment" if not recipe.views else f"views.{name}"
+            raise RecipeError(
+                f"{key}.cutout = {group.cutout}: the images have {images.image_size} px a side; fewer are right"
+            )
     ours = shapes_of(student, maps=reads_maps(tables(recipe)))
     wanted = [name for name, settings in recipe.all_teachers.items() if recipes.needs_teacher(recipe, settings)]
     context = _context(recipe, images, ours, dict.fromkeys(wanted, ours))
-    terms = planned(tables(recipe), context, views=recipe.augment.views)
+    terms = planned(tables(recipe), context, views=recipe.view_groups)
     for name, settings in recipe.all_teachers.items():
         teacher = recipes.teacher_recipe(recipe, settings)
         if teacher is not None and teacher.model.projector[-1] != ours.projections:
             for term in terms:
                 if term.reads is not None and name in term.teachers:
                     check_widths(term.name, term.reads, name, ours.projections, teacher.model.projector[-1])
+    _check_dot(recipe, terms)
     known = [(term.reads, term.settings, term.teachers) for term in terms if term.reads is not None]
     if len(known) == len(terms):
         _check_needs(needs(known), recipe)
@@ -54,7 +61,7 @@ def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teache
     context = _context(recipe, images, shapes_of(student, maps=maps), known)
     with forked() as reseed:
         reseed(seed_for("terms", recipe.seed))  # adapters of terms
-        objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.augment.views)
+        objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.view_groups)
     _check_needs(objective.needs, recipe)
     for name, teacher in teachers.items():
         if "projections" in objective.needs.teachers.get(name, ()) and not teacher.projection_trained:
@@ -69,6 +76,18 @@ def _context(recipe: Recipe, images: ImageSet, student: Shapes, teachers: Mappin
     assert images.train is not None
     labels, classes = images.train.labels, images.num_classes
     return Context(classes=classes, labels=labels, student=student, teachers=teachers, seed=recipe.seed)
+
+
+def _check_dot(recipe: Recipe, terms: Sequence[Planned]) -> None:
+    """Refuse DOT where the encoder gets one of its two gradients only."""
+    attached = [term for term in terms if term.settings.weight > 0 and not term.settings.detach]
+    if recipe.train.dot > 0 and len({bool(term.teachers) for term in attached}) == 1:
+        reads = "reads a teacher" if attached[0].teachers else "reads no teacher"
+        raise RecipeError(
+            f"train.dot = {recipe.train.dot:g}: every term that teaches the encoder {reads} "
+            f"({', '.join(term.name for term in attached)}), and DOT tells task and distillation apart; it is for "
+            "objectives with both, such as kd"
+        )
 
 
 def _check_needs(needs: Needs, recipe: Recipe) -> None:

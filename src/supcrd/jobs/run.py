@@ -1,6 +1,7 @@
 """One whole run: teacher, student, projection head, classifier, evaluation; finished stages are skipped."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from supcrd.base.files import fingerprint
 from supcrd.data import ImageSet
 from supcrd.data.classes import renamed
 from supcrd.errors import RecipeError, SupcrdError
+from supcrd.evaluation.measures import deployed
 from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
 from supcrd.jobs.classifier import check_classifier, settle
@@ -20,6 +22,7 @@ from supcrd.jobs.network import new_student
 from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.student import Report
 from supcrd.jobs.taught import TEACHER, Teacher
+from supcrd.models.normalised import Normalised
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
@@ -95,6 +98,7 @@ def _run(
     student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
+    _note_sizes(recipe, student, taught)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own
     objective = make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None}
@@ -207,9 +211,26 @@ def prepare_teachers(
     return ready
 
 
+def _note_sizes(recipe: Recipe, student: Normalised, taught: Mapping[str, Teacher]) -> None:
+    """Warn of a student that is larger than its teacher: nothing forbids it, but few want it."""
+    ours = deployed(student.model)
+    for name, teacher in taught.items():
+        theirs = deployed(teacher.whole().model)
+        if ours > theirs:
+            logger.warning(
+                "%s: the student (%s, %s parameters) is larger than its teacher %s (%s)",
+                *(recipe.name, recipe.model.arch, f"{ours:,}", name, f"{theirs:,}"),
+            )
+
+
 def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
     if images.train is None:
         raise SupcrdError(f"{images.source} has no training images")
+    if recipe.train.patience > 0 and images.validation is None:
+        raise RecipeError(
+            f"train.patience = {recipe.train.patience}: {images.source} has no validation split to stop by; "
+            "data.validation = 0.1 draws one, and train.patience = 0 trains all epochs"
+        )
     needed = 2 if recipe.method.contrastive else 1
     if len(images.train) < needed:
         raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")

@@ -10,12 +10,14 @@ import torch
 from supcrd import recipe as recipes
 from supcrd.base.device import Place
 from supcrd.base.seeding import forked, seed_for
-from supcrd.data import ImageSet
+from supcrd.data import ImageSet, Split
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RecipeError, RunError, SupcrdError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import glance
 from supcrd.evaluation.final import Final
+from supcrd.jobs.budget import in_epochs
+from supcrd.jobs.chosen import Saved, choose_weights, ends_early
 from supcrd.jobs.taught import Teacher
 from supcrd.models import Model
 from supcrd.models.weights import Card, save_model
@@ -40,7 +42,8 @@ class Trained(NamedTuple):
     card: Card
     history: list[dict[str, Any]]  # the metrics of all epochs
     best: dict[str, Any]  # see `Distillation.best`
-    final: Final | None = None  # which classifier is saved; None for imported weights, which keep theirs
+    saved: Saved | None = None  # which weights the model has; None for those from elsewhere
+    final: Final | None = None  # which classifier it has; likewise
 
 
 def _caches(
@@ -76,8 +79,8 @@ def _caches(
             teachers[name].whole(),
             images.train,
             images.fingerprint,
-            recipe.augment,
-            min(settings.cache, recipe.train.epochs),
+            recipe.view_groups,
+            min(settings.cache, this.timed(recipe).train.epochs or settings.cache),  # 0: not yet timed
             place,
             report=(lambda progress: report(recipe.name, "cache", progress)) if report else None,
         )
@@ -99,15 +102,17 @@ def train(
     assert images.train is not None
     caches = _caches(this, images, teachers, needs, place, report)
     # copies of the parts that run: whole teachers are neither on the device nor in memory during the training
-    task = place.put(Distillation(student, objective, _teaching(recipe, teachers, caches), bfloat16=place.bfloat16))
+    teaching = _teaching(recipe, teachers, caches)
+    task = place.put(Distillation(student, objective, teaching, bfloat16=place.bfloat16, ema=recipe.train.ema))
     for teacher in teachers.values():
         teacher.let_go()
     if recipe.train.compile != "off":
         task.compile_encoders(recipe.train.compile)
     history = _fit(this, task, student, images, caches, place, report)
+    saved = choose_weights(task, recipe.train, history, recipe.name)
     trained = needs.trains_projector
     if not trained and recipe.head.epochs > 0:
-        fit_head(student, images, recipe.augment, recipe.head, place, report, seed=recipe.seed, folder=this.path)
+        fit_head(student, images, recipe.first_views, recipe.head, place, report, seed=recipe.seed, folder=this.path)
         trained = True
     card = describe(
         student.model,
@@ -120,7 +125,7 @@ def train(
     )
     save_model(this.path, student.model, card)
     this.head.unlink(missing_ok=True)  # the state of a fit that is now in the model
-    return Trained(card, history, task.best)
+    return Trained(card, history, task.best, saved)
 
 
 def _teaching(recipe: Recipe, teachers: Mapping[str, Teacher], cached: Collection[str]) -> dict[str, Teaching]:
@@ -146,11 +151,12 @@ def _fit(
     seed = seed_for("run", recipe.seed)
     batches = ViewBatches(
         images.train,
-        recipe.augment,
+        recipe.view_groups,
         batch_size=recipe.train.batch_size,
         seed=seed,
         device=place.device,
         taught=caches,
+        sampling=recipe.train.sampling,
     )
 
     def write(rows: list[dict[str, Any]]) -> None:
@@ -160,10 +166,13 @@ def _fit(
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
-            # a projection head that no term reads is not yet trained
-            values = glance(student, images.validation, place, sphere=task.objective.needs.trains_projector)
-            row |= {f"validation_{name}": value for name, value in values.items()}
-            task.remember(row["epoch"], row["validation_accuracy"])
+            row |= _validated(task, student, images.validation, place, row["epoch"])
+        if ends_early([*earlier, row], recipe.train):
+            row["stopped_early"] = True
+            logger.info(
+                "%s: stopped after epoch %d of %d: train.patience = %d",
+                recipe.name, row["epoch"], recipe.train.epochs, recipe.train.patience,
+            )  # fmt: skip
         write([*earlier, row])
 
     absent = health.lacking(held_out(images), images.class_names)
@@ -171,6 +180,7 @@ def _fit(
         logger.warning("%s: %s", recipe.name, absent)
     logger.info("%s: training on %s", recipe.name, place)
     try:
+        recipe = in_epochs(this, task, batches, student, images, place)
         history = fit(
             task,
             batches,
@@ -178,6 +188,7 @@ def _fit(
             seed=seed,
             place=place,
             state_file=this.checkpoint,
+            on_step=task.average.update if task.average is not None else None,
             on_epoch=on_epoch,
             report=(lambda progress: report(recipe.name, "train", progress)) if report else None,
         )
@@ -192,6 +203,19 @@ def _fit(
         raise RunError(f"train.compile = {recipe.train.compile!r} failed here ({reason}); off is right") from error
     write(history)  # a kill between writing metrics and checkpoint leaves them different: the checkpoint is right
     return history
+
+
+def _validated(task: Distillation, student: Normalised, split: Split, place: Place, epoch: int) -> dict[str, Any]:
+    """What validation says after an epoch, of the student's weights and of their moving average; the best are kept."""
+    # a projection head that no term reads is not yet trained
+    values = glance(student, split, place, sphere=task.objective.needs.trains_projector)
+    row: dict[str, Any] = {f"validation_{name}": value for name, value in values.items()}
+    task.remember(epoch, row["validation_accuracy"])
+    if task.average is not None:
+        with task.average.in_place():
+            row["validation_accuracy_ema"] = glance(student, split, place)["accuracy"]
+            task.remember(epoch, row["validation_accuracy_ema"], ema=True)
+    return row
 
 
 def held_out(images: ImageSet) -> list[int] | None:
@@ -221,7 +245,7 @@ def fit_head(
         reseed(seed)
         task = place.put(HeadFit(subject, temperature=settings.temperature))
     task.projector.requires_grad_(True)
-    view = augment.model_copy(update={"views": 1})
+    view = augment.unmixed.model_copy(update={"views": 1})
     batches = ViewBatches(images.train, view, batch_size=settings.batch_size, seed=seed, device=place.device)
     on_progress = (lambda progress: report(folder.name, "head", progress)) if report else None
     fit(task, batches, settings, seed=seed, place=place, state_file=RunFolder(folder).head, report=on_progress)

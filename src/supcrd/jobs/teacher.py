@@ -126,7 +126,8 @@ def _imported(
         evaluation=None,
     )
     about = settings.model_dump_json(include={"head", "arch", "timm"})
-    identity: tuple[Any, ...] = (about, recipe.augment.model_dump_json(), images.fingerprint, card.mean, card.std, key)
+    views = recipe.first_views
+    identity: tuple[Any, ...] = (about, views.identity_json(), images.fingerprint, card.mean, card.std, key)
     if order != tuple(range(len(order))):
         identity = (*identity, order)
     folder = _folder(out, stem, identity, model)
@@ -146,7 +147,7 @@ def _imported(
             subject = Normalised(model, subject.mean, subject.std)
         elif not card.projection_trained and settings.head.epochs > 0:
             # one head for all seeds of all students, independent of which runs first
-            stages.fit_head(subject, images, recipe.augment, settings.head, place, report, seed=0, folder=folder)
+            stages.fit_head(subject, images, views, settings.head, place, report, seed=0, folder=folder)
             card = replace(card, projection_trained=True)
         save_model(folder, model, card)
         this = RunFolder(folder, _recipe_of(recipe, settings, model, folder.name, key))
@@ -206,7 +207,7 @@ def _recipe_of(recipe: Recipe, settings: TeacherSettings, model: Model, name: st
         data=recipe.data,
         model=ModelSettings(arch=model.arch, projector=tuple(model.config()["projector"])),
         method=Imported(name="imported", weights=str(settings.checkpoint or settings.timm), fingerprint=key),
-        augment=recipe.augment,
+        augment=recipe.first_views,
         train=TrainSettings(epochs=0),
         head=settings.head,
         probe=recipe.probe,

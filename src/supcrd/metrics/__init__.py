@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     )
     from supcrd.metrics.estimate import Estimate
     from supcrd.metrics.fidelity import agreement, kl_from_teacher
+    from supcrd.metrics.soft import Softness, softness
     from supcrd.metrics.sphere import alignment, class_distances, uniformity, uniformity_estimate
 
 __all__ = [
     "ByClass",
     "Estimate",
+    "Softness",
     "agreement",
     "alignment",
     "class_accuracy",
@@ -27,6 +29,7 @@ __all__ = [
     "knn_accuracy",
     "knn_accuracy_estimate",
     "negative_log_likelihood",
+    "softness",
     "top_k_accuracy",
     "uniformity",
     "uniformity_estimate",
@@ -37,6 +40,7 @@ _HOMES = {
     "calibration": ("expected_calibration_error", "fit_temperature", "negative_log_likelihood"),
     "estimate": ("Estimate",),
     "fidelity": ("agreement", "kl_from_teacher"),
+    "soft": ("Softness", "softness"),
     "sphere": ("alignment", "class_distances", "uniformity", "uniformity_estimate"),
 }
 

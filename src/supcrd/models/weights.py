@@ -15,6 +15,7 @@ from supcrd.errors import CheckpointError
 from supcrd.models import Model, outside
 from supcrd.models.card import CARD, WEIGHTS, Card
 from supcrd.models.names import ARCHS, NETWORKS
+from supcrd.models.nearest import nearest_arch
 from supcrd.models.published import keys_of, projector_widths
 from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, state_dict, torch_load
 
@@ -194,7 +195,7 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
         )
     skipped = ("projector.",) if headless else ()
     expected = {key: tensor for key, tensor in model.state_dict().items() if not key.startswith(skipped)}
-    _compare(card.arch, expected, state)
+    _compare(card, expected, state)
     model.load_state_dict({key: tensor for key, tensor in state.items() if key in expected}, strict=False)
     return model.eval()
 
@@ -211,7 +212,7 @@ def _check_plugin(card: Card) -> None:
         )
 
 
-def _compare(arch: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+def _compare(card: Card, expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
     """Refuse weights that do not fit; step counters of batch norm may be missing, since nothing reads them."""
     counter = "num_batches_tracked"
     differing = [
@@ -225,10 +226,13 @@ def _compare(arch: str, expected: dict[str, Tensor], state: dict[str, Tensor]) -
         "of another shape": differing,
     }
     described = [
-        f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
+        f"{len(keys)} key{'s' * (len(keys) > 1)} {what} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
         for what, keys in problems.items()
         if keys
     ]
     if described:
         has = keys_of(state) if problems["missing"] else ""
-        raise CheckpointError(f"its weights do not fit arch {arch!r}: {'; '.join(described)}{has}")
+        near = nearest_arch(state, in_channels=card.in_channels, image_size=card.image_size)
+        known = near is not None and near[0] != card.arch
+        hint = f"; nearest by shapes is {near[0]} ({near[1]} of its {near[2]} keys)" if near and known else ""
+        raise CheckpointError(f"its weights do not fit arch {card.arch!r}: {'; '.join(described)}{has}{hint}")

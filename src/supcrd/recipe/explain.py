@@ -25,7 +25,7 @@ def explain(error: ValidationError, table: Mapping[str, Any]) -> str:
     """A phrase for each mistake that validation found in a recipe's table, as many as go into a line."""
     problems = list(_problems(error))
     phrases = list(dict.fromkeys(phrase for problem in problems for phrase in _phrases(problem, table)))
-    if len(phrases) == 1 and problems[0]["type"] == "missing":
+    if len(phrases) == 1 and problems[0]["type"] == "missing" and isinstance(problems[0]["loc"][-1], str):
         return f"{phrases[0]}{_meaning(problems[0]['loc'])}"
     line = phrases[:1]
     for phrase in phrases[1:]:
@@ -63,6 +63,8 @@ def _phrases(problem: ErrorDetails, table: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_named(location[:2])} = {show(names)}: two names or more are right, or a text file of them"
     elif kind == "extra_forbidden":
         yield from _unknown(key, value, method, table)
+    elif kind == "missing" and isinstance(location[-1], int):
+        yield f"{_named(location[:-1])} = {show(value)} has too few values; {location[-1] + 1} or more are right"
     elif kind == "missing":
         yield f"key {key} is missing"
     elif kind == "union_tag_invalid":
@@ -71,7 +73,9 @@ def _phrases(problem: ErrorDetails, table: Mapping[str, Any]) -> Iterator[str]:
     elif kind == "union_tag_not_found":
         yield f"key method.name is missing; valid: {', '.join(METHOD_SETTINGS)}"
     elif kind == "value_error":
-        yield str(problem["ctx"]["error"])
+        # the settings of views do not know in which table they are
+        where = f"{key}." if location[:1] in (("augment",), ("views",)) else ""
+        yield f"{where}{problem['ctx']['error']}"
     elif kind == "literal_error":
         valid = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         yield f"{key} = {show(value)}{choices(str(value), valid)}"

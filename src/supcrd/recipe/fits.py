@@ -1,8 +1,8 @@
 """How something is optimised: the tables of the main training, the projection head and the final probe."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from supcrd.recipe.types import BelowOne, Count, Natural, NonNegative, Positive, Settings
 
@@ -35,7 +35,11 @@ class TrainSettings(FitSettings):
     """The main training of a run."""
 
     epochs: Annotated[int, Field(ge=0, json_schema_extra={"range": "a whole number of 1 or more"})]
-    """passes over the training images"""  # 0 stands in the folder of imported weights only
+    """passes over the training images; minutes may stand in its place"""
+    # 0 stands in the folder of imported weights, and where minutes are given and not yet turned into epochs
+    minutes: Positive | None = None
+    """time for the training in place of epochs: some steps are timed on this machine first, and as many epochs
+    as fit are trained; teacher, head, final classifier and measuring are not counted. See docs/training.md"""
     device: str = "auto"
     """where to compute: auto, cpu, cuda, cuda:N or mps"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -43,8 +47,58 @@ class TrainSettings(FitSettings):
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     """torch.compile of student's and teacher's encoder in this mode (reduce-overhead: CUDA graphs); costs a start-up
     of a minute or more and needs a C++ compiler, so it is for long runs: see docs/performance.md"""
+    ema: BelowOne = 0.0
+    """decay of an exponential moving average of the student's weights, such as 0.999; it is validated after every epoch
+    too, and saved in place of the last weights if its validation accuracy at the end is higher; 0 for none"""
+    accumulate: Count = 1
+    """parts that a batch is computed in, one after another, with one step of the optimizer: less memory. Batch
+    normalisation and terms that compare images see one part at a time, of 2 images or more"""
+    patience: Natural = 0
+    """epochs without a higher validation accuracy after which training stops; the weights of the best epoch are saved.
+    0: all epochs are trained and the last weights saved"""
+    decay: Literal["all", "weights"] = "all"
+    """what weight_decay acts on: all parameters, or weights only, leaving out biases and the parameters of norms"""
+    dot: BelowOne = 0.0
+    """how much more momentum the gradient of terms that read a teacher gets, and that of the others less, with a buffer
+    for each (DOT, Zhao et al. 2023), such as 0.075; sgd only, without Nesterov; 0 for one momentum"""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """which images an epoch has: every one once; or as many in all, but of every class equally many"""
     tensorboard: bool = False
     """mirror metrics.jsonl to a TensorBoard event file in the run folder, live; needs supcrd[tensorboard]"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _timed(cls, table: Any) -> Any:
+        if isinstance(table, dict) and table.get("minutes") is not None and "epochs" not in table:
+            return table | {"epochs": 0}
+        return table
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainSettings":
+        if self.minutes is not None and self.epochs > 0:
+            raise ValueError(f"train.epochs = {self.epochs} and train.minutes = {self.minutes:g}: give one of them")
+        if self.accumulate > 1 and self.batch_size < 2 * self.accumulate:
+            most = self.batch_size // 2
+            raise ValueError(
+                f"train.accumulate = {self.accumulate} leaves less than 2 images of train.batch_size = "
+                f"{self.batch_size} to a part; at most {max(most, 1)} is right"
+            )
+        if self.dot > 0:
+            self._check_dot()
+        return self
+
+    def _check_dot(self) -> None:
+        if self.optimizer != "sgd":
+            raise ValueError(f"train.dot = {self.dot:g} is for train.optimizer = 'sgd', not {self.optimizer!r}")
+        most = min(self.momentum, 1 - self.momentum)
+        if self.momentum + self.dot >= 1 or self.dot > self.momentum:
+            raise ValueError(
+                f"train.dot = {self.dot:g} with train.momentum = {self.momentum:g}: momenta of "
+                f"{self.momentum - self.dot:.3g} and {self.momentum + self.dot:.3g} must lie in [0, 1); a number below "
+                f"{most:.3g} is right"
+            )
+        if self.compile != "off":
+            raise ValueError(f"train.dot = {self.dot:g}: its two backward passes need train.compile = 'off'")
 
 
 class HeadSettings(FitSettings):

@@ -8,7 +8,7 @@ from typing import Any
 from supcrd.base.wording import show
 from supcrd.recipe import paths
 from supcrd.recipe.keys import flatten, with_defaults
-from supcrd.recipe.settings import Recipe
+from supcrd.recipe.settings import Recipe, ViewSettings
 from supcrd.recipe.tables import to_table
 
 # Where a run happens and what shows it, not what it computes: these keys neither name a run nor make it another one.
@@ -17,7 +17,13 @@ PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers"
 SHORT_TABLES = ("data", "model", "method", "augment", "train")
 # Values that name no run where a file does not say them: defaults of keys that came after 0.1 to tables which a recipe
 # may get by an override, and what a recipe has by its [objective.NAME] tables.
-UNNAMED = {"teacher.compare": False, "method.name": "objective"}
+UNNAMED = {"teacher.compare": False, "method.name": "objective", "method.class_weights": "none"}
+# Keys of a group of views that name no run where an override brings the group; how many views it has does name it.
+NEW_GROUP = {
+    name: list(field.default) if isinstance(field.default, tuple) else field.default
+    for name, field in ViewSettings.model_fields.items()
+    if name != "views"
+}
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -54,6 +60,8 @@ def run_name(original: Mapping[str, Any], changed: Recipe) -> str:
         if value is None:
             continue  # a key that the new method does not have; the method's name says it
         if key in UNNAMED and key not in before and value == UNNAMED[key]:
+            continue
+        if key.startswith("views.") and key not in before and value == NEW_GROUP.get(key.rpartition(".")[2]):
             continue
         short = key.split(".", 1)[1] if key.split(".")[0] in SHORT_TABLES else key
         if isinstance(value, str):  # of a path its last part, which is what people know it by

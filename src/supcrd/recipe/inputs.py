@@ -1,4 +1,4 @@
-"""The keys of `[data]` and `[augment]`: which images, and how their views are made."""
+"""The keys of `[data]`: which images."""
 
 from typing import Annotated, Literal
 
@@ -12,9 +12,7 @@ from supcrd.recipe.types import (
     Deviations,
     Levels,
     Natural,
-    NonNegative,
     Settings,
-    Share,
 )
 
 SOURCES = {
@@ -77,20 +75,3 @@ class DataSettings(Settings):
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             raise ValueError(f"data.mean has {len(self.mean)} channels, data.std has {len(self.std)}")
         return self
-
-
-class AugmentSettings(Settings):
-    """How each view of a training image is made; see `supcrd.data.augment.draw`."""
-
-    views: Annotated[int, Field(ge=1, le=8)] = 2
-    """independent views of each image in a batch"""
-    crop_padding: Natural = 4
-    """pixels of black added to each side before a random crop of the original size; 0 for none"""
-    flip: Share = 0.5
-    """probability of a horizontal flip"""
-    brightness: NonNegative = 0.2
-    """strength x: brightness is multiplied by a factor drawn from [max(0, 1 - x), 1 + x]; 0 for none"""
-    contrast: NonNegative = 0.2
-    """strength of the random change of contrast, as for brightness; 0 for none"""
-    saturation: NonNegative = 0.2
-    """strength of the random change of saturation, as for brightness; 0 for none"""

@@ -16,7 +16,7 @@ ORDER = ("", "train", "method", "data", "model", "augment", "teacher", "head", "
 SYNONYMS = {
     "lr": ("learning_rate", "learningrate"),
     "batch_size": ("bs", "batch", "minibatch"),
-    "weight_decay": ("wd", "decay", "l2"),
+    "weight_decay": ("wd", "l2"),
     "temperature": ("t", "tau", "temp"),
     "epochs": ("n_epochs", "num_epochs", "max_epochs"),
     "optimizer": ("opt", "optim"),
@@ -25,6 +25,12 @@ SYNONYMS = {
     "grad_clip": ("clip", "clip_grad", "grad_norm", "max_grad_norm", "gradient_clipping"),
     "precision": ("amp", "dtype", "fp16", "bf16", "mixed_precision"),
     "device": ("gpu", "cuda"),
+    "minutes": ("time", "max_time", "time_limit", "budget"),
+    "ema": ("ema_decay", "model_ema"),
+    "accumulate": ("grad_accum", "accumulation", "gradient_accumulation_steps", "accumulate_grad_batches"),
+    "patience": ("early_stopping", "early_stop"),
+    "sampling": ("sampler",),
+    "class_weights": ("class_weight",),
     "seed": ("random_seed", "random_state", "rng"),
     "arch": ("architecture", "backbone", "network", "net"),
     "model.arch": ("model.name",),
@@ -37,11 +43,14 @@ SYNONYMS = {
     "image_size": ("img_size", "resolution", "size", "input_size"),
     "data.source": ("dataset", "data.name", "data.path"),
     "data.folder": ("root", "data_dir", "data_root", "data.dir"),
-    "views": ("n_views", "num_views"),
+    "augment.views": ("n_views", "num_views"),
     "flip": ("hflip", "horizontal_flip", "mirror"),
-    "crop_padding": ("padding", "crop"),
+    "crop_padding": ("padding",),
+    "grayscale": ("greyscale", "gray"),
     "teacher.checkpoint": ("weights", "ckpt", "teacher.path", "teacher.file"),
 }
+# Tables of tables: their names stand for no value, and each of their tables has the keys of another one.
+ROWS = {"teachers": "teacher", "views": "augment"}
 _CALLED = {word: key for key, words in SYNONYMS.items() for word in words}
 
 
@@ -73,15 +82,15 @@ def meant(path: str, table: Mapping[str, Any]) -> str | None:
     In its own table: a misspelt key, or one that others call so. In another table: the same word, or nearly the same.
 
     Example:
-        >>> meant("train.epohcs", {}), meant("tau", {}), meant("method.lr", {}), meant("train.patience", {})
+        >>> meant("train.epohcs", {}), meant("tau", {}), meant("method.lr", {}), meant("train.dropout", {})
         ('train.epochs', 'method.temperature', 'train.lr', None)
     """
     first, _, rest = path.partition(".")
-    if first == "teachers" and "." in rest:  # teachers.NAME has the keys of teacher
-        which, _, rest = rest.partition(".")
-        teachers = table.get("teachers", {})
-        one = meant(f"teacher.{rest}", dict(table) | {"teacher": teachers.get(which)})
-        return f"teachers.{which}.{one.removeprefix('teacher.')}" if one and one.startswith("teacher.") else one
+    if first in ROWS and "." in rest:
+        (which, _, rest), row = rest.partition("."), ROWS[first]
+        tables_of_rows = table.get(first, {})
+        one = meant(f"{row}.{rest}", dict(table) | {row: tables_of_rows.get(which)})
+        return f"{first}.{which}.{one.removeprefix(f'{row}.')}" if one and one.startswith(f"{row}.") else one
     method = table.get("method")
     keys = all_keys(method.get("name") if isinstance(method, Mapping) else None)
     prefix, _, last = path.rpartition(".")
@@ -93,6 +102,7 @@ def meant(path: str, table: Mapping[str, Any]) -> str | None:
         beside = {key.rpartition(".")[2]: key for key in keys if key.rpartition(".")[0] == here}
         name = last if last in beside else misspelt(last, list(beside)) or _start(last, list(beside))
         called = _called(path if prefix == here else f"{here}.{last}", list(beside.values()))
+        called = called or (_called(path, keys) if prefix == "" else None)
         if called or name:
             return called or beside[str(name)]
     if prefix.partition(".")[0] == "teacher":
@@ -113,6 +123,7 @@ def _start(word: str, names: Iterable[str]) -> str | None:
 
 
 def _elsewhere(last: str, keys: list[str]) -> str | None:
+    keys = [key for key in keys if key not in ROWS]
     same = next((key for key in keys if key.rpartition(".")[2] == last.lower()), None)
     if same or (same := _called(last, keys)):
         return same

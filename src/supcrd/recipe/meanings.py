@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from supcrd.recipe.keys import model_of
-from supcrd.recipe.settings import METHOD_SETTINGS, Recipe, TeacherSettings
+from supcrd.recipe.keys import ROWS, model_of
+from supcrd.recipe.settings import METHOD_SETTINGS, Recipe, TeacherSettings, ViewSettings
 
 ONES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 MANY = {str: "texts", int: "whole numbers", float: "numbers"}
@@ -124,8 +124,8 @@ def field_at(location: Sequence[int | str], model: type[BaseModel] = Recipe) -> 
     inner = model_of(field.annotation)
     if model is Recipe and name == "method":
         inner, rest = METHOD_SETTINGS.get(str(rest[0])) if rest else None, rest[1:]
-    elif model is Recipe and name == "teachers":
-        inner, rest = TeacherSettings, rest[1:]
+    elif model is Recipe and name in ROWS:
+        inner, rest = (TeacherSettings if name == "teachers" else ViewSettings), rest[1:]
     if not rest:
         return field, range_of(field)
     if isinstance(rest[0], int):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from supcrd.recipe.types import BelowOne, Natural, NonNegative, Positive, Settings, Share
+from supcrd.recipe.types import VIEWS, BelowOne, Natural, NonNegative, Positive, Settings, Share, Views
 
 
 class CrossEntropy(Settings):
@@ -16,6 +16,8 @@ class CrossEntropy(Settings):
     """the method"""
     label_smoothing: BelowOne = 0.0
     """share of the target that is spread over all classes"""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: rarer classes count more in the loss, each by N / (classes * its training images)"""
 
 
 class KD(Settings):
@@ -116,6 +118,46 @@ class Hybrid(LWSupCRD):
     """share of supcon in the loss (the reference's lambda); the rest is lw_supcrd"""
 
 
+class Joint(LWSupCRD):
+    """Cross-entropy through the encoder + `kd` + a contrastive term, whose weights fall to 0 at the end."""
+
+    name: Literal["joint"]  # type: ignore[assignment]
+    """the method"""
+    ce_weight: NonNegative = 1.0
+    """weight of cross-entropy, which teaches encoder and classifier"""
+    label_smoothing: BelowOne = 0.0
+    """share of the target of cross-entropy that is spread over all classes"""
+    class_weights: Literal["none", "balanced"] = "none"
+    """of cross-entropy; balanced: rarer classes count more, each by N / (classes * its training images)"""
+    kd_weight: NonNegative = 1.0
+    """weight of the `kd` term, which teaches encoder and classifier; 0 for none"""
+    standardise: bool = False
+    """z-score both logits of the `kd` term first (Sun et al. 2024)"""
+    contrast: Literal["lw_supcrd", "crd", "supcon", "none"] = "lw_supcrd"
+    """the contrastive term; alpha, beta, adaptive and teacher_temperature are of lw_supcrd, bank and bank_momentum of
+    lw_supcrd and crd"""
+    contrast_weight: NonNegative = 1.0
+    """weight of the contrastive term"""
+    contrast_views: Views | None = Field(default=None, json_schema_extra={"range": VIEWS})
+    """the views that the contrastive term reads, as `views` of a term; all of them if not given"""
+    contrast_mixed: Literal["refuse", "skip"] = "refuse"
+    """what the contrastive term does with mixed views, as `mixed` of a term"""
+    contrast_fall: Share = 0.2
+    """share of the training, at its end, over which the weight of the contrastive term falls to 0"""
+    kd_fall: Share = 0.0
+    """the same for the weight of the `kd` term"""
+
+    @property
+    def reads_teacher(self) -> bool:  # type: ignore[override]
+        """Whether a term reads one."""
+        return self.kd_weight > 0 or (self.contrast in ("lw_supcrd", "crd") and self.contrast_weight > 0)
+
+    @property
+    def contrastive(self) -> bool:  # type: ignore[override]
+        """Whether a term compares images with one another."""
+        return self.contrast != "none" and self.contrast_weight > 0
+
+
 class Imported(Settings):
     """Weights from elsewhere, brought into a run folder as a teacher; nothing is trained by it."""
 
@@ -139,7 +181,8 @@ class Composed(Settings):
 
 
 Method = Annotated[
-    CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid | Imported | Composed, Field(discriminator="name")
+    CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid | Joint | Imported | Composed,
+    Field(discriminator="name"),
 ]
 METHOD_SETTINGS: dict[str, type[Settings]] = {
     "cross_entropy": CrossEntropy,
@@ -149,5 +192,6 @@ METHOD_SETTINGS: dict[str, type[Settings]] = {
     "crd": CRD,
     "lw_supcrd": LWSupCRD,
     "hybrid": Hybrid,
+    "joint": Joint,
 }
 """What a recipe can ask for; a folder of imported weights has a method of its own, `Imported`."""

@@ -11,20 +11,29 @@ from supcrd.errors import RecipeError
 from supcrd.recipe import paths
 from supcrd.recipe.settings import METHOD_SETTINGS
 
+LENGTHS = ("epochs", "minutes")
+"""Keys of [train] that exclude one another."""
 # Keys that take several numbers: 0.5,0.4,0.3 is understood on the command line, as `evaluate --mean` takes it.
-NUMBERS = ("data.mean", "data.std", "model.projector", "teacher.mean", "teacher.std")
+NUMBERS = (
+    "data.mean", "data.std", "model.projector", "teacher.mean", "teacher.std", "augment.crop_scale",
+    "augment.crop_ratio", "augment.blur_sigma", "augment.erasing_scale", "augment.erasing_ratio",
+)  # fmt: skip
 
 
 def overridden(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A recipe's table with "key.of.recipe=value" applied in turn; `method.name` keeps what the new method has too.
 
     Raises:
-        RecipeError: one that is not KEY=VALUE.
+        RecipeError: one that is not KEY=VALUE; both train.epochs and train.minutes.
 
     Example:
         >>> overridden({"train": {"epochs": 1}}, ["train.epochs=2", "data.mean=0.5,0.4,0.3"])
         {'train': {'epochs': 2}, 'data': {'mean': [0.5, 0.4, 0.3]}}
     """
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    for key in keys:
+        if key.endswith("train.epochs") and (other := f"{key.removesuffix('epochs')}minutes") in keys:
+            raise RecipeError(f"{key} and {other} exclude one another: give one of them")
     for override in overrides:
         table = _apply(table, override)
     return table
@@ -41,7 +50,8 @@ def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
         parsed = {}
     value: Any = parsed["value"] if len(parsed) == 1 else text
     own = re.sub(r"^teachers\.[^.]+\.", "teacher.", key)  # the key in its own recipe
-    if re.sub(r"^(teacher\.override\.)+", "", own) in NUMBERS:
+    own = re.sub(r"^views\.[^.]+\.", "augment.", re.sub(r"^(teacher\.override\.)+", "", own))
+    if own in NUMBERS:
         value = _numbers(value)
     methods = table.get("method")
     if key == "method.name" and isinstance(value, str) and value in METHOD_SETTINGS and isinstance(methods, Mapping):
@@ -68,12 +78,19 @@ def _number(text: str) -> int | float:
 def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Nested tables, with the values of `changes` in place of those of the same keys.
 
+    Of train.epochs and train.minutes the one that is given takes the place of the other.
+
     Example:
         >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
         {'a': {'b': 1, 'c': 3}}
+        >>> merge({"train": {"epochs": 30, "lr": 0.1}}, {"train": {"minutes": 5}})
+        {'train': {'lr': 0.1, 'minutes': 5}}
     """
     merged = dict(table)
     for key, value in changes.items():
         old = merged.get(key)
+        if key == "train" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            replaced = {other for one, other in (LENGTHS, LENGTHS[::-1]) if one in value}
+            old = {name: inner for name, inner in old.items() if name not in replaced}
         merged[key] = merge(old if isinstance(old, Mapping) else {}, value) if isinstance(value, Mapping) else value
     return merged

@@ -1,7 +1,8 @@
 """The keys of a recipe as frozen, validated types. A key that is not here is an error, and so is a wrong type.
 
-The tables of `[method]` are in `methods.py`, of optimisations in `fits.py`, of images in `inputs.py`, of student and
-teachers in `networks.py`, what all tables share in `types.py`; all names can be imported from here.
+The tables of `[method]` are in `methods.py`, of optimisations in `fits.py`, of images in `inputs.py`, of their views in
+`views.py`, of student and teachers in `networks.py`, what all tables share in `types.py`; all names can be imported
+from here.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ from pydantic import Field, model_validator
 
 from supcrd.base.wording import show
 from supcrd.recipe.fits import FitSettings, HeadSettings, ProbeSettings, TrainSettings
-from supcrd.recipe.inputs import SOURCES, AugmentSettings, DataSettings
+from supcrd.recipe.inputs import SOURCES, DataSettings
 from supcrd.recipe.methods import (
     CRD,
     DKD,
@@ -20,6 +21,7 @@ from supcrd.recipe.methods import (
     CrossEntropy,
     Hybrid,
     Imported,
+    Joint,
     LWSupCRD,
     Method,
     SupCon,
@@ -27,6 +29,7 @@ from supcrd.recipe.methods import (
 )
 from supcrd.recipe.networks import ModelSettings, TeacherSettings
 from supcrd.recipe.types import (
+    VIEWS,
     BelowOne,
     Channels,
     ClassNames,
@@ -38,16 +41,18 @@ from supcrd.recipe.types import (
     Positive,
     Settings,
     Share,
+    Views,
     Widths,
 )
+from supcrd.recipe.views import AugmentSettings, ViewSettings
 
 __all__ = [
-    "CRD", "DKD", "KD", "METHOD_SETTINGS", "Composed", "CrossEntropy", "Hybrid", "Imported", "LWSupCRD", "Method",
-    "SupCon", "Taught",
+    "CRD", "DKD", "KD", "METHOD_SETTINGS", "Composed", "CrossEntropy", "Hybrid", "Imported", "Joint", "LWSupCRD",
+    "Method", "SupCon", "Taught",
     "BelowOne", "Channels", "ClassNames", "Count", "Deviations", "Levels", "Natural", "NonNegative", "Positive",
-    "Settings", "Share", "Widths",
+    "VIEWS", "Settings", "Share", "Views", "Widths",
     "SOURCES", "AugmentSettings", "DataSettings", "FitSettings", "HeadSettings", "ModelSettings", "ProbeSettings",
-    "Recipe", "TeacherSettings", "TrainSettings",
+    "Recipe", "TeacherSettings", "TrainSettings", "ViewSettings",
 ]  # fmt: skip
 
 
@@ -70,9 +75,11 @@ class Recipe(Settings):
     model: ModelSettings
     """the network"""
     method: Method
-    """the loss, one of the seven presets; `objective` takes its place"""
+    """the loss, one of the eight presets; `objective` takes its place"""
     augment: AugmentSettings = AugmentSettings()
     """the views of training images"""
+    views: dict[str, ViewSettings] = Field(default={})
+    """groups of views by name, in place of `augment`, each with its keys; see docs/views.md"""
     train: TrainSettings
     """the main training"""
     head: HeadSettings = HeadSettings()
@@ -104,12 +111,43 @@ class Recipe(Settings):
         """Name -> teacher, that of `[teacher]` first."""
         return ({"teacher": self.teacher} if self.teacher is not None else {}) | self.teachers
 
+    @property
+    def view_groups(self) -> dict[str, AugmentSettings]:
+        """Name -> settings of the groups of views, in the order of the views; without groups `augment` is the one."""
+        return dict(self.views) or {"augment": self.augment}
+
+    @property
+    def view_count(self) -> int:
+        """V, views of an image in a batch."""
+        return sum(group.views for group in self.view_groups.values())
+
+    @property
+    def first_views(self) -> AugmentSettings:
+        """The first group without mixup and cutmix: its views fit projection heads, which need hard labels."""
+        return next(iter(self.view_groups.values())).unmixed
+
+    @model_validator(mode="after")
+    def _views(self) -> "Recipe":
+        if self.views and self.augment != AugmentSettings():
+            raise ValueError(
+                f"[augment] and [views.{next(iter(self.views))}] exclude one another: groups have the keys of [augment]"
+            )
+        cached = [name for name, teacher in self.all_teachers.items() if teacher.cache]
+        mixed = [name for name, group in self.view_groups.items() if group.mixes]
+        if cached and mixed and self.method.reads_teacher:
+            key = "teacher.cache" if cached == ["teacher"] else f"teachers.{cached[0]}.cache"
+            raise ValueError(
+                f"{key} = {self.all_teachers[cached[0]].cache}: mixup and cutmix make images that depend on the batch, "
+                "and a cache has features of single images; 0 is right"
+            )
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         method = self.method
         if "teacher" in self.teachers and self.teacher is not None:
             raise ValueError("two teachers have one name: [teacher] is [teachers.teacher]")
-        if self.train.epochs < 1 and not isinstance(method, Imported):
+        if self.train.epochs < 1 and self.train.minutes is None and not isinstance(method, Imported):
             raise ValueError(f"train.epochs = {self.train.epochs}: 1 or more is right")
         if isinstance(method, Composed) != bool(self.objective):
             raise ValueError(
@@ -127,7 +165,7 @@ class Recipe(Settings):
                 f"train.batch_size = {self.train.batch_size}: method {method.name} compares images of a batch; "
                 "it needs 2 or more"
             )
-        if self.train.batch_size * self.augment.views < 2:
+        if self.train.batch_size * self.view_count < 2:
             raise ValueError("train.batch_size = 1 and augment.views = 1: batch normalisation needs 2 rows or more")
         if self.model.stem == "native" and not self.model.arch.startswith("timm:"):
             raise ValueError(

@@ -21,6 +21,8 @@ BEFORE: dict[str, Any] = {"classifier": "trained"}
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as nested dicts of TOML's types, keys that are not set left out."""
     table: dict[str, Any] = recipe.model_dump(mode="json", exclude_none=True)
+    if recipe.train.minutes is not None:
+        del table["train"]["epochs"]  # what came of the minutes stands in the run folder: see `RunFolder.timed`
     return table
 
 

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+VIEWS = "names of groups of views, or numbers of views from 0"
+Views = Annotated[tuple[int | str, ...], Field(strict=False, json_schema_extra={"range": VIEWS})]
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]

@@ -27,7 +27,7 @@ def state(run: Unfinished) -> str:
     """How far a run is, in a line."""
     epochs = run.recipe.train.epochs
     if not run.history:
-        return f"No epoch of {epochs} is finished yet."
+        return f"No epoch of {epochs} is finished yet." if epochs else "An epoch is being timed."
     row = run.history[-1]
     parts = [f"Epoch {row['epoch']} of {epochs}"]
     parts += [f"loss {row['loss']:.4g}"] if isinstance(row.get("loss"), int | float) else []
@@ -35,7 +35,7 @@ def state(run: Unfinished) -> str:
         if isinstance(row.get(key), int | float):
             parts.append(f"{name} {100 * row[key]:.1f} %")
     text = ", ".join(parts) + "."
-    if row["epoch"] >= epochs:
+    if row["epoch"] >= epochs or row.get("stopped_early"):
         text += " Trained to its end; it is being measured."
     try:
         written = time.localtime(run.run.metrics.stat().st_mtime)
@@ -56,7 +56,7 @@ def _shown(run: Unfinished, anchor: str) -> dict[str, object]:
     return {
         "name": run.recipe.name,
         "done": run.history[-1]["epoch"] if run.history else 0,
-        "epochs": run.recipe.train.epochs,
+        "epochs": run.recipe.train.epochs or 1,  # 0: they are not yet known
         "state": state(run),
         "curves": curves,
         "notes": notes,

@@ -1,8 +1,8 @@
 """The run folder: one recipe and everything that its run gave. Only this file spells the names of its files.
 
-`recipe.toml` (resolved), `environment.json`, `metrics.jsonl` (a line per epoch), `checkpoint.pt` (all state),
-`model.safetensors` and `model.json`, `outputs.npz`, `pictures.npz`, and last `evaluation.json`: a run that has it is
-finished.
+`recipe.toml` (resolved), `environment.json`, `budget.json` (the epochs that `train.minutes` gave), `metrics.jsonl` (a
+line per epoch), `checkpoint.pt` (all state), `model.safetensors` and `model.json`, `outputs.npz`, `pictures.npz`, and
+last `evaluation.json`: a run that has it is finished.
 """
 
 import contextlib
@@ -45,6 +45,7 @@ class RunFolder:
         self.evaluation_file = path / "evaluation.json"
         self.recipe_file = path / recipes.RESOLVED
         self.environment_file = path / "environment.json"
+        self.budget_file = path / "budget.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoint = path / "checkpoint.pt"
         self.head = path / "head.pt"  # while the projection head is being fitted
@@ -81,8 +82,9 @@ class RunFolder:
     def files(self) -> tuple[Path, ...]:
         """All that a run may leave; the evaluation first: a folder that is being cleared is not a finished run."""
         return (
-            self.evaluation_file, self.recipe_file, self.environment_file, self.metrics, self.checkpoint, self.head,
-            self.weights, self.card_file, self.outputs_file, self.pictures_file, self.events,
+            self.evaluation_file, self.recipe_file, self.environment_file, self.budget_file, self.metrics,
+            self.checkpoint, self.head, self.weights, self.card_file, self.outputs_file, self.pictures_file,
+            self.events,
         )  # fmt: skip
 
     @property
@@ -102,7 +104,7 @@ class RunFolder:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe, resolved.
+        """The recipe, resolved; see `timed` for the epochs of one with `train.minutes`.
 
         Raises:
             RunError: no run folder, or not UTF-8 text.
@@ -112,7 +114,8 @@ class RunFolder:
             raise RunError(f"{self.path} is no run folder: it has no {self.recipe_file.name}")
         try:
             # its networks were known when the run began; figures and tables of runs need no torch to look them up
-            return recipes.parse(self.recipe_file.read_text(encoding="utf-8"), str(self.recipe_file), check_archs=False)
+            text = self.recipe_file.read_text(encoding="utf-8")
+            return self.timed(recipes.parse(text, str(self.recipe_file), check_archs=False))
         except UnicodeDecodeError:
             raise RunError(f"{self.recipe_file} is damaged: not UTF-8 text") from None
 
@@ -130,6 +133,24 @@ class RunFolder:
             raise RunError(f"{self.recipe_file} cannot be read: {error.strerror}") from None
         table = recipes.toml(text, str(self.recipe_file))
         return [key for key in recipes.BEFORE if key not in table]
+
+    def timed(self, recipe: Recipe) -> Recipe:
+        """A recipe with the epochs that its `train.minutes` were turned into here.
+
+        It is unchanged without minutes, and before the run has begun here: its epochs are then 0.
+
+        Raises:
+            RunError: the file that says so is damaged.
+        """
+        if recipe.train.minutes is None or not self.budget_file.is_file():
+            return recipe
+        try:
+            epochs = json.loads(self.budget_file.read_text(encoding="utf-8"))["epochs"]
+            if not isinstance(epochs, int) or epochs < 1:
+                raise ValueError(f"epochs = {epochs!r}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self.budget_file} cannot be read: {error}") from None
+        return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})})
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
@@ -232,6 +253,15 @@ class RunFolder:
         """Write the recipe and the environment: the run has begun."""
         write_text(self.recipe_file, recipes.to_toml(self.recipe))
         write_json(self.environment_file, environment)
+
+    def write_budget(self, values: dict[str, Any]) -> None:
+        """Write what `timed` reads, with how it was found."""
+        write_json(self.budget_file, values)
+
+    def clear(self) -> None:
+        """Remove what the run has written."""
+        for file in self.files:
+            file.unlink(missing_ok=True)
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Bring metrics.jsonl to these rows, one JSON object a line, all at once."""

@@ -44,8 +44,7 @@ def open_run(
             pass  # a folder that cannot be written is refused here; the file has no name that a kill could leave there
         begun = run.recipe_file.exists()
         if force and begun:
-            for file in run.files:
-                file.unlink(missing_ok=True)
+            run.clear()
         if run.recipe_file.exists():
             check_same(RunFolder(folder).recipe, recipe, folder, remedy)
             check_origins(run, origins, remedy)

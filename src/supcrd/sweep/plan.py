@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from supcrd import recipe as recipes
-from supcrd.errors import RecipeError, SupcrdError
-from supcrd.recipe.settings import Recipe, TeacherSettings
+from supcrd.errors import RecipeError, RunError, SupcrdError
+from supcrd.recipe.settings import Imported, Recipe, TeacherSettings
 from supcrd.runs.catalogue import runs_in
 from supcrd.runs.folder import RunFolder
 
@@ -82,7 +82,7 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
         # what the folder of an imported teacher depends on; two of these may still mean one folder (see `_work`)
         about = (
             settings.model_dump_json(exclude={"joint", "joint_lr_scale", "cache", "compare", "check"}),
-            recipe.augment.model_dump_json(),
+            recipe.first_views.identity_json(),
             recipe.data.model_dump_json(exclude={"folder", "workers"}),
         )
         name = Path(str(settings.checkpoint or settings.timm)).stem
@@ -129,7 +129,7 @@ def kind(recipe: Recipe) -> tuple[object, ...]:
     """What the time of an epoch depends on, by and large."""
     data = recipe.data
     teacher = recipe.method.reads_teacher
-    return data.source, data.limit, data.image_size, recipe.model.arch, recipe.augment.views, teacher
+    return data.source, data.limit, data.image_size, recipe.model.arch, recipe.view_count, teacher
 
 
 def costs(out: Path) -> dict[tuple[object, ...], Cost]:
@@ -137,10 +137,11 @@ def costs(out: Path) -> dict[tuple[object, ...], Cost]:
     by_kind: dict[tuple[object, ...], list[Cost]] = {}
     for run in runs_in(out):
         with contextlib.suppress(SupcrdError, KeyError, TypeError, ValueError):
-            if not run.finished or run.recipe.train.epochs == 0:
+            if not run.finished or isinstance(run.recipe.method, Imported):
                 continue  # weights from elsewhere have no epochs
             seconds = run.evaluation["train_seconds"], run.evaluation["evaluation_seconds"]
-            cost = Cost(seconds[0] / run.recipe.train.epochs, float(seconds[1]))
+            epochs = run.evaluation.get("epochs", run.recipe.train.epochs)  # less if it was stopped early
+            cost = Cost(seconds[0] / epochs, float(seconds[1]))
             by_kind.setdefault(kind(run.recipe), []).append(cost)
     return {
         key: Cost(sum(c.epoch for c in those) / len(those), sum(c.evaluation for c in those) / len(those))
@@ -158,5 +159,23 @@ def estimate(job: Job, out: Path, known: dict[tuple[object, ...], Cost]) -> floa
     if is_finished(job.recipe, out):
         return 0.0
     cost = known.get(kind(job.recipe))
-    left = job.recipe.train.epochs - progress(out / job.name).epochs
-    return None if cost is None else cost.epoch * max(left, 0) + cost.evaluation
+    left = None if cost is None else seconds_left(job.recipe, out, cost.epoch)
+    return None if cost is None or left is None else left + cost.evaluation
+
+
+def seconds_left(recipe: Recipe, out: Path, epoch: float | None) -> float | None:
+    """Seconds of training that a run has before it, an epoch taking `epoch`; None where that is not known.
+
+    With `train.minutes` they are these minutes until the run has begun.
+    """
+    epochs = epochs_of(recipe, out)
+    if epochs == 0:
+        return 60 * recipe.train.minutes if recipe.train.minutes is not None else 0.0
+    return None if epoch is None else epoch * max(epochs - progress(out / recipe.name).epochs, 0)
+
+
+def epochs_of(recipe: Recipe, out: Path) -> int:
+    """How many epochs a run has; 0 with `train.minutes` until it has begun, and for weights from elsewhere."""
+    with contextlib.suppress(RunError):
+        return RunFolder(out / recipe.name).timed(recipe).train.epochs
+    return recipe.train.epochs

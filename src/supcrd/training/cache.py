@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def prepare(
     subject: Normalised,
     split: Split,
     data_fingerprint: str,
-    augment: AugmentSettings,
+    augment: AugmentSettings | Mapping[str, AugmentSettings],
     epochs: int,
     place: Place,
     *,
@@ -94,7 +94,7 @@ def prepare(
         subject: the teacher; a folded copy of its encoder runs on the place's device.
         split: the training images.
         data_fingerprint: of the data set that the split belongs to.
-        augment: what makes the views.
+        augment: what makes the views, of all of them or of groups by name; the names do not matter.
         epochs: E >= 1.
         place: device and precision.
         report: called with the progress, whose steps are images.
@@ -107,11 +107,13 @@ def prepare(
     Raises:
         RunError: the disk has no room, or the folder cannot be written; a feature does not fit half precision.
     """
+    groups = [augment] if isinstance(augment, AugmentSettings) else list(augment.values())
+    identities = [group.identity() for group in groups]
     about = {
         "version": VERSION,
         "weights": weights,
         "data": data_fingerprint,
-        "augment": augment.model_dump(),
+        "augment": identities[0] if len(groups) == 1 else identities,
         "seed": SEED,
         "precision": "bfloat16" if place.bfloat16 else "float32",
     }
@@ -120,14 +122,14 @@ def prepare(
     key = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8).hexdigest()
     home = RunFolder(folder).features / key
     files = tuple(home / f"epoch-{epoch:03d}.npy" for epoch in range(epochs))
-    shape = (len(split), augment.views, subject.model.feature_dim)
+    shape = (len(split), sum(group.views for group in groups), subject.model.feature_dim)
     if not all(complete(file, shape) for file in files):
         try:
             home.mkdir(parents=True, exist_ok=True)
             with locked(home, wait=True):
                 _remove_others(home, weights)
                 write_json(home / "cache.json", about)
-                _fill(files, shape, subject, split, augment, place, report, batch_size)
+                _fill(files, shape, subject, split, groups, place, report, batch_size)
         except OSError as error:
             raise RunError(f"teacher.cache: {home} cannot be written: {error.strerror}") from None
     return FeatureCache(files)
@@ -138,7 +140,7 @@ def _fill(
     shape: tuple[int, int, int],
     subject: Normalised,
     split: Split,
-    augment: AugmentSettings,
+    groups: Sequence[AugmentSettings],
     place: Place,
     report: Callable[[Progress], None] | None,
     batch_size: int,
@@ -159,7 +161,8 @@ def _fill(
         )
     if missing:
         logger.info("teacher.cache: %s, %s in %s", what, readable(needed), files[0].parent)
-    views_of = ViewBatches(split, augment, batch_size=batch_size, seed=SEED, device=place.device).views
+    named = {str(number): group for number, group in enumerate(groups)}
+    views_of = ViewBatches(split, named, batch_size=batch_size, seed=SEED, device=place.device).views
     encoder = place.put(frozen_encoder(subject.model.encoder, bfloat16=place.bfloat16))
     start = header(shape)
     for file in missing:
@@ -171,7 +174,7 @@ def _fill(
             if not done:
                 out.write(start)
             starts = range(done, count, batch_size)
-            indices = [torch.arange(i, min(i + batch_size, count), device=place.device) for i in starts]
+            indices = [torch.arange(i, min(i + batch_size, count)) for i in starts]
             for index, images in views_of(indices, seed=SEED, epoch=epoch):
                 with torch.inference_mode(), place.autocast():
                     features = encoder(subject.prepare(images)).float()

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from supcrd.base.device import Place
 from supcrd.base.seeding import forked, seed_for
-from supcrd.data.loader import Batch, Batches
+from supcrd.data.loader import Batches
 from supcrd.errors import CheckpointError
 from supcrd.models.weights import load_state, save_state
-from supcrd.recipe.settings import FitSettings
+from supcrd.recipe.settings import FitSettings, TrainSettings
 from supcrd.training.optimiser import learning_rate_factor, make_optimizer, set_rate
 from supcrd.training.signals import interruptible
+from supcrd.training.step import take_step
 from supcrd.training.tally import Tally
 from supcrd.training.world import ALONE, World
 
@@ -47,6 +48,7 @@ def fit(
     seed: int,
     place: Place,
     state_file: Path | None = None,
+    on_step: Callable[[int], None] | None = None,
     on_epoch: Callable[[dict[str, Any], list[dict[str, Any]]], None] | None = None,
     report: Callable[[Progress], None] | None = None,
     world: World = ALONE,
@@ -55,7 +57,7 @@ def fit(
 
     Args:
         task: a module of `supcrd.training.task`, on the place's device: `task(batch)` gives a `Step`,
-            `task.groups(lr)` the parameters.
+            `task.groups(lr)` the parameters. `task.distilled`, if there is one, names the terms that read a teacher.
         batches: the training batches.
         settings: epochs, optimiser, schedule.
         seed: of what is random in the network (dropout); batches have their own. The caller's global generators are
@@ -63,7 +65,9 @@ def fit(
         place: device and precision.
         state_file: read first if it exists; written at the end of every epoch, on Ctrl-C and on SIGTERM. None: no
             state is saved.
-        on_epoch: called with the metrics of an epoch and those of earlier ones; may add to them (validation).
+        on_step: called after every step of the optimiser, with the number of those before it.
+        on_epoch: called with the metrics of an epoch and those of earlier ones; may add to them (validation). After one
+            to which it adds `stopped_early` training ends.
         report: called with the progress, at least at the end of every epoch.
         world: the processes that train together; each calls this with its own share of the batches. All of them read
             `state_file`, the first one writes it; the metrics are over all of them.
@@ -90,7 +94,9 @@ def fit(
         >>> history[-1]["train_accuracy"]
         1.0
     """
-    optimizer = make_optimizer(task.groups(settings.lr), settings)  # type: ignore[operator]
+    groups, distilled = task.groups(settings.lr), getattr(task, "distilled", ())  # type: ignore[operator]
+    optimizer = make_optimizer(groups, settings, distilled=distilled)
+    accumulate = settings.accumulate if isinstance(settings, TrainSettings) else 1
     begun = _resumed(state_file, task, optimizer, place, world)
     history, first_step, tally = begun.history, begun.step, begun.tally
     learner = world.wrap(task)
@@ -104,13 +110,17 @@ def fit(
 
     with interruptible() as interrupted, forked(place.device) as reseed:
         for epoch in range(begun.epoch, settings.epochs):
+            if history and history[-1].get("stopped_early"):
+                break
             learner.train()
             tally = tally or Tally(place.device)
             start = last_report = time.perf_counter()
             for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
                 reseed(seed_for("step", seed, epoch, step))
                 set_rate(optimizer, learning_rate_factor(settings, epoch * batches.steps + step, batches.steps))
-                terms, correct = take_step(learner, optimizer, batch, place, settings.grad_clip)
+                terms, correct = take_step(learner, optimizer, batch, place, settings.grad_clip, accumulate=accumulate)
+                if on_step is not None:
+                    on_step(epoch * batches.steps + step)
                 tally.add(terms, correct, batch, step)
                 now = time.perf_counter()
                 if report is not None and now - last_report > 0.2:
@@ -137,23 +147,6 @@ def fit(
             if world.agree(interrupted.number != 0):
                 raise interrupted.error(world)
     return history
-
-
-def take_step(
-    task: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, place: Place, grad_clip: float | None
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Run a task on a batch, then its optimiser: the terms, whose sum is the loss, and the number of correct rows."""
-    with place.autocast():
-        terms, correct = task(batch)
-    optimizer.zero_grad(set_to_none=True)
-    total = torch.stack(list(terms.values())).sum() if terms else correct
-    if total.requires_grad:  # in a step the weights of all terms may be 0
-        total.backward()
-    if grad_clip is not None:
-        for group in optimizer.param_groups:  # a probe's gradient must not scale the encoder's
-            nn.utils.clip_grad_norm_(group["params"], grad_clip)
-    optimizer.step()
-    return terms, correct
 
 
 @dataclass

@@ -1,11 +1,13 @@
 """The optimiser of a fit, and the learning rate of each step."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from supcrd.recipe.settings import FitSettings
+from supcrd.recipe.settings import FitSettings, TrainSettings
+from supcrd.training.dot import DOT
 
 
 def learning_rate_factor(settings: FitSettings, step: int, steps_per_epoch: int) -> float:
@@ -34,18 +36,46 @@ def learning_rate_factor(settings: FitSettings, step: int, steps_per_epoch: int)
     return factor * min(1.0, (step + 1) / warmup) if warmup > 0 else factor
 
 
-def make_optimizer(groups: list[dict[str, Any]], settings: FitSettings) -> torch.optim.Optimizer:
-    """The optimiser of the settings, with fused kernels if the device has them."""
+def make_optimizer(
+    groups: list[dict[str, Any]], settings: FitSettings, *, distilled: Iterable[str] = ()
+) -> torch.optim.Optimizer:
+    """The optimiser of the settings, with fused kernels if the device has them.
+
+    Args:
+        groups: parameter groups with their peak rates.
+        settings: those of the main training may ask for DOT, and for weight decay on weights only.
+        distilled: names of the terms that read a teacher, for DOT.
+    """
     fused = all(p.device.type in ("cuda", "cpu") for group in groups for p in group["params"])
+    if isinstance(settings, TrainSettings) and settings.decay == "weights":
+        groups = _by_decay(groups)
     for group in groups:
         group["peak_lr"] = group["lr"]
-    if settings.optimizer == "sgd":
-        momentum = settings.momentum
-        return torch.optim.SGD(
-            groups, momentum=momentum, nesterov=momentum > 0, weight_decay=settings.weight_decay, fused=fused
+    momentum, decay = settings.momentum, settings.weight_decay
+    if isinstance(settings, TrainSettings) and settings.dot > 0:
+        return DOT(
+            groups, lr=settings.lr, momentum=momentum, delta=settings.dot, weight_decay=decay, distilled=distilled
         )
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, weight_decay=decay, fused=fused)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=settings.weight_decay, fused=fused)
+    return kind(groups, weight_decay=decay, fused=fused)
+
+
+def _by_decay(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups split in two: weights, and what weight decay leaves alone (biases and the parameters of norms).
+
+    The latter are told by their shape: they have one dimension. Gradients are clipped as before the split.
+
+    Source: He et al. 2019, CVPR, arXiv:1812.01187, section 3.1 ("no bias decay").
+    """
+    parts: list[dict[str, Any]] = []
+    for number, group in enumerate(groups):
+        for decayed in (True, False):
+            chosen = [p for p in group["params"] if (p.ndim > 1) == decayed]
+            own = {} if decayed else {"weight_decay": 0.0}
+            parts += [group | {"params": chosen, "clipped_with": number} | own] if chosen else []
+    return parts
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

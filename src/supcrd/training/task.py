@@ -12,6 +12,7 @@ from torch.nn import functional
 from supcrd.data.loader import Batch
 from supcrd.models.normalised import Normalised
 from supcrd.models.taps import Taps
+from supcrd.training.ema import MovingAverage
 from supcrd.training.objective.build import Objective
 from supcrd.training.objective.term import Outputs
 from supcrd.training.objective.term import Step as TermStep
@@ -41,6 +42,7 @@ class Distillation(nn.Module):
         objective: what it learns from.
         teachers: name -> teacher; those that no term reads do not run.
         bfloat16: steps run under autocast to bfloat16.
+        ema: decay of a moving average of the student's weights, which `fit` has to update; 0 for none.
         world: the processes that train together.
     """
 
@@ -51,6 +53,7 @@ class Distillation(nn.Module):
         teachers: Mapping[str, Teaching] | None = None,
         *,
         bfloat16: bool = False,
+        ema: float = 0.0,
         world: World = ALONE,
     ) -> None:
         super().__init__()
@@ -68,6 +71,7 @@ class Distillation(nn.Module):
                 self.heads[name] = copy.deepcopy(teaching.subject.model.projector).requires_grad_(teaching.joint)
         self._scales = {name: teaching.joint_lr_scale for name, teaching in read.items()}
         self._compiled = False
+        self.average = MovingAverage(student.model, decay=ema) if ema > 0 else None
         self._best: dict[str, Any] = {}
         # constants: copied to the device once, and not in the state
         self.register_buffer("student_statistics", torch.tensor([student.mean, student.std]), persistent=False)
@@ -84,21 +88,30 @@ class Distillation(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
+    @property
+    def distilled(self) -> frozenset[str]:
+        """Names of the terms that read a teacher."""
+        return self.objective.distilled
+
     def compile_encoders(self, mode: str) -> None:
         """Compile the encoders that run in a step, in place; state and parameters stay the same."""
         for encoder in (self.student.encoder, *self.frozen_encoders):
             encoder.compile(mode=mode)
         self._compiled = True
 
-    def remember(self, epoch: int, accuracy: float) -> None:
-        """Keep a CPU copy of the student's weights if this accuracy is above all earlier ones; part of the state."""
+    def remember(self, epoch: int, accuracy: float, *, ema: bool = False) -> None:
+        """Keep a CPU copy of the student's weights if this accuracy is above all earlier ones; part of the state.
+
+        `ema`: the student has the moving average in place of its own weights.
+        """
         if accuracy > self._best.get("accuracy", -1.0):
             weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.student.state_dict().items()}
-            self._best = {"epoch": epoch, "accuracy": accuracy, "weights": weights}
+            self._best = {"epoch": epoch, "accuracy": accuracy, "weights": weights} | ({"ema": True} if ema else {})
 
     @property
     def best(self) -> dict[str, Any]:
-        """What was remembered: epoch, accuracy and weights of the student; empty before the first call."""
+        """What was remembered: epoch, accuracy and weights of the student, and `ema` if they are the moving average;
+        empty before the first call."""
         return self._best
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

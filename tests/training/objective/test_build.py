@@ -11,8 +11,9 @@ from torch.nn import functional
 from supcrd.data.loader import Batch
 from supcrd.errors import PluginError, RecipeError
 from supcrd.registry import Registry
-from supcrd.training.objective.build import build, of_views, weight_at
+from supcrd.training.objective.build import build, weight_at
 from supcrd.training.objective.term import TERMS, Context, Outputs, Reads, Shapes, Step, Term, TermSettings, term
+from supcrd.training.objective.views import of_views
 
 SHAPES = Shapes(features=8, projections=4, logits=3, maps={"stage1": (2, 4, 4)})
 NARROW = Shapes(features=8, projections=2, logits=3)
@@ -127,6 +128,14 @@ def test_weights_rise_and_fall():
     assert [at(0, n) for n in range(4)] == [0.5, 1.0, 1.5, 2.0]
     assert at(1, 3) == 2.0
     assert [at(2, n) for n in range(4)] == [2.0, 2.0, 1.0, 0.0]
+
+
+def test_a_fall_as_a_share_is_that_of_so_many_epochs():
+    share, epochs = TermSettings(weight=2.0, fall=0.25), TermSettings(weight=2.0, fall_epochs=2.0)
+    batches = [step(epoch=e, number=n, steps=4).batch for e in range(8) for n in range(4)]
+    assert [weight_at(share, batch, 8) for batch in batches] == [weight_at(epochs, batch, 8) for batch in batches]
+    with pytest.raises(RecipeError, match=r"fall = 0\.25 and fall_epochs = 2\.0 say the same: give one"):
+        made({"cross_entropy": {"fall": 0.25, "fall_epochs": 2.0}})
 
 
 def test_a_term_without_weight_in_a_step_is_zero_and_not_computed(monkeypatch):

@@ -15,10 +15,12 @@ from supcrd.runs.folder import RunFolder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TOLD = {"epoch", "loss", "train_accuracy", "lr", "seconds", "images_per_second"}  # keys of a row that are no term
+TOLD = {"epoch", "loss", "train_accuracy", "lr", "seconds", "images_per_second", "stopped_early"}
+"""Keys of a row that are no term."""
 PANELS = {  # key of a row: title, what its axis says
     "train_accuracy": ("Accuracy, training", "%, while learning"),
     "validation_accuracy": ("Accuracy, validation", "%"),
+    "validation_accuracy_ema": ("Accuracy of the average, validation", "%"),
     "lr": ("Learning rate", "at the epoch's end"),
     "validation_alignment": ("Alignment, validation", "lower: classes tighter"),
     "validation_uniformity": ("Uniformity, validation", "lower: more even"),
@@ -72,7 +74,7 @@ def panels(points: Sequence[Points]) -> list[Panel]:
     terms = list(dict.fromkeys(key for row in rows for key in row if _is_term(key)))
     if len(points) == 1:
         run = points[0]
-        accuracies = [key for key in present if key.endswith("_accuracy")]
+        accuracies = [key for key in present if "_accuracy" in key]
         drawn = [("Loss", "nats, mean of the epoch", ["loss", *terms]), ("Accuracy", "%", accuracies)]
         drawn += [(*PANELS[key], [key]) for key in present if key not in accuracies]
         drawn = [panel for panel in drawn if panel[2]]
@@ -222,7 +224,13 @@ def _validated(row: dict[str, Any]) -> bool:
 
 
 def _words(key: str) -> str:
-    return {"train_accuracy": "training", "validation_accuracy": "validation", "lr": "learning rate"}.get(key, key)
+    words = {
+        "train_accuracy": "training",
+        "validation_accuracy": "validation",
+        "validation_accuracy_ema": "validation, moving average",
+        "lr": "learning rate",
+    }
+    return words.get(key, key)
 
 
 def _is_term(key: str) -> bool:
@@ -230,7 +238,7 @@ def _is_term(key: str) -> bool:
 
 
 def _line(run: Points, key: str, group: int, label: str) -> Line:
-    scale = 100 if key.endswith("_accuracy") else 1
+    scale = 100 if "_accuracy" in key else 1
     values = []
     for row in run.history:
         value = row.get(key)

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from supcrd.recipe.settings import Hybrid, LWSupCRD, Recipe, Taught
+from supcrd.recipe.settings import Hybrid, Joint, LWSupCRD, Recipe, Taught
 
 TITLES = {"baseline_supcon": "Baseline_SupCon", "baseline_crd": "Baseline_CRD", "undistilled": "Undistilled_Student"}
 
@@ -83,7 +83,7 @@ def _student(recipe: Recipe) -> tuple[str, str] | None:
         return ("undistilled", "undistilled") if method.label_smoothing == 0 else None
     if method.name == "supcon":
         return ("baseline_supcon", "baseline_supcon") if method.temperature == 0.07 else None
-    if not isinstance(method, Taught) or method.kd_weight > 0:
+    if not isinstance(method, Taught) or isinstance(method, Joint) or method.kd_weight > 0:
         return None
     usual = method.temperature == 0.07
     if isinstance(method, LWSupCRD):

@@ -13,6 +13,7 @@ from supcrd.errors import PluginError, RecipeError
 from supcrd.recipe.meanings import RANGED, field_at
 from supcrd.registry import reason
 from supcrd.training.objective.term import HEADS, TERMS, Context, Reads, Shapes, Step, Term, TermSettings
+from supcrd.training.objective.views import Groups, check_mixed, chosen, groups_of, of_views
 
 OUTPUTS = ("features", "projections", "logits")
 
@@ -51,18 +52,23 @@ class Objective(nn.Module):
         terms: name -> term, in the order in which they are summed.
         context: with which they were built.
         epochs: of the training, at whose end falling weights are 0.
+        views: V, or groups of views.
     """
 
-    def __init__(self, terms: Mapping[str, Term], context: Context, *, epochs: int) -> None:
+    def __init__(self, terms: Mapping[str, Term], context: Context, *, epochs: int, views: int | Groups) -> None:
         super().__init__()
+        groups = groups_of(views)
+        self.all_views = chosen("", TermSettings(), groups)
+        self.views = {name: chosen(name, term.settings, groups) for name, term in terms.items()}
         self.terms = nn.ModuleDict(terms)
         self.epochs = epochs
-        self.needs = needs(
-            (term.reads, term.settings, term.teachers(term.settings, context)) for term in terms.values()
-        )
+        teachers = {name: term.teachers(term.settings, context) for name, term in terms.items()}
+        self.distilled = frozenset(name for name in terms if teachers[name])
+        self.needs = needs((term.reads, term.settings, teachers[name]) for name, term in terms.items())
 
     def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
-        """Each term times its weight, by name; a term whose weight is 0 in this step is not computed and gives 0.
+        """Each term times its weight, by name; a term whose weight is 0 in this step is not computed and gives 0, as
+        does one that skips mixed views where all of its views are mixed.
 
         Parameters that only such terms train get no gradient in the step, and the optimiser leaves them unchanged; such
         terms' banks do not change. (Processes that train together have the same weights: they skip the same terms.)
@@ -77,13 +83,15 @@ class Objective(nn.Module):
         values = {}
         for name, term in self.terms.items():
             assert isinstance(term, Term)
-            weight = weight_at(term.settings, attached.batch, self.epochs)
-            if weight == 0:
+            weight, views = weight_at(term.settings, attached.batch, self.epochs), self.views[name]
+            if term.settings.mixed == "skip":
+                views = tuple(view for view in views if view not in attached.batch.mixed)
+            if weight == 0 or not views:
                 values[name] = torch.zeros((), device=attached.batch.labels.device)
                 continue
             step = detached if term.settings.detach else attached
-            if term.settings.views is not None:
-                step = of_views(step, term.settings.views)
+            if views != self.all_views:
+                step = of_views(step, views)
             value = _checked(name, term, step)
             values[name] = value if weight == 1 else weight * value
         return values
@@ -99,18 +107,9 @@ def weight_at(settings: TermSettings, batch: Batch, epochs: int) -> float:
     """
     done = batch.epoch + (batch.step + 1) / batch.steps
     rise = min(1.0, done / settings.rise_epochs) if settings.rise_epochs > 0 else 1.0
-    fall = min(1.0, max(0.0, epochs - done) / settings.fall_epochs) if settings.fall_epochs > 0 else 1.0
+    span = settings.fall_epochs or settings.fall * epochs
+    fall = min(1.0, max(0.0, epochs - done) / span) if span > 0 else 1.0
     return settings.weight * rise * fall
-
-
-def of_views(step: Step, views: Iterable[int]) -> Step:
-    """The rows of some views; rows are ordered view after view."""
-    batch = step.batch
-    size = len(batch.indices)
-    index = torch.cat([torch.arange(size, device=batch.labels.device) + view * size for view in views])
-    chosen = batch._replace(inputs=batch.inputs[index], labels=batch.labels[index])
-    teachers = {name: part.rows(index) for name, part in step.teachers.items()}
-    return Step(chosen, step.student.rows(index), teachers, step.world)
 
 
 def _checked(name: str, term: Term, step: Step) -> Tensor:
@@ -185,23 +184,21 @@ class Planned(NamedTuple):
     """None if that depends on the term itself"""
 
 
-def planned(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views: int) -> list[Planned]:
+def planned(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views: int | Groups) -> list[Planned]:
     """The terms that tables name, with all checks that are possible before they are built.
 
     Args:
         tables: name -> table of a term, as in `[objective.NAME]`.
         context: what the terms may know; of teachers that are not yet trained the names are enough.
-        views: V, per image.
+        views: V, per image, or groups of views by name.
 
     Raises:
-        RecipeError: an unknown term, key, teacher or view, a map that the student lacks, a detached term that reads no
-            head.
+        RecipeError: an unknown term, key, teacher, view or group, a map that the student lacks, a detached term that
+            reads no head, mixed views for a term that needs the label of every image.
     """
-    terms = []
+    terms, groups = [], groups_of(views)
     for name, (kind, settings) in settings_of(tables).items():
-        beyond = [view for view in settings.views or () if view >= views]
-        if beyond:
-            raise RecipeError(f"objective.{name}.views has view {beyond[0]}; there are {views} (augment.views), from 0")
+        chosen(name, settings, groups)
         teachers = kind.teachers(settings, context)
         for teacher in teachers:
             if teacher not in context.teachers:
@@ -212,11 +209,12 @@ def planned(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views:
         reads = kind.reads if isinstance(kind.reads, Reads) else None
         if reads is not None:
             check_student(name, reads, settings, context.student)
+            check_mixed(name, reads, settings, groups)
         terms.append(Planned(name, kind, settings, teachers, reads))
     return terms
 
 
-def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: int, views: int) -> Objective:
+def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: int, views: int | Groups) -> Objective:
     """The objective of a recipe.
 
     Args:
@@ -238,11 +236,12 @@ def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: 
         reads = terms[name].reads
         if known is None:
             check_student(name, reads, settings, context.student)
+            check_mixed(name, reads, settings, groups_of(views))
         for teacher in teachers:
             for part in reads.teacher:
                 _check_part(f"objective.{name}", part, context.teachers[teacher], f"the teacher {teacher}")
             check_widths(name, reads, teacher, context.student.projections, context.teachers[teacher].projections)
-    return Objective(terms, context, epochs=epochs)
+    return Objective(terms, context, epochs=epochs, views=views)
 
 
 def check_student(name: str, reads: Reads, settings: TermSettings, student: Shapes) -> None:

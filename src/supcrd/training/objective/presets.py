@@ -6,7 +6,7 @@ The order of the terms is fixed, so that floating-point sums of the terms equal 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from supcrd.recipe.settings import CRD, DKD, KD, CrossEntropy, Hybrid, LWSupCRD, Settings, SupCon, Taught
+from supcrd.recipe.settings import CRD, DKD, KD, CrossEntropy, Hybrid, Joint, LWSupCRD, Settings, SupCon, Taught
 
 Tables = dict[str, dict[str, Any]]
 
@@ -25,7 +25,7 @@ def tables(method: Settings) -> Tables:
 
 
 def _cross_entropy(method: CrossEntropy) -> Tables:
-    return {"cross_entropy": {"label_smoothing": method.label_smoothing}}
+    return {"cross_entropy": method.model_dump(include={"label_smoothing", "class_weights"})}
 
 
 def _kd(method: KD) -> Tables:
@@ -58,6 +58,27 @@ def _hybrid(method: Hybrid) -> Tables:
     return {"supcon": {"weight": method.lam, "temperature": method.temperature}} | taught
 
 
+def _joint(method: Joint) -> Tables:
+    own = method.model_dump(include={"label_smoothing", "class_weights"})
+    objective: Tables = {"cross_entropy": own | {"weight": method.ce_weight}}
+    if method.kd_weight > 0:
+        objective["kd"] = {"weight": method.kd_weight, "temperature": method.kd_temperature}
+        objective["kd"] |= {"standardise": method.standardise, "fall": method.kd_fall}
+    if method.contrast != "none" and method.contrast_weight > 0:
+        own = method.model_dump(include=CONTRASTS[method.contrast])
+        own |= {"weight": method.contrast_weight, "fall": method.contrast_fall}
+        objective[method.contrast] = own | {"views": method.contrast_views, "mixed": method.contrast_mixed}
+    return objective
+
+
+CONTRASTS = {
+    "supcon": {"temperature"},
+    "crd": {"temperature", "bank", "bank_momentum"},
+    "lw_supcrd": {"temperature", "bank", "bank_momentum", "alpha", "beta", "adaptive", "teacher_temperature"},
+}
+"""The keys of `joint` that its contrastive term has."""
+
+
 def _added_kd(method: Taught) -> Tables:
     if method.kd_weight == 0:
         return {}
@@ -72,4 +93,5 @@ _PRESETS: Mapping[type[Settings], Callable[[Any], Tables]] = {
     CRD: _crd,
     LWSupCRD: _lw_supcrd,
     Hybrid: _hybrid,
+    Joint: _joint,
 }

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from supcrd.data.loader import Batch
 from supcrd.errors import PluginError
-from supcrd.recipe.settings import Settings
+from supcrd.recipe.settings import VIEWS, NonNegative, Settings, Share, Views
 from supcrd.registry import Registry
 from supcrd.training.world import ALONE, World
 
-NonNegative = Annotated[float, Field(ge=0)]
 HEADS = ("projections", "logits")
 
 
@@ -26,12 +26,33 @@ class TermSettings(Settings):
     """epochs over which the weight rises linearly at the start"""
     fall_epochs: NonNegative = 0.0
     """epochs over which the weight falls linearly to 0 at the end"""
+    fall: Share = 0.0
+    """the same as a share of all epochs, in place of fall_epochs"""
     teacher: str = "teacher"
     """name of the teacher that it reads"""
     detach: bool = False
     """teaches projection head and classifier only: the encoder gets no gradient (the online probe)"""
-    views: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)] | None = None
-    """indices of the views that it reads, from 0; all of them if not given"""
+    views: Views | None = Field(default=None, json_schema_extra={"range": VIEWS})
+    """the views that it reads: names of groups ([views.NAME]), or numbers from 0, group after group; all of them if not
+    given"""
+    mixed: Literal["refuse", "skip"] = "refuse"
+    """what to do with views that mixup or cutmix mixed, for a term that needs the label of every image: refuse the
+    recipe, or leave mixed views out of a step"""
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _some_views(cls, views: Any) -> Any:
+        """One name or number is a list of one."""
+        views = (views,) if type(views) in (int, str) else views
+        if views is None or (isinstance(views, list | tuple) and views and {type(v) for v in views} <= {int, str}):
+            return views
+        raise PydanticCustomError("views", f"{VIEWS} are right, such as ['strong', 0]")
+
+    @model_validator(mode="after")
+    def _one_fall(self) -> Self:
+        if self.fall > 0 and self.fall_epochs > 0:
+            raise ValueError(f"fall = {self.fall} and fall_epochs = {self.fall_epochs} say the same: give one of them")
+        return self
 
 
 class Reads(NamedTuple):
@@ -48,6 +69,9 @@ class Reads(NamedTuple):
     teacher: frozenset[str] | set[str] = frozenset()
     others: bool = False
     """whether it compares images with one another: 2 or more are needed, and rows are gathered over processes"""
+    labels: Literal["none", "soft", "hard"] = "hard"
+    """what it takes labels for: hard, one class an image, so that mixed images must not reach it; soft, a mixed image
+    counts for both of its classes (`Batch.shares`, `Batch.partner_labels`); none"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +176,8 @@ class Step:
     """One step, as a term sees it.
 
     Attributes:
-        batch: labels (V B,), indices (B,), epoch, step, steps; view after view.
+        batch: labels (V B,), indices (B,), epoch, step, steps; of mixed views partner_labels, shares, mixed. View after
+            view.
         student: the student's outputs.
         teachers: name -> a teacher's outputs.
         world: the processes that train together.

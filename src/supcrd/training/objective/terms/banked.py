@@ -59,7 +59,7 @@ def candidates(
     if world.size > 1:
         rows, features = _gathered(own, batch, world)
         labels, all_labels = _gathered(batch.labels, batch, world)
-        whole = batch._replace(labels=all_labels, indices=world.gather(batch.indices))
+        whole = Batch(batch.inputs, all_labels, world.gather(batch.indices), epoch=batch.epoch, step=batch.step)
     if bank is None:
         return (own, None, None) if world.size == 1 else (rows, labels, None)
     drawn = bank.draw(whole)

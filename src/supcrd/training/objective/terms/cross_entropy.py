@@ -1,7 +1,8 @@
 """Cross-entropy with the labels; detached, it is the online probe."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -9,23 +10,67 @@ from torch.nn import functional
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 
 
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """Weights by which every class that has images counts equally: N / (C' n_c).
+
+    Args:
+        labels: (N,) int64, in 0..classes-1.
+        classes: C.
+
+    Returns:
+        (C,) float32; n_c are the images of class c, C' the classes that have any, and those without have weight 0.
+
+    Source: King & Zeng 2001, Political Analysis 9(2); `compute_class_weight("balanced")` of scikit-learn.
+
+    Example:
+        >>> balanced_weights(torch.tensor([0, 0, 0, 2]), 3)
+        tensor([0.6667, 0.0000, 2.0000])
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    weights = len(labels) / ((counts > 0).sum() * counts.clamp(min=1))
+    return torch.where(counts > 0, weights, 0.0).float()
+
+
 @term("cross_entropy")
 class CrossEntropy(Term):
-    """Cross-entropy of the student's logits with the labels, in nats."""
+    """Cross-entropy of the student's logits with the labels, in nats; a mixed image has both labels, by their shares.
+
+    Of a mixed image it is share * CE(own label) + (1 - share) * CE(partner's label), as in Zhang et al. 2018 and Yun et
+    al. 2019; `label_smoothing` applies to both.
+    """
 
     class Settings(TermSettings):
         """Settings of `cross_entropy`."""
 
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
         """share of the target that is spread over all classes"""
+        class_weights: Literal["none", "balanced"] = "none"
+        """balanced: rarer classes count more, each by N / (classes * its training images)"""
 
-    reads = Reads({"logits"})
+    reads = Reads({"logits"}, labels="soft")
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)
         self.label_smoothing = settings.label_smoothing
+        balanced = settings.class_weights == "balanced"
+        weights = balanced_weights(context.labels, context.classes) if balanced else None
+        self.register_buffer("class_weights", weights, persistent=False)  # belong to the data, not to the state
 
     def forward(self, step: Step) -> Tensor:
-        """Mean over the rows."""
-        logits = step.student.logits.float()
-        return functional.cross_entropy(logits, step.batch.labels, label_smoothing=self.label_smoothing)
+        """Mean over the rows; with class weights the mean that they weigh, as torch's `cross_entropy(weight=)` has."""
+        logits, batch = step.student.logits.float(), step.batch
+        weight: Tensor | None = self._buffers["class_weights"]
+        if not batch.mixed or batch.shares is None or batch.partner_labels is None:
+            return functional.cross_entropy(logits, batch.labels, weight=weight, label_smoothing=self.label_smoothing)
+        both = (batch.labels, batch.partner_labels)
+        own, partner = (
+            functional.cross_entropy(
+                logits, labels, weight=weight, label_smoothing=self.label_smoothing, reduction="none"
+            )
+            for labels in both
+        )
+        loss = torch.lerp(partner, own, batch.shares)
+        if weight is None:
+            return loss.mean()
+        mine, theirs = (weight[labels] for labels in both)
+        return loss.sum() / torch.lerp(theirs, mine, batch.shares).sum()

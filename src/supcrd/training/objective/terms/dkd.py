@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from supcrd import losses
-from supcrd.recipe.settings import Positive
-from supcrd.training.objective.term import Context, NonNegative, Reads, Step, Term, TermSettings, term
+from supcrd.recipe.settings import NonNegative, Positive
+from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 
 
 @term("dkd")

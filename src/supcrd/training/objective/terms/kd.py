@@ -30,7 +30,7 @@ class KD(Term):
         teachers: Literal["mean"] | None = None
         """mean: the average of all teachers' probabilities; one teacher if not given"""
 
-    reads = Reads({"logits"}, {"logits"})
+    reads = Reads({"logits"}, {"logits"}, labels="none")
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)

@@ -1,0 +1,103 @@
+"""The commands of those who want a better small model: distil, teachers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
+from supcrd.cli.screen import stderr, stdout
+
+if TYPE_CHECKING:
+    from supcrd.analysis.teachers import Candidates
+
+
+@app.command()
+@guarded
+def distil(
+    data: Annotated[str, typer.Option(help="Data source: digits, cifar100, folder:PATH, npz:PATH, shards:PATH.")],
+    student: Annotated[str, typer.Option(help="Architecture of the small model, such as resnet8 or timm:NAME.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Changes of all runs, such as data.image_size=64."),
+    ] = None,
+    teacher: Annotated[
+        str, typer.Option(help="A run folder, a file of weights, timm:NAME, a recipe, or auto: trained first.")
+    ] = "auto",
+    epochs: Annotated[int, typer.Option(help="Passes of each student over the training images.")] = 30,
+    seeds: Annotated[int, typer.Option(help="Runs of each configuration; 3 or more tell whether it paid.")] = 1,
+    methods: Annotated[str, typer.Option(help="How to distil, separated by commas: joint, kd.")] = "joint",
+    workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
+    out: OutOption = Path("runs/distil"),
+    as_json: JsonOption = False,
+) -> None:
+    """Train an undistilled and a distilled student, say whether distillation paid, and hand over the best model.
+
+    The same command resumes what is unfinished.
+    """
+    from supcrd.distil.plan import plan
+    from supcrd.figures.extra import check_drawing
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    planned = plan(data, teacher, student, epochs=epochs, seeds=seeds, methods=names, overrides=overrides or [])
+    check_drawing()  # of the report, before hours of training
+    from supcrd.cli.live import LiveTable  # brings torch: mistakes are reported before
+    from supcrd.distil.run import distil as distil_all
+
+    out = out.expanduser()
+    with LiveTable(out) as live:
+        done = distil_all(planned, out, workers=workers, report=live.report)
+    if as_json:
+        print_json(done.to_dict())
+        return
+    stdout.print(done.text, markup=False, highlight=False, soft_wrap=True)
+    stdout.print(f"Model: {done.best}", markup=False, highlight=False, soft_wrap=True)
+    stdout.print(f"Report: {done.page}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@guarded
+def teachers(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of run folders.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Rank finished runs as teachers, by accuracy and by how much their outputs say beyond the class."""
+    from supcrd.analysis.teachers import candidates
+
+    found = candidates(runs)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        show_candidates(found)
+
+
+def show_candidates(found: "Candidates") -> None:
+    """A row a candidate, what to be careful about, and what the literature says of each column."""
+    title = f"{found.split} split, {found.images:,} images, {found.classes} classes; entropy in nats; #: rank"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("run", overflow="fold")
+    for name in ("arch", "params", "acc. %", "#", "ECE %", "entropy", "#", "ratio", "spread"):
+        table.add_column(name, justify="left" if name == "arch" else "right", no_wrap=True)
+    for row in found.rows:
+        cells = [
+            row.arch,
+            "-" if row.parameters is None else f"{row.parameters:,}",
+            f"{100 * row.accuracy:.2f}",
+            str(row.accuracy_rank),
+            "-" if row.ece is None else f"{100 * row.ece:.1f}",
+            f"{row.entropy:.3f}",
+            str(row.softness_rank),
+            f"{row.ratio:.2f}",
+            f"{row.spread:.2f}",
+        ]
+        table.add_row(Text(Path(row.run).name + (" !" if row.notes else "")), *cells)
+    stdout.print(table)
+    for row in found.rows:
+        for line in row.notes:
+            stdout.print(f"! {Path(row.run).name}: {line}", markup=False, highlight=False, soft_wrap=True)
+    for line in found.literature:
+        stdout.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    for line in found.notes:
+        stderr.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)

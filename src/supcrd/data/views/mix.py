@@ -1,0 +1,117 @@
+"""Images mixed with one another: mixup and CutMix inside a batch, and bytes of two images of one class."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from supcrd.base.seeding import generator
+from supcrd.data.views.occlusion import inside
+from supcrd.recipe.views import AugmentSettings
+
+
+class Pairs(NamedTuple):
+    """With which image of the batch each one is mixed, and how, on the CPU."""
+
+    partners: Tensor  # (B,) int64, rows of the batch
+    shares: Tensor  # (B,) float32, of the own image
+    boxes: Tensor | None  # (B, 4) int64 top, left, bottom, right of the partner's part; None: mixup
+
+
+def draw_pairs(
+    settings: AugmentSettings, count: int, *, size: int, seed: int, epoch: int, step: int, view: int
+) -> Pairs | None:
+    """Draw how one view of a batch is mixed; None if it is not.
+
+    Args:
+        settings: alphas of mixup and cutmix, and the probability `mix`.
+        count: B.
+        size: H, pixels a side.
+        seed, epoch, step, view: what the draw is a function of.
+
+    Source: Zhang et al. 2018, ICLR (mixup); Yun et al. 2019, ICCV, section 3.1 and algorithm A1 (CutMix): the box is
+    cut off at the border, and the share is that of the area which is then left. Difference: both papers' code draws one
+    share for a batch, this one for every image, as the formulas have it.
+
+    Example:
+        >>> pairs = draw_pairs(AugmentSettings(cutmix=1.0), 4, size=32, seed=0, epoch=0, step=0, view=0)
+        >>> sorted(pairs.partners.tolist()), pairs.boxes.shape
+        ([0, 1, 2, 3], torch.Size([4, 4]))
+    """
+    s, random = settings, generator("views.mix", seed, epoch, step, view)
+    chance, which = random.random(2)
+    if not s.mixes or chance >= s.mix:
+        return None
+    partners = torch.from_numpy(random.permutation(count))
+    cut = s.cutmix > 0 and (s.mixup == 0 or which < 0.5)
+    alpha = s.cutmix if cut else s.mixup
+    shares = torch.from_numpy(random.beta(alpha, alpha, count))
+    if not cut:
+        return Pairs(partners, shares.float(), None)
+    centres = torch.from_numpy(random.integers(0, size, (count, 2)))
+    boxes = cut_boxes(shares, centres, size)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    return Pairs(partners, (1 - area / size**2).float(), boxes)
+
+
+def cut_boxes(shares: Tensor, centres: Tensor, size: int) -> Tensor:
+    """CutMix's boxes of area (1 - share), cut off at the border.
+
+    Args:
+        shares: (B,) in [0, 1], of the own image.
+        centres: (B, 2) int64: row and column.
+        size: H, pixels a side.
+
+    Returns:
+        (B, 4) int64: top, left, bottom, right (exclusive).
+
+    Source: Yun et al. 2019, equation 2; torchvision.transforms.v2.CutMix.
+
+    Example:
+        >>> cut_boxes(torch.tensor([0.75]), torch.tensor([[0, 16]]), 32).tolist()
+        [[0, 8, 8, 24]]
+    """
+    half = (0.5 * size * (1 - shares).sqrt()).long()[:, None]
+    return torch.cat([centres - half, centres + half], dim=1).clamp(0, size)
+
+
+def mix_in_place(images: Tensor, pairs: Pairs) -> Tensor:
+    """Mix every image of a batch with its partner.
+
+    Args:
+        images: (B, channels, H, W) float, changed in place.
+        pairs: of this batch.
+
+    Returns:
+        `images` itself.
+
+    Source: see `draw_pairs`; `MixUp` and `CutMix` of torchvision.transforms.v2 for partners that are one row before.
+
+    Example:
+        >>> images = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)
+        >>> mix_in_place(images, Pairs(torch.tensor([1, 0]), torch.tensor([0.75, 0.75]), None)).flatten().tolist()
+        [0.25, 0.75]
+    """
+    device = images.device
+    partners = images.index_select(0, pairs.partners.to(device, non_blocking=True))
+    if pairs.boxes is None:
+        shares = pairs.shares.to(device, non_blocking=True)[:, None, None, None]
+        return images.mul_(shares).add_(partners.mul_(1 - shares))
+    box = inside(pairs.boxes.to(device, non_blocking=True), *images.shape[2:])[:, None]
+    return images.copy_(torch.where(box, partners, images))
+
+
+def mix_bytes(images: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
+    """share * image + (1 - share) * partner, rounded.
+
+    Args:
+        images, partners: (B, H, W, channels) uint8.
+        shares: (B,) float in [0, 1].
+
+    Example:
+        >>> a, b = torch.full((1, 1, 1, 1), 100, dtype=torch.uint8), torch.full((1, 1, 1, 1), 200, dtype=torch.uint8)
+        >>> mix_bytes(a, b, torch.tensor([0.25])).item()
+        175
+    """
+    share = shares[:, None, None, None]
+    return (images * share).add_(partners * (1 - share)).round_().clamp_(0, 255).to(torch.uint8)

@@ -1,0 +1,139 @@
+"""What `supcrd distil` trains: an undistilled student and distilled ones, with equal budgets, each with every seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supcrd.base.wording import show
+from supcrd.errors import RecipeError
+from supcrd.recipe.files import builtin_names
+from supcrd.recipe.overrides import merge, overridden
+from supcrd.recipe.settings import Recipe
+from supcrd.recipe.tables import check_networks, validate, with_plugins
+from supcrd.recipe.teachers import chain_of, resolved
+from supcrd.runs.folder import RunFolder
+
+UNDISTILLED = "undistilled"
+METHODS: dict[str, dict[str, Any]] = {"joint": {"name": "joint"}, "kd": {"name": "kd"}}
+"""What distils: the name of a configuration -> its `[method]`."""
+TEACHERS = ("resnet18", "resnet50")
+"""What teacher = "auto" trains: the first; for a student of that size the second."""
+TRAIN = {"batch_size": 128, "lr": 3e-3, "weight_decay": 5e-4, "optimizer": "adamw", "schedule": "one_cycle"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Recipes by configuration, the undistilled student's first; each list has a recipe for every seed."""
+
+    configurations: dict[str, list[Recipe]]
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """All of them; seed by seed, so that an interrupted command has pairs to compare."""
+        return [recipe for row in zip(*self.configurations.values(), strict=True) for recipe in row]
+
+
+def plan(
+    data: str,
+    teacher: str,
+    student: str,
+    *,
+    epochs: int = 30,
+    seeds: int = 1,
+    methods: Sequence[str] = ("joint",),
+    overrides: Sequence[str] = (),
+) -> Plan:
+    """The recipes of a distillation.
+
+    Args:
+        data: a data source, as `data.source`.
+        teacher: a run folder, a file of weights, timm:NAME, a recipe (built-in or a path), or auto: trained first, for
+            as many epochs.
+        student: an architecture.
+        epochs: of each student, >= 1.
+        seeds: of each configuration, >= 1: 0, 1, ...
+        methods: keys of `METHODS`.
+        overrides: KEY=VALUE changes of every recipe, such as data.image_size=64.
+
+    Raises:
+        RecipeError: an unknown method, key, network or teacher; a value out of range.
+
+    Example:
+        >>> made = plan("digits", "auto", "resnet8", epochs=2, seeds=2)
+        >>> [recipe.name for recipe in made.recipes]
+        ['undistilled', 'joint', 'undistilled_seed=1', 'joint_seed=1']
+        >>> made.recipes[1].teacher.resolved["model"]["arch"]
+        'resnet18'
+    """
+    if seeds < 1:
+        raise RecipeError(f"--seeds {seeds} is not right; 1 or more is")
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown or not methods:
+        raise RecipeError(f"--methods {', '.join(unknown) or 'none'} is not right; {', '.join(METHODS)} are known")
+    _check_changes(overrides)
+    common: dict[str, Any] = {"data": {"source": data}, "model": {"arch": student}, "train": TRAIN | {"epochs": epochs}}
+    common = with_plugins(overridden(common, overrides), "distil")
+    # with compare the undistilled student's agreement with the teacher is known too
+    by = merge(_teacher(teacher, common), common.get("teacher", {})) | {"compare": True}
+    named = {UNDISTILLED: {"name": "cross_entropy"}} | {name: METHODS[name] for name in methods}
+    made: dict[str, list[Recipe]] = {name: [] for name in named}
+    for name, method in named.items():
+        table = common | {"method": method, "teacher": by}
+        for seed in range(seeds):
+            made[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
+    return Plan(made)
+
+
+TAKEN = {"data.source": "--data", "model.arch": "--student", "train.epochs": "--epochs", "seed": "--seeds"}
+"""Keys that have an option."""
+
+
+def _check_changes(overrides: Sequence[str]) -> None:
+    """Refuse a change of what differs between the configurations, or has an option."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key in TAKEN:
+            raise RecipeError(f"{key} has an option of its own: {TAKEN[key]}")
+        if key.partition(".")[0] in ("name", "method", "objective", "teachers"):
+            raise RecipeError(
+                f"{key} cannot be changed here: it differs between the runs; write a recipe, and use train and compare"
+            )
+
+
+def _recipe(table: dict[str, Any]) -> Recipe:
+    """The recipe of a table, with its teachers' inside; every network that is named is known.
+
+    Raises:
+        RecipeError: an unknown key or network, a wrong type or an impossible value.
+    """
+    recipe = validate(table, "distil")
+    check_networks([("distil", recipe), *chain_of(recipe)])
+    return resolved(recipe)
+
+
+def _teacher(teacher: str, student: dict[str, Any]) -> dict[str, Any]:
+    """The `[teacher]` table that a user's word for a teacher means; `student` is the table of a student's recipe.
+
+    Raises:
+        RecipeError: nothing of that name.
+    """
+    path = Path(teacher).expanduser()
+    if teacher == "auto":
+        arch = next((name for name in TEACHERS if name != student["model"]["arch"]), TEACHERS[-1])
+        augment = student.get("augment", {}) | {"views": 1}
+        own = {"name": f"teacher-{arch}", "method": {"name": "cross_entropy"}, "augment": augment}
+        inside = {key: student[key] for key in ("data", "train", "plugins") if key in student}
+        return {"recipe": teacher, "resolved": inside | own | {"model": student["model"] | {"arch": arch}}}
+    if teacher.startswith("timm:"):
+        return {"timm": teacher.removeprefix("timm:")}
+    if RunFolder(path).exists:
+        return {"run": str(path)}
+    if path.is_file() and path.suffix != ".toml":
+        return {"checkpoint": str(path)}
+    if path.is_file() or teacher in builtin_names():
+        return {"recipe": teacher}
+    raise RecipeError(
+        f"--teacher {show(teacher)} is none of: auto, a run folder, a file of weights, timm:NAME, a recipe (looked for "
+        f"from {Path.cwd()})"
+    )

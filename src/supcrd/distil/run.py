@@ -1,0 +1,102 @@
+"""`supcrd distil`: train, choose on validation, say what it came to, write the report."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from supcrd.analysis.compare import Comparison, compare_runs
+from supcrd.base import device as devices
+from supcrd.base.files import write_json
+from supcrd.distil.deployed import Cost, cost
+from supcrd.distil.plan import UNDISTILLED, Plan
+from supcrd.distil.verdict import best_model, paid
+from supcrd.errors import RunError
+from supcrd.report import report as report_runs
+from supcrd.runs.folder import RunFolder
+from supcrd.sweep.run import Outcome, Report, run_all
+
+BEST = "best"
+"""Folder of the chosen model, inside the folder of runs."""
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What a distillation came to."""
+
+    text: str
+    """whether it paid, and what the best model is"""
+    best: Path
+    """folder of the chosen model: model.safetensors and model.json"""
+    run: Path
+    """the run that it is of"""
+    cost: Cost
+    compared: Comparison
+    outcomes: tuple[Outcome, ...]
+    page: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        paths = {"best": str(self.best), "run": str(self.run), "report": str(self.page)}
+        return {"text": self.text, **paths, "cost": asdict(self.cost), "comparison": self.compared.to_dict()}
+
+
+def distil(
+    planned: Plan,
+    out: Path,
+    *,
+    workers: int = 1,
+    report: Report | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Distilled:
+    """Train what is planned, choose on validation and write what it came to.
+
+    Args:
+        planned: of `distil.plan`.
+        out: the folder of run folders; the chosen model goes to `best` in it, the page to `report.html`, the numbers to
+            `distil.json`. The same call resumes what is unfinished.
+        workers: runs at a time.
+        report: called with the progress of the runs.
+        notify: called with a line of progress of the report.
+
+    Raises:
+        RunError: a run failed or was interrupted (the first one is named).
+        SupcrdError: as a run, or the report.
+    """
+    outcomes = run_all(planned.recipes, out, workers=workers, report=report)
+    bad = [outcome for outcome in outcomes if not outcome.good]
+    if bad:
+        raise RunError(f"{len(bad)} of {len(outcomes)} runs failed; {bad[0].name}: {bad[0].reason or bad[0].status}")
+    runs = [RunFolder(out / recipe.name) for recipe in planned.recipes]
+    first = out / planned.configurations[UNDISTILLED][0].name
+    validated = all(run.evaluation.get("validation_accuracy") is not None for run in runs)
+    compared = compare_runs(runs, str(first), select=validated)
+    chosen = compared.selected or compared.rows[-1].label
+    best = _best([run for row in compared.rows if row.label == chosen for run in runs if str(run.path) in row.runs])
+    device = str(devices.choose(best.recipe.train.device).device)
+    measured = cost(best.path, device=device)
+    text = "\n".join(
+        [
+            paid(compared, chosen),
+            best_model(best.name, best.evaluation, measured, best.evaluation.get("validation_accuracy")),
+        ]
+    )
+    model = _copied(best, out / BEST)
+    page = report_runs([run.path for run in runs], out / "report.html", baseline=str(first), notify=notify)
+    done = Distilled(text, model, best.path, measured, compared, tuple(outcomes), page)
+    write_json(out / "distil.json", done.to_dict())
+    return done
+
+
+def _best(runs: Sequence[RunFolder]) -> RunFolder:
+    """The run of highest validation accuracy; the first one where there is none."""
+    return max(runs, key=lambda run: run.evaluation.get("validation_accuracy") or 0.0)
+
+
+def _copied(run: RunFolder, folder: Path) -> Path:
+    """A folder with a run's model, in place of what was there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (run.weights, run.card_file):
+        shutil.copyfile(file, folder / file.name)
+    return folder

@@ -1,0 +1,44 @@
+"""`supcrd distil` from data to a model that predicts."""
+
+import json
+
+import pytest
+
+from supcrd.jobs.assess import load_model
+from typed import invoke
+
+QUICK = ["train.batch_size=16", "train.lr=1e-3", "probe.epochs=2", "head.epochs=1", "augment.crop_padding=1"]
+
+
+@pytest.fixture
+def command(npz, tmp_path):
+    words = ["--data", f"npz:{npz}", "--student", "convnet", "--teacher", "auto", "--epochs", "2", "--seeds", "2"]
+    return ["distil", *words, "--out", tmp_path / "runs", *QUICK]
+
+
+def test_from_data_to_a_model(command, npz, tmp_path, no_figures, monkeypatch):
+    monkeypatch.setattr("supcrd.distil.plan.TEACHERS", ("resnet8", "resnet14"))
+    monkeypatch.setattr("supcrd.distil.deployed.SECONDS", 0.01)
+    shown = invoke(*command)
+    assert shown.exit_code == 0, shown.output
+    out = tmp_path / "runs"
+    done = json.loads((out / "distil.json").read_text())
+    text = " ".join(shown.stdout.split())
+    assert " ".join(done["text"].split()) in text
+    assert "the undistilled student" in done["text"]
+    rows = {row["label"]: row for row in done["comparison"]["rows"]}
+    assert list(rows) == ["undistilled", "joint"]
+    assert [row["n"] for row in rows.values()] == [2, 2]
+    # the best model is the one of highest validation accuracy, of the configuration of highest mean
+    found = {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/evaluation.json")}
+    group = [numbers for name, numbers in found.items() if name.startswith(done["comparison"]["selected"])]
+    best = found[done["run"].rpartition("/")[2]]
+    assert best["validation_accuracy"] == max(numbers["validation_accuracy"] for numbers in group)
+    assert load_model(out / "best").card.evaluation["accuracy"] == best["accuracy"]
+    assert done["cost"]["parameters"] == best["parameters"]
+    assert (out / "report.html").is_file()
+    # the same command again trains nothing
+    times = {path: path.stat().st_mtime_ns for path in out.glob("*/model.safetensors") if path.parent.name != "best"}
+    again = json.loads(invoke(*command, "--json").stdout)
+    assert again["comparison"] == done["comparison"]
+    assert {path: path.stat().st_mtime_ns for path in times} == times

@@ -1,0 +1,77 @@
+"""What `supcrd distil` would train, and what it refuses."""
+
+import pytest
+
+from supcrd import recipe as recipes
+from supcrd.distil.plan import METHODS, plan
+from supcrd.errors import RecipeError
+from typed import refused
+
+
+def test_equal_budgets(tmp_path):
+    """The configurations differ in their method and their name only."""
+    made = plan("digits", "digits-teacher", "resnet8", epochs=7, seeds=2, methods=list(METHODS))
+    assert list(made.configurations) == ["undistilled", *METHODS]
+    for name, group in made.configurations.items():
+        for seed, recipe in enumerate(group):
+            assert (recipe.seed, recipe.train.epochs, recipe.model.arch) == (seed, 7, "resnet8")
+            changed = recipes.differences(made.configurations["undistilled"][seed], recipe)
+            assert {key.partition(".")[0] for key in changed} == ({"method"} if name in METHODS else set())
+    assert len({recipe.name for recipe in made.recipes}) == len(made.recipes) == 6
+
+
+def test_recipes_can_be_read_back():
+    for teacher in ("auto", "digits-teacher", "timm:resnet18"):
+        for recipe in plan("digits", teacher, "resnet8", overrides=["augment.flip=0.0"]).recipes:
+            assert recipes.parse(recipes.to_toml(recipe), "again") == recipe
+
+
+def test_a_teacher_of_ones_own_learns_on_the_same_data_and_as_long():
+    recipe = plan(
+        "digits", "auto", "resnet18", epochs=3, overrides=["augment.flip=0.0", "data.validation=0.3"]
+    ).recipes[1]
+    teacher = recipes.teacher_recipe(recipe)
+    assert (teacher.name, teacher.model.arch, teacher.train.epochs) == ("teacher-resnet50", "resnet50", 3)
+    assert (teacher.data, teacher.augment.flip, teacher.augment.views) == (recipe.data, 0.0, 1)
+
+
+def test_what_a_teacher_may_be(tmp_path):
+    weights = tmp_path / "net.pth"
+    weights.write_bytes(b"")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.toml").write_text(recipes.to_toml(recipes.load("digits-teacher")))
+    meant = {"timm:resnet18": "timm", weights: "checkpoint", run: "run", "digits-teacher": "recipe"}
+    for word, key in meant.items():
+        assert getattr(plan("digits", str(word), "resnet8").recipes[0].teacher, key) is not None
+    changed = plan("digits", str(run), "resnet8", overrides=["teacher.cache=4"]).recipes[0].teacher
+    assert (changed.run, changed.cache, changed.compare) == (str(run), 4, True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"teacher": "nowhere"}, "--teacher 'nowhere' is none of: auto, a run folder"),
+        ({"student": "resnet9"}, "arch 'resnet9' is unknown; the nearest is 'resnet8'"),
+        ({"seeds": 0}, "--seeds 0 is not right; 1 or more is"),
+        ({"epochs": 0}, "train.epochs = 0: 1 or more is right"),
+        ({"methods": ["crd"]}, "--methods crd is not right; joint, kd are known"),
+        ({"methods": []}, "--methods none is not right"),
+        ({"overrides": ["seed=3"]}, "seed has an option of its own: --seeds"),
+        ({"overrides": ["method.kd_weight=3"]}, "method.kd_weight cannot be changed here"),
+        ({"overrides": ["train.epoch=3"]}, "unknown key train.epoch = 3; did you mean train.epochs"),
+        ({"overrides": ["lr"]}, "override 'lr' is not KEY=VALUE"),
+    ],
+)
+def test_mistakes_are_one_line(wrong, line):
+    with pytest.raises(RecipeError) as error:
+        plan(**({"data": "digits", "teacher": "auto", "student": "resnet8"} | wrong))
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_refuses_before_it_writes(tmp_path):
+    out = tmp_path / "runs"
+    line = refused("distil", "--data", "digits", "--student", "resnet9", "--out", out)
+    assert "the nearest is 'resnet8'" in line
+    assert not out.exists()

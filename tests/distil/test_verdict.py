@@ -1,0 +1,48 @@
+"""What is said of a comparison, for folders made by hand."""
+
+import pytest
+
+from made import several
+from supcrd.analysis.compare import compare
+from supcrd.distil.deployed import Cost
+from supcrd.distil.verdict import best_model, paid
+
+BASE = [0.70, 0.72, 0.74]
+
+
+def said(tmp_path, accuracies, *, base=BASE, chosen="joint"):
+    several(tmp_path, "undistilled", base, "method.temperature=0.2", validation_accuracy=0.5)
+    several(tmp_path, "joint", accuracies, "method.temperature=0.3", validation_accuracy=0.6)
+    return paid(compare([tmp_path], "undistilled", select=True), chosen)
+
+
+def test_it_paid(tmp_path):
+    text = said(tmp_path, [0.719, 0.74, 0.761])
+    assert text.startswith(
+        "Distillation paid. joint reached 74.00 ± 2.10 % on the test split, the undistilled student 72.00"
+    )
+    assert "+2.00 points (95 % interval +1.75 to +2.25, n = 3 seeds)" in text  # t(0.975, 2) = 4.303
+
+
+def test_it_made_it_worse(tmp_path):
+    text = said(tmp_path, [0.669, 0.69, 0.711], chosen="undistilled")
+    assert text.startswith("Distillation did not pay: it made the student worse. joint reached 69.00")
+
+
+def test_it_cannot_be_told(tmp_path):
+    assert said(tmp_path, [0.71, 0.72, 0.76]).startswith("It cannot be told whether distillation paid. joint reached")
+
+
+def test_one_seed_tells_nothing(tmp_path):
+    text = said(tmp_path, [0.9], base=[0.7])
+    assert "+20.00 points (n = 1). Whether distillation paid cannot be told from that" in text
+    assert "--seeds 3" in text
+
+
+@pytest.mark.parametrize("ece", [None, 0.021])
+def test_the_best_model(ece):
+    cost = Cost(78_042, 0.312, 1.5, 2345.6, 64, "cpu, 2 threads")
+    text = best_model("joint", {"accuracy": 0.7123, "split": "test", "ece": ece}, cost, 0.7)
+    assert "joint, chosen by its validation accuracy (70.00 %): 71.23 % on the test split" in text
+    assert ("ECE 2.1 %" in text) == (ece is not None)
+    assert "78,042 parameters, 0.31 MB in float32, 1.50 ms an image, 2,346 images a second" in text
