@@ -23,7 +23,15 @@ CPU = choose("cpu", "float32")
 def wanted(quick, *changes):
     return load(
         "digits-cross-entropy",
-        [*quick, "data.validation=0.3", "train.precision=float32", "head.epochs=0", "name=x", *changes],
+        [
+            *quick,
+            "classifier=trained",
+            "data.validation=0.3",
+            "train.precision=float32",
+            "head.epochs=0",
+            "name=x",
+            *changes,
+        ],
     )
 
 

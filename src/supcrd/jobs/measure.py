@@ -48,12 +48,12 @@ def measure(
     """Measure a run, write `outputs.npz`, `pictures.npz`, the card and, last, `evaluation.json`.
 
     The split is test; without one, validation; without either, train (`split` says which). The model measured is the
-    one that is saved: `saved_weights` (see `jobs.chosen.Saved`) after `saved_epoch`, of `epochs` trained (both None for
-    weights from elsewhere), with the classifier that is saved; `classifier` says which one that is, and what the other
-    is worth. Only `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest validation accuracy of
-    the classifier trained with the encoder; both are None unless the split is test and there is a validation split.
-    `warnings` are those of `health.judge`, which are also logged. class_accuracy, class_counts and
-    validation_class_counts (None without a validation split) are lists in the order of class_names.
+    one that is saved: `saved_weights` (see `jobs.chosen.Saved`) after `saved_epoch`, of `epochs` trained; both are None
+    for weights from elsewhere. `classifier` says which classifier it has, and what the other one is worth. Only
+    `accuracy_at_best` is of the weights of `best_epoch`, the first one of highest validation accuracy, and of the
+    classifier trained with them; both are None unless the split is test and there is a validation split. `warnings` are
+    those of `health.judge`, which are also logged. class_accuracy, class_counts and validation_class_counts (None
+    without a validation split) are lists in the order of class_names.
 
     Returns:
         The contents of `evaluation.json`.
@@ -94,7 +94,10 @@ def measure(
         "best_epoch": at_best[0],
         "accuracy_at_best": at_best[1],
         **classifier,
-        **_about_weights(trained, last),
+        "saved_weights": trained.saved.weights if trained.saved else None,
+        "saved_epoch": trained.saved.epoch if trained.saved else None,
+        "epochs": len(trained.history),
+        "stopped_early": bool(last.get("stopped_early", False)),
         "projection_trained": trained.card.projection_trained,
         "train_accuracy": last.get("train_accuracy"),  # of augmented images, during training
         "validation_accuracy": _validation_accuracy(trained, last),
@@ -168,22 +171,12 @@ def _about_classifier(final: Final | None, measured: Rows, values: Mapping[str, 
     }
 
 
-def _about_weights(trained: Trained, last: Mapping[str, Any]) -> dict[str, Any]:
-    """What `evaluation.json` says of the weights that are saved; None where they are from elsewhere."""
-    return {
-        "saved_weights": trained.saved.weights if trained.saved else None,
-        "saved_epoch": trained.saved.epoch if trained.saved else None,
-        "epochs": len(trained.history),
-        "stopped_early": bool(last.get("stopped_early", False)),
-    }
-
-
 def _validation_accuracy(trained: Trained, last: Mapping[str, Any]) -> float | None:
     """Of the model that is saved."""
     if trained.final is not None and trained.final.saved == REFIT:
         return trained.final.candidates[REFIT].validation["accuracy"]
-    accuracy: float | None = trained.saved.validation_accuracy if trained.saved else last.get("validation_accuracy")
-    return accuracy
+    accuracy: float | None = last.get("validation_accuracy")
+    return trained.saved.validation_accuracy if trained.saved else accuracy
 
 
 def _about_teacher(teacher: Teacher | None, out: Path) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Trained(NamedTuple):
     history: list[dict[str, Any]]  # the metrics of all epochs
     best: dict[str, Any]  # see `Distillation.best`
     saved: Saved | None = None  # which weights the model has; None for those from elsewhere
-    final: Final | None = None  # which classifier is saved; None for imported weights, which keep theirs
+    final: Final | None = None  # which classifier it has; likewise
 
 
 def _caches(

@@ -119,6 +119,21 @@ class RunFolder:
         except UnicodeDecodeError:
             raise RunError(f"{self.recipe_file} is damaged: not UTF-8 text") from None
 
+    @property
+    def lacks(self) -> list[str]:
+        """The keys of `supcrd.recipe.BEFORE` that its recipe does not have: it was begun before there were these.
+
+        Raises:
+            RunError: it cannot be read.
+            RecipeError: it is not TOML, or of a newer version.
+        """
+        try:
+            text = self.recipe_file.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise RunError(f"{self.recipe_file} cannot be read: {error.strerror}") from None
+        table = recipes.toml(text, str(self.recipe_file))
+        return [key for key in recipes.BEFORE if key not in table]
+
     def timed(self, recipe: Recipe) -> Recipe:
         """A recipe with the epochs that its `train.minutes` were turned into here.
 
@@ -136,21 +151,6 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.budget_file} cannot be read: {error}") from None
         return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})})
-
-    @property
-    def lacks(self) -> list[str]:
-        """The keys of `supcrd.recipe.BEFORE` that its recipe does not have: it was begun before there were these.
-
-        Raises:
-            RunError: it cannot be read.
-            RecipeError: it is not TOML, or of a newer version.
-        """
-        try:
-            text = self.recipe_file.read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise RunError(f"{self.recipe_file} cannot be read: {error.strerror}") from None
-        table = recipes.toml(text, str(self.recipe_file))
-        return [key for key in recipes.BEFORE if key not in table]
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
