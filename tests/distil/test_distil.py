@@ -5,7 +5,7 @@ import json
 import pytest
 
 from supcrd.jobs.assess import load_model
-from typed import invoke
+from typed import invoke, refused
 
 QUICK = ["train.batch_size=16", "train.lr=1e-3", "probe.epochs=2", "head.epochs=1", "augment.crop_padding=1"]
 
@@ -42,3 +42,32 @@ def test_from_data_to_a_model(command, npz, tmp_path, no_figures, monkeypatch):
     again = json.loads(invoke(*command, "--json").stdout)
     assert again["comparison"] == done["comparison"]
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_minutes_give_all_students_the_same_epochs(npz, tmp_path, no_figures, monkeypatch):
+    monkeypatch.setattr("supcrd.distil.plan.TEACHERS", ("resnet8", "resnet14"))
+    monkeypatch.setattr("supcrd.distil.deployed.SECONDS", 0.01)
+    out = tmp_path / "runs"
+    words = ["distil", "--data", f"npz:{npz}", "--student", "convnet", "--methods", "kd", "--out", out, *QUICK]
+    assert invoke(*words, "--minutes", "0.01").exit_code == 0
+    epochs = json.loads((out / "budget.json").read_text())["epochs"]
+    assert epochs >= 1
+    found = {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/evaluation.json")}
+    assert {name: numbers["epochs"] for name, numbers in found.items() if name != "teacher-resnet8"} == {
+        "undistilled": epochs, "kd": epochs,
+    }  # fmt: skip
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == [
+        "best",
+        "kd",
+        "teacher-resnet8",
+        "undistilled",
+    ]
+    assert invoke(*words, "--minutes", "0.01").exit_code == 0  # nothing is timed again
+    assert "--minutes 0.01, not 0.02" in refused(*words, "--minutes", "0.02")
+
+
+def test_too_few_minutes_say_what_an_epoch_takes(npz, tmp_path, monkeypatch):
+    monkeypatch.setattr("supcrd.distil.plan.TEACHERS", ("resnet8", "resnet14"))
+    out, words = tmp_path / "runs", ["--data", f"npz:{npz}", "--student", "convnet", *QUICK]
+    assert "one epoch takes about" in refused("distil", *words, "--minutes", "1e-9", "--out", out)
+    assert not list(out.rglob("*.json"))

@@ -20,6 +20,16 @@ def test_equal_budgets(tmp_path):
     assert len({recipe.name for recipe in made.recipes}) == len(made.recipes) == 6
 
 
+def test_minutes_are_the_teachers_too_and_epochs_take_their_place_for_students():
+    timed = plan("digits", "auto", "resnet8", epochs=None, minutes=2.5).recipes
+    assert [(recipe.train.minutes, recipe.train.epochs) for recipe in timed] == [(2.5, 0)] * 2
+    fixed = plan("digits", "auto", "resnet8", epochs=9, minutes=2.5).recipes
+    assert [(recipe.train.minutes, recipe.train.epochs) for recipe in fixed] == [(None, 9)] * 2
+    for recipe in (*timed, *fixed):  # one teacher for both
+        assert recipes.teacher_recipe(recipe) == recipes.teacher_recipe(timed[0])
+        assert recipes.teacher_recipe(recipe).train.minutes == 2.5
+
+
 def test_recipes_can_be_read_back():
     for teacher in ("auto", "digits-teacher", "timm:resnet18"):
         for recipe in plan("digits", teacher, "resnet8", overrides=["augment.flip=0.0"]).recipes:
@@ -72,6 +82,10 @@ def test_mistakes_are_one_line(wrong, line):
 
 def test_the_command_refuses_before_it_writes(tmp_path):
     out = tmp_path / "runs"
+    both = refused("distil", "--data", "digits", "--student", "resnet8", "--epochs", 3, "--minutes", 2, "--out", out)
+    assert both.endswith("--epochs 3 and --minutes 2 exclude one another: give one of them")
+    none = refused("distil", "--data", "digits", "--student", "resnet8", "--minutes", 0, "--out", out)
+    assert "train.minutes = 0" in none
     line = refused("distil", "--data", "digits", "--student", "resnet9", "--out", out)
     assert "the nearest is 'resnet8'" in line
     assert not out.exists()

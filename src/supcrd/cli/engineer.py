@@ -1,14 +1,15 @@
 """The commands of those who want a better small model: distil, teachers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
-from supcrd.cli.screen import stderr, stdout
+from supcrd.cli.screen import Screen, stderr, stdout
+from supcrd.errors import SupcrdError
 
 if TYPE_CHECKING:
     from supcrd.analysis.teachers import Candidates
@@ -26,7 +27,13 @@ def distil(
     teacher: Annotated[
         str, typer.Option(help="A run folder, a file of weights, timm:NAME, a recipe, or auto: trained first.")
     ] = "auto",
-    epochs: Annotated[int, typer.Option(help="Passes of each student over the training images.")] = 30,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes of each student over the training images; 30 if not given.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Training time of one distilled student, in place of --epochs; all get as many epochs."),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each configuration; 3 or more tell whether it paid.")] = 1,
     methods: Annotated[str, typer.Option(help="How to distil, separated by commas: joint, kd.")] = "joint",
     workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
@@ -41,12 +48,22 @@ def distil(
     from supcrd.figures.extra import check_drawing
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    planned = plan(data, teacher, student, epochs=epochs, seeds=seeds, methods=names, overrides=overrides or [])
+    if epochs is not None and minutes is not None:
+        raise SupcrdError(f"--epochs {epochs} and --minutes {minutes:g} exclude one another: give one of them")
+    arguments: dict[str, Any] = {"seeds": seeds, "methods": names, "overrides": overrides or [], "minutes": minutes}
+    whole = None if minutes is not None else 30 if epochs is None else epochs
+    planned = plan(data, teacher, student, epochs=whole, **arguments)
     check_drawing()  # of the report, before hours of training
     from supcrd.cli.live import LiveTable  # brings torch: mistakes are reported before
+    from supcrd.distil.budget import epochs_in
     from supcrd.distil.run import distil as distil_all
 
     out = out.expanduser()
+    if minutes is not None:
+        with Screen() as screen:
+            whole = epochs_in(planned.recipes[1], out, report=screen.report)
+            screen.note(f"--minutes {minutes:g}: {whole} epochs for every student")
+        planned = plan(data, teacher, student, epochs=whole, **arguments)
     with LiveTable(out) as live:
         done = distil_all(planned, out, workers=workers, report=live.report)
     if as_json:

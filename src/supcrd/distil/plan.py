@@ -39,7 +39,8 @@ def plan(
     teacher: str,
     student: str,
     *,
-    epochs: int = 30,
+    epochs: int | None = 30,
+    minutes: float | None = None,
     seeds: int = 1,
     methods: Sequence[str] = ("joint",),
     overrides: Sequence[str] = (),
@@ -51,7 +52,8 @@ def plan(
         teacher: a run folder, a file of weights, timm:NAME, a recipe (built-in or a path), or auto: trained first, for
             as many epochs.
         student: an architecture.
-        epochs: of each student, >= 1.
+        epochs: of each student, >= 1; None: not known yet, they train for `minutes`.
+        minutes: of the training of one student, and of a teacher by auto, in place of epochs.
         seeds: of each configuration, >= 1: 0, 1, ...
         methods: keys of `METHODS`.
         overrides: KEY=VALUE changes of every recipe, such as data.image_size=64.
@@ -72,20 +74,26 @@ def plan(
     if unknown or not methods:
         raise RecipeError(f"--methods {', '.join(unknown) or 'none'} is not right; {', '.join(METHODS)} are known")
     _check_changes(overrides)
-    common: dict[str, Any] = {"data": {"source": data}, "model": {"arch": student}, "train": TRAIN | {"epochs": epochs}}
+    common: dict[str, Any] = {"data": {"source": data}, "model": {"arch": student}, "train": dict(TRAIN)}
     common = with_plugins(overridden(common, overrides), "distil")
+    long = {"epochs": epochs} if epochs is not None else {"minutes": minutes}
+    teacher_long = long if minutes is None else {"minutes": minutes}
     # with compare the undistilled student's agreement with the teacher is known too
-    by = merge(_teacher(teacher, common), common.get("teacher", {})) | {"compare": True}
+    learns = common | {"train": common["train"] | teacher_long}
+    by = merge(_teacher(teacher, learns), common.get("teacher", {})) | {"compare": True}
     named = {UNDISTILLED: {"name": "cross_entropy"}} | {name: METHODS[name] for name in methods}
     groups: dict[str, list[Recipe]] = {name: [] for name in named}
     for name, method in named.items():
-        table = common | {"method": method, "teacher": by}
+        table = common | {"train": common["train"] | long, "method": method, "teacher": by}
         for seed in range(seeds):
             groups[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
     return Plan(groups)
 
 
-TAKEN = {"data.source": "--data", "model.arch": "--student", "train.epochs": "--epochs", "seed": "--seeds"}
+TAKEN = {
+    "data.source": "--data", "model.arch": "--student", "seed": "--seeds", "train.epochs": "--epochs",
+    "train.minutes": "--minutes",
+}  # fmt: skip
 """Keys that have an option."""
 
 
