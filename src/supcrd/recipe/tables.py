@@ -44,7 +44,7 @@ def parse(text: str, where: str, *, check_archs: bool = True) -> Recipe:
 
 
 def _as_then(table: dict[str, Any]) -> dict[str, Any]:
-    """A whole recipe's table with the keys of `BEFORE`, in its teachers' recipes too; one that has them is not older."""
+    """A whole recipe's table with the keys of `BEFORE`, in its teachers' recipes too; as it is, if it has them."""
     if BEFORE.keys() <= table.keys():
         return table
     changed = BEFORE | table
