@@ -5,6 +5,7 @@ import json
 import pytest
 
 from supcrd.jobs.assess import load_model
+from supcrd.training.budget import EpochTime
 from typed import invoke, refused
 
 QUICK = ["train.batch_size=16", "train.lr=1e-3", "probe.epochs=2", "head.epochs=1", "augment.crop_padding=1"]
@@ -47,11 +48,12 @@ def test_from_data_to_a_model(command, npz, tmp_path, no_figures, monkeypatch):
 def test_minutes_give_all_students_the_same_epochs(npz, tmp_path, no_figures, monkeypatch):
     monkeypatch.setattr("supcrd.distil.plan.TEACHERS", ("resnet8", "resnet14"))
     monkeypatch.setattr("supcrd.distil.deployed.SECONDS", 0.01)
+    monkeypatch.setattr("supcrd.jobs.budget.time_epoch", lambda *_, **__: EpochTime(4.0, 0.0))  # so 12 s are 2 epochs
     out = tmp_path / "runs"
     words = ["distil", "--data", f"npz:{npz}", "--student", "convnet", "--methods", "kd", "--out", out, *QUICK]
-    assert invoke(*words, "--minutes", "0.01").exit_code == 0
+    assert invoke(*words, "--minutes", "0.2").exit_code == 0
     epochs = json.loads((out / "budget.json").read_text())["epochs"]
-    assert epochs >= 1
+    assert epochs == 2
     found = {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/evaluation.json")}
     assert {name: numbers["epochs"] for name, numbers in found.items() if name != "teacher-resnet8"} == {
         "undistilled": epochs, "kd": epochs,
@@ -62,8 +64,9 @@ def test_minutes_give_all_students_the_same_epochs(npz, tmp_path, no_figures, mo
         "teacher-resnet8",
         "undistilled",
     ]
-    assert invoke(*words, "--minutes", "0.01").exit_code == 0  # nothing is timed again
-    assert "--minutes 0.01, not 0.02" in refused(*words, "--minutes", "0.02")
+    monkeypatch.setattr("supcrd.jobs.budget.time_epoch", None)
+    assert invoke(*words, "--minutes", "0.2").exit_code == 0  # nothing is timed again
+    assert "--minutes 0.2, not 0.3" in refused(*words, "--minutes", "0.3")
 
 
 def test_too_few_minutes_say_what_an_epoch_takes(npz, tmp_path, monkeypatch):
