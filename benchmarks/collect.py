@@ -8,6 +8,7 @@ Runs that differ only in their seed are one configuration, with mean, sample sta
 import argparse
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,32 @@ def summary(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
     return told
 
 
+def gathered(folders: Sequence[Path]) -> dict[str, Any]:
+    """What is kept of finished runs: where they ran, how, each number, and means over seeds."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for folder in folders:
+        evaluation = RunFolder(folder).evaluation | {"teacher": None}  # a path of this machine
+        source = evaluation["source"].rsplit("/", 1)[-1]
+        groups.setdefault(unseeded(RunFolder.open(folder).recipe.name), []).append(evaluation | {"source": source})
+    environments = [json.loads((folder / "environment.json").read_text()) for folder in folders]
+    commits = sorted({str(environment["commit"]) for environment in environments})
+    epochs = {
+        unseeded(RunFolder.open(f).recipe.name): recipes.to_table(RunFolder.open(f).recipe)["train"] for f in folders
+    }
+    return {
+        "split": next(iter(groups.values()))[0]["split"],
+        "images": next(iter(groups.values()))[0]["n"],
+        "environment": environments[0] | {"commit": ", ".join(commits), "data_fingerprint": None},
+        "training": epochs,
+        "summary": {name: summary(runs) for name, runs in groups.items()},
+        "runs": [
+            {key: value for key, value in run.items() if key not in BY_CLASS}
+            for runs in groups.values()
+            for run in runs
+        ],
+    }
+
+
 def main() -> None:
     """Read the folders, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,34 +71,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     options = parser.parse_args()
 
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for folder in options.folders:
-        evaluation = RunFolder(folder).evaluation | {"teacher": None}  # a path of this machine
-        source = evaluation["source"].rsplit("/", 1)[-1]
-        groups.setdefault(unseeded(RunFolder.open(folder).recipe.name), []).append(evaluation | {"source": source})
-    environments = [json.loads((folder / "environment.json").read_text()) for folder in options.folders]
-    commits = sorted({str(environment["commit"]) for environment in environments})
-    epochs = {
-        unseeded(RunFolder.open(f).recipe.name): recipes.to_table(RunFolder.open(f).recipe)["train"]
-        for f in options.folders
-    }
-    write_json(
-        options.out,
-        {
-            "command": options.command,
-            "note": options.note,
-            "split": next(iter(groups.values()))[0]["split"],
-            "images": next(iter(groups.values()))[0]["n"],
-            "environment": environments[0] | {"commit": ", ".join(commits), "data_fingerprint": None},
-            "training": epochs,
-            "summary": {name: summary(runs) for name, runs in groups.items()},
-            "runs": [
-                {key: value for key, value in run.items() if key not in BY_CLASS}
-                for runs in groups.values()
-                for run in runs
-            ],
-        },
-    )
+    write_json(options.out, {"command": options.command, "note": options.note} | gathered(options.folders))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,167 @@
+"""Which student is the best that a budget can buy: the experiments of docs/student.md, on CIFAR-100.
+
+    python benchmarks/best_student.py --data npz:cifar100.npz --teacher runs/teacher --weak runs/weak \\
+        --out runs/student --tables detached ingredients weights teachers --workers 2
+
+Every run has the same student, images, epochs and views an image (equal view-epochs). Configurations are recipes of
+this file; runs that are finished stay, and --results is written after each, so that the work can be cut anywhere. All
+numbers that choose are of validation; test accuracies are written beside them.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from collect import gathered
+from supcrd import recipe as recipes
+from supcrd.base.files import write_json
+from supcrd.recipe.overrides import merge
+from supcrd.recipe.settings import Recipe
+from supcrd.recipe.tables import validate
+from supcrd.runs.folder import RunFolder
+from supcrd.sweep.run import Job, run_all
+
+EPOCHS, VIEWS = 10, 2
+STUDENT = "convnet"
+WEAK = {"views": 1}
+STRONG = {"views": 1, "crop": "resized", "crop_scale": [0.4, 1.0], "randaugment": 1, "magnitude": 5, "erasing": 0.25}
+JOINT = {"name": "joint", "kd_weight": 1.0, "standardise": True, "kd_temperature": 2.0, "contrast_weight": 0.5}
+
+
+def published(name: str) -> dict[str, Any]:
+    """A method of the published protocol: the classifier is an online probe; the refitted one is measured too."""
+    return {"method": {"name": name}}
+
+
+def attached(name: str) -> dict[str, Any]:
+    """The same contrastive term with cross-entropy through the encoder, without KD."""
+    return {"method": {"name": "joint", "contrast": name, "kd_weight": 0.0, "contrast_fall": 0.0}}
+
+
+def joint(**changes: Any) -> dict[str, Any]:
+    """The joint objective, with changes of its keys."""
+    return {"method": JOINT | changes}
+
+
+def mixed(view: dict[str, Any], **method: Any) -> dict[str, Any]:
+    """A weak and a strong view in place of two weak ones; the contrastive term leaves mixed views out."""
+    return {"views": {"weak": WEAK, "strong": view}} | joint(contrast_mixed="skip", **method)
+
+
+CUTMIX = STRONG | {"cutmix": 1.0, "mix": 0.5}
+FULL = mixed(CUTMIX) | {"train": {"ema": 0.999}}
+UNIFORM = {
+    "lw_supcrd": {"teacher_temperature": 1e4, "alpha": 100.0, "beta": 6.67, "adaptive": False, "weight": 100.0},
+    "probe": {"term": "cross_entropy", "detach": True},
+}
+"""All of 100 classes have the probability 0.01, so that alpha p = 1 and beta (1 - p) = 6.6: a sure teacher's weights."""
+
+TABLES: dict[str, dict[str, dict[str, Any]]] = {
+    "detached": {
+        **{name: published(name) for name in ("lw_supcrd", "crd", "supcon")},
+        **{f"{name}-attached": attached(name) for name in ("lw_supcrd", "crd", "supcon")},
+    },
+    "ingredients": {
+        "cross_entropy": {"method": {"name": "cross_entropy"}},
+        "kd": joint(contrast="none", standardise=False, kd_temperature=4.0),
+        "kd-z": joint(contrast="none"),
+        "joint": joint(),
+        "joint-strong": mixed(STRONG),
+        "joint-cutmix": mixed(CUTMIX),
+        "joint-cutmix-ema": FULL,
+        "full-without-lw": merge(FULL, {"method": {"contrast": "none"}}),
+        "full-without-kd": merge(FULL, {"method": {"kd_weight": 0.0}}),
+        "full-without-z": merge(FULL, {"method": {"standardise": False, "kd_temperature": 4.0}}),
+        "full-without-strong": mixed(WEAK | {"cutmix": 1.0, "mix": 0.5}) | {"train": {"ema": 0.999}},
+        "full-with-rotation": {"views": {"weak": WEAK | {"rotation": 0.25}, "strong": CUTMIX}}
+        | joint(contrast_mixed="skip")
+        | {"train": {"ema": 0.999}},
+    },
+    "weights": {
+        "lw_supcrd": published("lw_supcrd"),
+        "lw_supcrd-uniform": {"objective": UNIFORM},
+    },
+    "teachers": {
+        "kd-weak": joint(contrast="none") | {"weak": True},
+        "joint-weak": joint() | {"weak": True},
+        "kd-z": joint(contrast="none"),
+        "joint": joint(),
+    },
+}
+
+
+def recipe_of(name: str, changes: dict[str, Any], seed: int, options: argparse.Namespace) -> Recipe:
+    """The recipe of a configuration."""
+    changes = dict(changes)
+    teacher = options.weak if changes.pop("weak", False) else options.teacher
+    table: dict[str, Any] = {
+        "name": name if seed == 0 else f"{name}_seed={seed}",
+        "seed": seed,
+        "data": {"source": options.data, "mean": [0.5071, 0.4867, 0.4408], "std": [0.2675, 0.2565, 0.2761]},
+        "model": {"arch": options.student},
+        "train": {"epochs": options.epochs, "lr": 2e-3, "optimizer": "adamw", "weight_decay": 5e-4,
+                  "decay": "weights", "schedule": "one_cycle"},
+        "teacher": {"run": str(teacher), "compare": True},
+        "probe": {"epochs": 20},
+    }  # fmt: skip
+    return validate(merge(table, changes), name)
+
+
+def planned(options: argparse.Namespace) -> list[Recipe]:
+    """Recipes of the tables asked for, seed by seed, each once."""
+    wanted: dict[str, Recipe] = {}
+    for seed in range(options.seeds):
+        for table in options.tables:
+            for name, changes in TABLES[table].items():
+                recipe = recipe_of(name, changes, seed, options)
+                wanted.setdefault(recipe.name, recipe)
+    return list(wanted.values())
+
+
+def main() -> None:
+    """Run, and keep what there is after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--teacher", required=True, type=Path, help="run folder of the strong teacher")
+    parser.add_argument("--weak", type=Path, help="run folder of the weak one")
+    parser.add_argument("--student", default=STUDENT)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("runs/student"))
+    parser.add_argument("--results", type=Path, default=Path("docs/results/best-student.json"))
+    parser.add_argument("--dry-run", action="store_true")
+    options = parser.parse_args()
+    wanted = planned(options)
+    if options.dry_run:
+        print("\n".join(recipe.name for recipe in wanted))
+        return
+
+    def report(jobs: Sequence[Job]) -> None:
+        done = [RunFolder(options.out / recipe.name) for recipe in wanted]
+        done = [run for run in done if run.finished]
+        if done:
+            keep(done, options)
+
+    run_all(wanted, options.out, workers=options.workers, report=report)
+
+
+def keep(done: Sequence[RunFolder], options: argparse.Namespace) -> None:
+    """Write the results of the finished runs."""
+    tables = {name: list(TABLES[name]) for name in options.tables}
+    about = {
+        "command": f"python benchmarks/best_student.py --data npz:cifar100.npz --student {options.student} --epochs "
+        f"{options.epochs} --seeds {options.seeds} --tables {' '.join(options.tables)}",
+        "view_epochs": options.epochs * VIEWS,
+        "tables": tables,
+        "configurations": {run.name: json.loads(json.dumps(recipes.to_table(run.recipe)["method"])) for run in done
+                           if run.recipe.seed == 0},
+    }  # fmt: skip
+    write_json(options.results, about | gathered([run.path for run in done]))
+
+
+if __name__ == "__main__":
+    main()
