@@ -56,7 +56,7 @@ UNIFORM = {
     "lw_supcrd": {"teacher_temperature": 1e4, "alpha": 100.0, "beta": 6.67, "adaptive": False, "weight": 100.0},
     "probe": {"term": "cross_entropy", "detach": True},
 }
-"""All of 100 classes have the probability 0.01, so that alpha p = 1 and beta (1 - p) = 6.6: a sure teacher's weights."""
+"""All of 100 classes have the probability 0.01: alpha p = 1 and beta (1 - p) = 6.6, a sure teacher's weights."""
 
 TABLES: dict[str, dict[str, dict[str, Any]]] = {
     "detached": {
