@@ -2,16 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quick check format bench clean
+.PHONY: demo test long quick check format bench clean
 
 demo: .venv/installed
 	$(BIN)/supcrd demo
 
 # The tests start many processes: without files of bytecode each of them compiles all of the package anew.
-test quick: export PYTHONDONTWRITEBYTECODE =
+test long quick: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+
+long: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 quick: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

@@ -60,14 +60,34 @@ SLOW = (
     "tests/training/test_training.py::test_half_and_resumed_equals_whole_run",
 )
 
+# What `make test` leaves to `make long`, so that it takes minutes: the same thing for every method, network, stage or
+# browser page, where `make test` has one of them, and whole programs of others. CI runs both.
+LONG = (
+    "tests/browser/",
+    "tests/cli/test_cli.py::test_demo",
+    "tests/jobs/test_pipeline.py::test_every_builtin_recipe_takes_two_steps",
+    "tests/jobs/test_teachers.py::test_a_teacher_that_another_process_trains_is_waited_for",
+    "tests/jobs/test_terminated.py::test_sigterm_in_any_stage_is_as_if_it_had_not_come",
+    "tests/models/test_outside.py::test_evaluate_gives_timms_accuracy",
+    "tests/models/test_outside.py::test_logits_are_timms_own",
+    "tests/reproduction/test_export.py::test_a_timm_network_is_written_as_the_published_timm_teacher",
+    "tests/reproduction/test_export.py::test_weights_load_in_the_published_wrapper_and_give_the_run_s_numbers",
+    "tests/sweep/test_sweep.py::test_interrupted_workers_checkpoint_and_the_same_sweep_goes_on",
+    "tests/test_golden.py::test_runs_are_reported_and_drawn",
+    "tests/test_notebook.py::test_it_runs_from_top_to_bottom_and_trains_again_only_where_asked",
+    "tests/training/test_plugins.py::test_weights_need_the_plug_in_and_run_no_code",
+)
+
 collect_ignore = ["data/make_golden.py"]  # imports what 0.1.0 had, and where it had it
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the slow tests, which are listed in one place."""
+    """Mark the slow and the long tests, which are listed in one place."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker("slow")
+        if item.nodeid.startswith(LONG):
+            item.add_marker("long")
 
 
 def pytest_unconfigure():

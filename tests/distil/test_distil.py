@@ -52,7 +52,7 @@ def test_minutes_give_all_students_the_same_epochs(npz, tmp_path, no_figures, mo
     out = tmp_path / "runs"
     words = ["distil", "--data", f"npz:{npz}", "--student", "convnet", "--methods", "kd", "--out", out, *QUICK]
     assert invoke(*words, "--minutes", "0.2").exit_code == 0
-    epochs = json.loads((out / "budget.json").read_text())["epochs"]
+    epochs = json.loads((out / "minutes.json").read_text())["epochs"]
     assert epochs == 2
     found = {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/evaluation.json")}
     assert {name: numbers["epochs"] for name, numbers in found.items() if name != "teacher-resnet8"} == {

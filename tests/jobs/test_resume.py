@@ -57,6 +57,9 @@ METHODS = {
     ],
 }
 
+FEW = ("lw_supcrd with a bank, kd and a cache", "kd with all options of training")
+"""What `make test` has; the rest is left to `make long`."""
+
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
@@ -122,7 +125,9 @@ def start(server, student, out, moment):
     return process.exitcode
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=() if name in FEW else pytest.mark.long) for name in METHODS]
+)
 def test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit(method, taught, server, tmp_path):
     wanted = student(taught, method)
     for name in ("whole", "cut"):

@@ -131,7 +131,11 @@ def test_methods_of_the_experiments(recipe_set, name):
     wanted = {"lw_supcrd": LW, "hybrid": LW}.get(method, {}) | changed
     wanted |= {"bank": changed.get("bank", 0), "bank_momentum": 0.5, "kd_weight": 0} if "bank" in held else {}
     held.pop("kd_temperature", None)  # of a term of weight 0
-    assert held == {"label_smoothing": 0} | wanted if method == "cross_entropy" else held == wanted
+    assert (
+        held == {"label_smoothing": 0, "class_weights": "none"} | wanted
+        if method == "cross_entropy"
+        else held == wanted
+    )
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

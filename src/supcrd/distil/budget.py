@@ -12,7 +12,7 @@ from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
 from supcrd.training.fit import Progress
 
-FILE = "budget.json"
+FILE = "minutes.json"
 """In the folder of runs: the minutes that were asked for, and the epochs that they gave."""
 TRIAL = "trial-of-the-budget"
 """Name of the run that is timed, and removed."""

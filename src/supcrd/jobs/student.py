@@ -102,8 +102,15 @@ def train(
     assert images.train is not None
     caches = _caches(this, images, teachers, needs, place, report)
     # copies of the parts that run: whole teachers are neither on the device nor in memory during the training
-    teaching = _teaching(recipe, teachers, caches)
-    task = place.put(Distillation(student, objective, teaching, bfloat16=place.bfloat16, ema=recipe.train.ema))
+    task = place.put(
+        Distillation(
+            student,
+            objective,
+            _teaching(recipe, teachers, caches),  # without a name, which would keep the whole teachers
+            bfloat16=place.bfloat16,
+            ema=recipe.train.ema,
+        )
+    )
     for teacher in teachers.values():
         teacher.let_go()
     if recipe.train.compile != "off":

@@ -250,9 +250,9 @@ class RunFolder:
         return known is not None and self.weights.is_file() and known != fingerprint(self.weights)
 
     def write_recipe(self, environment: dict[str, Any]) -> None:
-        """Write the recipe and the environment: the run has begun."""
-        write_text(self.recipe_file, recipes.to_toml(self.recipe))
+        """Write the environment and then the recipe, with which the run has begun."""
         write_json(self.environment_file, environment)
+        write_text(self.recipe_file, recipes.to_toml(self.recipe))
 
     def write_budget(self, values: dict[str, Any]) -> None:
         """Write what `timed` reads, with how it was found."""
