@@ -1,4 +1,4 @@
-"""Which student is the best that a budget can buy: the experiments of docs/student.md, on CIFAR-100.
+"""Which student is the best that a budget can buy: the experiments that choose the default of `supcrd distil`.
 
     python benchmarks/best_student.py --data npz:cifar100.npz --teacher runs/teacher --weak runs/weak \\
         --out runs/student --tables detached ingredients weights teachers --workers 2
