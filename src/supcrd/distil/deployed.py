@@ -54,7 +54,8 @@ def cost(model: str | Path, *, device: str = "cpu", batch_size: int = 64) -> Cos
 
     kind = place.device.type
     name = torch.cuda.get_device_name(place.device) if kind == "cuda" else kind
-    where = f"{name}, {torch.get_num_threads()} threads" if kind == "cpu" else name
+    threads = torch.get_num_threads()
+    where = f"{name}, {threads} thread{'s' * (threads > 1)}" if kind == "cpu" else name
     return Cost(
         parameters=parameters,
         megabytes=4 * parameters / 1e6,
