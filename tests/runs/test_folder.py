@@ -158,3 +158,17 @@ def test_a_kill_while_a_run_is_opened_leaves_nothing_of_its_own(tmp_path, monkey
     run = RunFolder(tmp_path / wanted.name)
     with locked(run.path):
         assert {path.name for path in run.path.iterdir()} <= {file.name for file in run.files}
+
+
+def test_a_kill_between_the_first_two_files_leaves_a_run_that_begins(tmp_path):
+    """The environment comes first: a run that has begun always says from which data and teacher."""
+    wanted = recipe.load("digits-teacher", ["name=run"])
+    begun = open_run(tmp_path, wanted, origins={"data": "f0"})
+    begun.recipe_file.unlink()
+    again = open_run(tmp_path, wanted, origins={"data": "f1"})  # nothing was trained on f0
+    assert again.recipe_file.is_file()
+    assert RunFolder(tmp_path / "run").environment["origins"] == {"data": "f1"}
+    again.recipe_file.unlink()
+    (tmp_path / "run" / "mine.txt").write_text("")
+    with pytest.raises(RunError, match="is no run folder"):
+        open_run(tmp_path, wanted, origins={"data": "f1"})
