@@ -161,14 +161,35 @@ def test_a_kill_while_a_run_is_opened_leaves_nothing_of_its_own(tmp_path, monkey
 
 
 def test_a_kill_between_the_first_two_files_leaves_a_run_that_begins(tmp_path):
-    """The environment comes first: a run that has begun always says from which data and teacher."""
+    """A run that goes on always says from which data and teacher, whichever of its files a kill has taken."""
     wanted = recipe.load("digits-teacher", ["name=run"])
     begun = open_run(tmp_path, wanted, origins={"data": "f0"})
-    begun.recipe_file.unlink()
-    again = open_run(tmp_path, wanted, origins={"data": "f1"})  # nothing was trained on f0
-    assert again.recipe_file.is_file()
+    begun.environment_file.unlink()
+    open_run(tmp_path, wanted, origins={"data": "f1"})  # nothing was trained on f0
     assert RunFolder(tmp_path / "run").environment["origins"] == {"data": "f1"}
-    again.recipe_file.unlink()
-    (tmp_path / "run" / "mine.txt").write_text("")
-    with pytest.raises(RunError, match="is no run folder"):
-        open_run(tmp_path, wanted, origins={"data": "f1"})
+    with pytest.raises(RunError, match="other data"):
+        open_run(tmp_path, wanted, origins={"data": "f2"})
+
+
+def test_a_kill_while_a_folder_is_cleared_leaves_a_run_folder(tmp_path, monkeypatch):
+    """At every file in turn: the same command goes on, and nothing old is taken for a result."""
+    wanted, real = recipe.load("digits-teacher", ["name=run"]), Path.unlink
+    for kept in range(len(RunFolder("x").files)):
+        run = open_run(tmp_path, wanted, origins={})
+        for file in run.files:
+            file.parent.mkdir(exist_ok=True)
+            file.touch() if not file.exists() else None
+        left = iter([True] * kept)
+
+        def killed(path, missing_ok=False, left=left):
+            if not next(left, False):
+                raise KeyboardInterrupt
+            real(path, missing_ok=missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                open_run(tmp_path, wanted, force=True, origins={})
+        assert run.exists
+        assert run.finished == (kept == 0)
+        open_run(tmp_path, wanted, origins={})

@@ -80,11 +80,11 @@ class RunFolder:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that a run may leave; the evaluation first: a folder that is being cleared is not a finished run."""
+        """All that a run may leave. A folder that is being cleared is no finished run from the first one on, and a run
+        folder to the last one."""
         return (
-            self.evaluation_file, self.recipe_file, self.environment_file, self.budget_file, self.metrics,
-            self.checkpoint, self.head, self.weights, self.card_file, self.outputs_file, self.pictures_file,
-            self.events,
+            self.evaluation_file, self.checkpoint, self.budget_file, self.metrics, self.head, self.weights,
+            self.card_file, self.outputs_file, self.pictures_file, self.events, self.environment_file, self.recipe_file,
         )  # fmt: skip
 
     @property
@@ -250,9 +250,13 @@ class RunFolder:
         return known is not None and self.weights.is_file() and known != fingerprint(self.weights)
 
     def write_recipe(self, environment: dict[str, Any]) -> None:
-        """Write the environment and then the recipe, with which the run has begun."""
-        write_json(self.environment_file, environment)
+        """Write the recipe and the environment: the run has begun."""
         write_text(self.recipe_file, recipes.to_toml(self.recipe))
+        self.write_environment(environment)
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        """Write where the run began and what it is made from."""
+        write_json(self.environment_file, environment)
 
     def write_budget(self, values: dict[str, Any]) -> None:
         """Write what `timed` reads, with how it was found."""

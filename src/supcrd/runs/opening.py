@@ -48,7 +48,9 @@ def open_run(
         if run.recipe_file.exists():
             check_same(RunFolder(folder).recipe, recipe, folder, remedy)
             check_origins(run, origins, remedy)
-        elif not begun and _others(run):
+            if not run.environment_file.exists():  # a kill came between the two, or while the folder was cleared
+                run.write_environment(environment() | {"origins": dict(origins)})
+        elif not begun and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise RunError(
                 f"{folder} is no run folder (it has files, but no {run.recipe_file.name}); choose another --out or name"
             )
@@ -57,12 +59,6 @@ def open_run(
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     return run
-
-
-def _others(run: RunFolder) -> bool:
-    """Whether a folder without a recipe has files that no run begins with: a kill may have left its first one."""
-    first = run.environment_file.name
-    return any(path.name != first and not path.name.startswith(".") for path in run.path.iterdir())
 
 
 @contextlib.contextmanager
