@@ -9,7 +9,7 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from supcrd.base.device import choose
+from supcrd.base.device import Place, choose
 from supcrd.models.weights import load_model
 
 SECONDS = 1.0  # of timing for each batch size
@@ -50,7 +50,7 @@ def cost(model: str | Path, *, device: str = "cpu", batch_size: int = 64) -> Cos
     def seconds(count: int) -> float:
         images = torch.rand(count, card.in_channels, card.image_size, card.image_size, device=place.device)
         images = images.contiguous(memory_format=torch.channels_last)
-        return timed(lambda: network(images), place.device)
+        return timed(lambda: network(images), place)
 
     kind = place.device.type
     name = torch.cuda.get_device_name(place.device) if kind == "cuda" else kind
@@ -66,11 +66,11 @@ def cost(model: str | Path, *, device: str = "cpu", batch_size: int = 64) -> Cos
     )
 
 
-def timed(run: Callable[[], Tensor], device: torch.device) -> float:
+def timed(run: Callable[[], Tensor], place: Place) -> float:
     """The median time of a call in seconds, after three calls that do not count.
 
     Example:
-        >>> 0 < timed(lambda: torch.zeros(1), torch.device("cpu")) < 1
+        >>> 0 < timed(lambda: torch.zeros(1), choose("cpu")) < 1
         True
     """
     times: list[float] = []
@@ -78,17 +78,9 @@ def timed(run: Callable[[], Tensor], device: torch.device) -> float:
         for _ in range(3):
             run()
         while not times or (sum(times) < SECONDS and len(times) < ROUNDS):
-            _wait(device)
+            place.wait()
             start = time.perf_counter()
             run()
-            _wait(device)
+            place.wait()
             times.append(time.perf_counter() - start)
     return median(times)
-
-
-def _wait(device: torch.device) -> None:
-    """Until a device that works on its own has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from supcrd.base.device import Place
@@ -48,6 +47,7 @@ def time_epoch(
         limit: seconds after which no further step is timed, once LEAST are.
 
     Example:
+        >>> import torch
         >>> from supcrd.base.device import choose
         >>> from supcrd.data.loader import FeatureBatches
         >>> from supcrd.training.task import ProbeFit
@@ -74,7 +74,7 @@ def time_epoch(
                     take_step(task, optimizer, batch, place, settings.grad_clip, accumulate=settings.accumulate)
                     if on_step is not None:
                         on_step(step)
-                    _wait(place)
+                    place.wait()
                     marks.append(time.perf_counter())
                     if len(marks) > LEAST and marks[-1] - marks[0] > limit:
                         break
@@ -85,11 +85,3 @@ def time_epoch(
     first, further = marks[1] - marks[0], marks[-1] - marks[1]  # the first step has the start of the epoch in it
     typical = further / (len(marks) - 2) if len(marks) > 2 else 0.0
     return EpochTime(first + typical * (batches.steps - 1), time.perf_counter() - began)
-
-
-def _wait(place: Place) -> None:
-    """Wait until the device has done what it was given."""
-    if place.device.type == "cuda":
-        torch.cuda.synchronize(place.device)
-    elif place.device.type == "mps":
-        torch.mps.synchronize()
