@@ -9,7 +9,6 @@ numbers that choose are of validation; test accuracies are written beside them.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +163,7 @@ def keep(done: Sequence[RunFolder], options: argparse.Namespace) -> None:
         f"{options.epochs} --seeds {options.seeds} --tables {' '.join(options.tables)}",
         "view_epochs": options.epochs * VIEWS,
         "tables": tables,
-        "configurations": {run.name: json.loads(json.dumps(recipes.to_table(run.recipe)["method"])) for run in done
+        "configurations": {run.name: recipes.to_table(run.recipe)["method"] for run in done
                            if run.recipe.seed == 0},
     }  # fmt: skip
     write_json(options.results, about | gathered([run.path for run in done]))

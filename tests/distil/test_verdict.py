@@ -10,10 +10,10 @@ from supcrd.distil.verdict import best_model, paid
 BASE = [0.70, 0.72, 0.74]
 
 
-def said(tmp_path, accuracies, *, base=BASE, chosen="joint"):
+def said(tmp_path, accuracies, *, base=BASE, validated=0.6):
     several(tmp_path, "undistilled", base, "method.temperature=0.2", validation_accuracy=0.5)
-    several(tmp_path, "joint", accuracies, "method.temperature=0.3", validation_accuracy=0.6)
-    return paid(compare([tmp_path], "undistilled", select=True), chosen)
+    several(tmp_path, "joint", accuracies, "method.temperature=0.3", validation_accuracy=validated)
+    return paid(compare([tmp_path], "undistilled"))
 
 
 def test_it_paid(tmp_path):
@@ -25,7 +25,7 @@ def test_it_paid(tmp_path):
 
 
 def test_it_made_it_worse(tmp_path):
-    text = said(tmp_path, [0.669, 0.69, 0.711], chosen="undistilled")
+    text = said(tmp_path, [0.669, 0.69, 0.711], validated=0.4)
     assert text.startswith("Distillation did not pay: it made the student worse. joint reached 69.00")
 
 
@@ -39,10 +39,17 @@ def test_one_seed_tells_nothing(tmp_path):
     assert "--seeds 3" in text
 
 
+def test_of_several_the_one_that_validation_prefers_is_judged(tmp_path):
+    several(tmp_path, "kd", [0.9, 0.91, 0.92], "method.temperature=0.4", validation_accuracy=0.59)
+    assert "joint reached 74.00" in said(tmp_path, [0.719, 0.74, 0.761])
+
+
 @pytest.mark.parametrize("ece", [None, 0.021])
 def test_the_best_model(ece):
     cost = Cost(78_042, 0.312, 1.5, 2345.6, 64, "cpu, 2 threads")
     text = best_model("joint", {"accuracy": 0.7123, "split": "test", "ece": ece}, cost, 0.7)
     assert "joint, chosen by its validation accuracy (70.00 %): 71.23 % on the test split" in text
+    bare = best_model("joint", {"accuracy": 0.7123, "split": "test"}, cost, None)
+    assert bare.startswith("The model handed over is joint (nothing was held out to choose by): 71.23 % on the test")
     assert ("ECE 2.1 %" in text) == (ece is not None)
     assert "78,042 parameters, 0.31 MB in float32, 1.50 ms an image, 2,346 images a second" in text

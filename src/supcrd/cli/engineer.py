@@ -62,7 +62,7 @@ def distil(
     out = out.expanduser()
     if minutes is not None:
         with Screen() as screen:
-            whole = epochs_in(planned.recipes[1], out, report=screen.report)
+            whole = epochs_in(planned.configurations[names[0]][0], out, report=screen.report)
             screen.note(f"--minutes {minutes:g}: {whole} epochs for every student")
         planned = plan(data, teacher, student, epochs=whole, **arguments)
     with LiveTable(out) as live:

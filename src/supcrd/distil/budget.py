@@ -40,12 +40,12 @@ def epochs_in(recipe: Recipe, out: Path, *, report: Report | None = None) -> int
     if file.is_file():
         try:
             known = json.loads(file.read_text(encoding="utf-8"))
-            before, epochs = known["minutes"], known["epochs"]
+            before, epochs = float(known["minutes"]), int(known["epochs"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{file} cannot be read: {error}; remove it to time an epoch again") from None
         if before != minutes:
             raise RunError(f"{out} has runs of --minutes {before:g}, not {minutes:g}; give another --out")
-        return int(epochs)
+        return epochs
     trial = recipe.model_copy(update={"name": TRIAL})
 
     def until_training(run: str, stage: str, progress: Progress) -> None:

@@ -15,8 +15,8 @@ from supcrd.recipe.teachers import chain_of, resolved
 from supcrd.runs.folder import RunFolder
 
 UNDISTILLED = "undistilled"
-METHODS: dict[str, dict[str, Any]] = {"joint": {"name": "joint"}, "kd": {"name": "kd"}}
-"""What distils: the name of a configuration -> its `[method]`."""
+METHODS = ("joint", "kd")
+"""What distils: presets of `[method]`, after which configurations are called."""
 TEACHERS = ("resnet18", "resnet50")
 """What teacher = "auto" trains: the first; for a student of that size the second."""
 TRAIN = {"batch_size": 128, "lr": 3e-3, "weight_decay": 5e-4, "optimizer": "adamw", "schedule": "one_cycle"}
@@ -55,7 +55,7 @@ def plan(
         epochs: of each student, >= 1; None: not known yet, they train for `minutes`.
         minutes: of the training of one student, and of a teacher by auto, in place of epochs.
         seeds: of each configuration, >= 1: 0, 1, ...
-        methods: keys of `METHODS`.
+        methods: of `METHODS`.
         overrides: KEY=VALUE changes of every recipe, such as data.image_size=64.
 
     Raises:
@@ -81,10 +81,10 @@ def plan(
     # with compare the undistilled student's agreement with the teacher is known too
     learns = common | {"train": common["train"] | teacher_long}
     by = merge(_teacher(teacher, learns), common.get("teacher", {})) | {"compare": True}
-    named = {UNDISTILLED: {"name": "cross_entropy"}} | {name: METHODS[name] for name in methods}
+    named = {UNDISTILLED: "cross_entropy"} | {name: name for name in methods}
     groups: dict[str, list[Recipe]] = {name: [] for name in named}
     for name, method in named.items():
-        table = common | {"train": common["train"] | long, "method": method, "teacher": by}
+        table = common | {"train": common["train"] | long, "method": {"name": method}, "teacher": by}
         for seed in range(seeds):
             groups[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
     return Plan(groups)

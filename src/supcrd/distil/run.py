@@ -78,7 +78,7 @@ def distil(
     measured = cost(best.path, device=device)
     text = "\n".join(
         [
-            paid(compared, chosen),
+            paid(compared),
             best_model(best.name, best.evaluation, measured, best.evaluation.get("validation_accuracy")),
         ]
     )

@@ -7,12 +7,11 @@ from supcrd.analysis.compare import Comparison, Row
 from supcrd.distil.deployed import Cost
 
 
-def paid(compared: Comparison, chosen: str) -> str:
-    """What a comparison says of the chosen configuration against the undistilled student.
+def paid(compared: Comparison) -> str:
+    """What a comparison says of the best distilled student, by validation, against the undistilled one.
 
     Args:
         compared: of the configurations, by accuracy, with the undistilled student as the baseline.
-        chosen: the label of the configuration that validation chose.
 
     Returns:
         Sentences with the difference, its 95 % interval and n; they claim nothing that n cannot tell.
@@ -20,8 +19,8 @@ def paid(compared: Comparison, chosen: str) -> str:
     rows = {row.label: row for row in compared.rows}
     assert compared.baseline is not None
     plain = rows[compared.baseline]
-    others = [row for row in compared.rows if row is not plain]
-    best = others[0] if chosen == plain.label else rows[chosen]
+    # where validation chose the undistilled student, the best of the others is what distillation is judged by
+    best = max((row for row in compared.rows if row is not plain), key=_validated)
     shown = f"{best.label} reached {_percent(best)} on the {compared.split} split"
     reached = f"{shown}, the undistilled student {_percent(plain)}"
     difference = best.difference
@@ -41,14 +40,22 @@ def paid(compared: Comparison, chosen: str) -> str:
 
 def best_model(name: str, evaluation: Mapping[str, Any], cost: Cost, validated: float | None) -> str:
     """What the chosen model is, how good and how large and fast."""
-    chosen = "" if validated is None else f", chosen by its validation accuracy ({100 * validated:.2f} %)"
+    if validated is None:
+        which = f"The model handed over is {name} (nothing was held out to choose by)"
+    else:
+        which = f"The best model is {name}, chosen by its validation accuracy ({100 * validated:.2f} %)"
     ece = evaluation.get("ece")
     calibrated = "" if ece is None else f", ECE {100 * ece:.1f} %"
     return (
-        f"The best model is {name}{chosen}: {100 * evaluation['accuracy']:.2f} % on the {evaluation['split']} split"
+        f"{which}: {100 * evaluation['accuracy']:.2f} % on the {evaluation['split']} split"
         f"{calibrated}; {cost.parameters:,} parameters, {cost.megabytes:.2f} MB in float32, {cost.milliseconds:.2f} ms "
         f"an image, {cost.images_per_second:,.0f} images a second in batches of {cost.batch_size} ({cost.place})."
     )
+
+
+def _validated(row: Row) -> float:
+    known = row.values["validation_accuracy"]
+    return -1.0 if known is None or known.mean is None else known.mean
 
 
 def _percent(row: Row) -> str:

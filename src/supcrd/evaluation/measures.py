@@ -23,8 +23,8 @@ MEASURES = (
     share(
         "accuracy",
         "Accuracy %",
-        "Share of the images that the saved model classifies correctly: the last epoch's encoder with the classifier "
-        "that is saved.",
+        "Share of the images that the saved model classifies correctly: the saved encoder with the classifier that is "
+        "saved.",
         lambda m: metrics.top_k_accuracy(m.logits, m.labels),
         short="acc.",
     ),
@@ -52,14 +52,14 @@ MEASURES = (
     share(
         "trained_accuracy",
         "As trained %",
-        "Accuracy of the last epoch's encoder with the classifier that was trained with it, as protocols publish it "
+        "Accuracy of the saved encoder with the classifier that was trained with it, as protocols publish it "
         "(for contrastive methods an online probe): a column where another classifier is saved.",
         short="trained",
     ),
     share(
         "refit_accuracy",
         "Refitted %",
-        "Accuracy of the last epoch's encoder with the classifier fitted on its frozen features; missing where none "
+        "Accuracy of the saved encoder with the classifier fitted on its frozen features; missing where none "
         "was fitted.",
         column=False,
     ),
