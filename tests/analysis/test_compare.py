@@ -228,6 +228,13 @@ def test_a_baseline_that_is_under_trained(runs, train, test, warned):
     assert compare([runs]).warnings == ()
 
 
+def test_an_under_trained_classifier_is_not_the_saved_one(runs):
+    """Training accuracy is of the classifier trained along; so is what it is held against, and the line says so."""
+    several(runs, "base", [0.96, 0.97], train_accuracy=0.216, trained_accuracy=0.277)
+    (line,) = compare([runs], "base").warnings
+    assert "training accuracy 21.6 %, test accuracy 27.7 % with the classifier trained along: it still" in line
+
+
 def test_training_accuracy_of_older_runs(runs):
     """The last row of metrics.jsonl, where evaluation.json has none."""
     rows = [{"epoch": 1, "train_accuracy": 0.99}, {"epoch": 2, "train_accuracy": 0.45}]
