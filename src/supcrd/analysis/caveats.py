@@ -39,8 +39,8 @@ def under_trained(label: str, group: Sequence[RunFolder], split: str) -> tuple[l
     apart = " with the classifier trained along" if test != numbers(group, "accuracy") else ""
     return [
         f"baseline {label} may be under-trained: training accuracy {100 * fitted:.1f} %, {split} accuracy "
-        f"{100 * unseen:.1f} %{apart}: it still fits unseen images as well as its own, so longer training would likely raise "
-        "it (training accuracy is of augmented images, while learning)"
+        f"{100 * unseen:.1f} %{apart}: it still fits unseen images as well as its own, so longer training would likely "
+        "raise it (training accuracy is of augmented images, while learning)"
     ], []
 
 
