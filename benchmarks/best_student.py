@@ -3,12 +3,14 @@
     python benchmarks/best_student.py --data npz:cifar100.npz --teacher runs/teacher --weak runs/weak \\
         --out runs/student --tables detached ingredients weights teachers --workers 2
 
-Every run has the same student, images, epochs and views an image (equal view-epochs). Configurations are recipes of
-this file; runs that are finished stay, and --results is written after each, so that the work can be cut anywhere. All
-numbers that choose are of validation; test accuracies are written beside them.
+Every run has the same student, images and view-epochs: one view an image for twice the epochs of two. Configurations
+are recipes of this file. --results is written after each run, and a run that it has is not made again, so that the
+work can be cut anywhere and go on on another machine. All numbers that choose are of validation; test accuracies are
+written beside them. Unmixed views have a cache of the teacher's features as long as the training: no view comes twice.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from supcrd.recipe.tables import validate
 from supcrd.runs.folder import RunFolder
 from supcrd.sweep.run import Job, run_all
 
-EPOCHS, VIEWS = 10, 2
+VIEW_EPOCHS = 10
 STUDENT = "convnet"
 WEAK = {"views": 1}
 STRONG = {"views": 1, "crop": "resized", "crop_scale": [0.4, 1.0], "randaugment": 1, "magnitude": 5, "erasing": 0.25}
@@ -49,6 +51,16 @@ def mixed(view: dict[str, Any], **method: Any) -> dict[str, Any]:
     return {"views": {"weak": WEAK, "strong": view}} | joint(contrast_mixed="skip", **method)
 
 
+def one_view(changes: dict[str, Any], **view: Any) -> dict[str, Any]:
+    """One view an image: twice the steps of two views, of half the images."""
+    return changes | {"augment": {"views": 1} | view}
+
+
+def cross_entropy(**changes: Any) -> dict[str, Any]:
+    """An undistilled student."""
+    return {"method": {"name": "cross_entropy"} | changes}
+
+
 CUTMIX = STRONG | {"cutmix": 1.0, "mix": 0.5}
 FULL = mixed(CUTMIX) | {"train": {"ema": 0.999}}
 UNIFORM = {
@@ -57,14 +69,29 @@ UNIFORM = {
 }
 """All of 100 classes have the probability 0.01: alpha p = 1 and beta (1 - p) = 6.6, a sure teacher's weights."""
 
+KD = joint(contrast="none", standardise=False, kd_temperature=4.0)
+
 TABLES: dict[str, dict[str, dict[str, Any]]] = {
     "detached": {
         **{name: published(name) for name in ("lw_supcrd", "crd", "supcon")},
         **{f"{name}-attached": attached(name) for name in ("lw_supcrd", "crd", "supcon")},
     },
+    "baselines": {  # which student without a contrastive term is the one to beat
+        "cross_entropy": cross_entropy(),
+        "cross_entropy-1": one_view(cross_entropy()),
+        "cross_entropy-1-smooth": one_view(cross_entropy(label_smoothing=0.1)),
+        "cross_entropy-1-strong": one_view(cross_entropy(), **STRONG),
+        "cross_entropy-1-cutmix": one_view(cross_entropy(), cutmix=1.0, mix=0.5),
+        "cross_entropy-1-ema": one_view(cross_entropy()) | {"train": {"ema": 0.999}},
+        "kd": KD,
+        "kd-1": one_view(KD),
+        "kd-z-1": one_view(joint(contrast="none")),
+        "joint-1": one_view(joint()),
+        "joint-1-cutmix": one_view(joint(contrast_mixed="skip"), cutmix=1.0, mix=0.5),
+    },
     "ingredients": {
-        "cross_entropy": {"method": {"name": "cross_entropy"}},
-        "kd": joint(contrast="none", standardise=False, kd_temperature=4.0),
+        "cross_entropy": cross_entropy(),
+        "kd": KD,
         "kd-z": joint(contrast="none"),
         "joint": joint(),
         "joint-strong": mixed(STRONG),
@@ -83,8 +110,8 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "lw_supcrd-uniform": {"objective": UNIFORM},
     },
     "field": {  # what the literature compares, for benchmarks/gpu_student.sh
-        "cross_entropy": {"method": {"name": "cross_entropy"}},
-        "kd": joint(contrast="none", standardise=False, kd_temperature=4.0),
+        "cross_entropy": cross_entropy(),
+        "kd": KD,
         "crd-kd": joint(contrast="crd", standardise=False, kd_temperature=4.0),
         "joint": joint(),
         "joint-cutmix-ema": FULL,
@@ -107,11 +134,18 @@ def recipe_of(name: str, changes: dict[str, Any], seed: int, options: argparse.N
         "seed": seed,
         "data": {"source": options.data, "mean": [0.5071, 0.4867, 0.4408], "std": [0.2675, 0.2565, 0.2761]},
         "model": {"arch": options.student},
-        "train": {"epochs": options.epochs, "lr": 2e-3, "optimizer": "adamw", "weight_decay": 5e-4,
-                  "decay": "weights", "schedule": "one_cycle"},
-        "teacher": {"run": str(teacher), "compare": True},
+        "train": {"epochs": 1, "lr": 2e-3, "optimizer": "adamw", "weight_decay": 5e-4, "decay": "weights",
+                  "schedule": "one_cycle"},
         "probe": {"epochs": 20},
     }  # fmt: skip
+    draft = validate(merge(table, changes | {"teacher": {"run": str(teacher)}}), name)
+    epochs, rest = divmod(options.view_epochs, draft.view_count)
+    if rest:
+        raise SystemExit(f"--view-epochs {options.view_epochs}: no multiple of the {draft.view_count} views of {name}")
+    table["train"]["epochs"] = epochs
+    if draft.method.reads_teacher:
+        mixed_views = any(group.mixes for group in draft.view_groups.values())
+        table["teacher"] = {"run": str(teacher), "cache": 0 if mixed_views else epochs}
     return validate(merge(table, changes), name)
 
 
@@ -133,7 +167,7 @@ def main() -> None:
     parser.add_argument("--teacher", required=True, type=Path, help="run folder of the strong teacher")
     parser.add_argument("--weak", type=Path, help="run folder of the weak one")
     parser.add_argument("--student", default=STUDENT)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--view-epochs", type=int, default=VIEW_EPOCHS, help="epochs x student views an image")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=["detached", "ingredients"])
     parser.add_argument("--workers", type=int, default=2)
@@ -142,31 +176,40 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args()
     wanted = planned(options)
+    before = json.loads(options.results.read_text()) if options.results.is_file() else {"runs": []}
+    have = {run["name"] for run in before["runs"]}
+    missing = [recipe for recipe in wanted if recipe.name not in have]
     if options.dry_run:
-        print("\n".join(recipe.name for recipe in wanted))
+        print("\n".join(recipe.name for recipe in missing))
         return
 
     def report(jobs: Sequence[Job]) -> None:
-        done = [RunFolder(options.out / recipe.name) for recipe in wanted]
+        done = [RunFolder(options.out / recipe.name) for recipe in missing]
         done = [run for run in done if run.finished]
         if done:
-            keep(done, options)
+            keep(done, before, options)
 
-    run_all(wanted, options.out, workers=options.workers, report=report)
+    run_all(missing, options.out, workers=options.workers, report=report)
 
 
-def keep(done: Sequence[RunFolder], options: argparse.Namespace) -> None:
-    """Write the results of the finished runs."""
-    tables = {name: list(TABLES[name]) for name in options.tables}
+def keep(done: Sequence[RunFolder], before: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write the results of the finished runs beside those of before."""
+    configurations = {run.name: stated(recipes.to_table(run.recipe)) for run in done if run.recipe.seed == 0}
     about = {
-        "command": f"python benchmarks/best_student.py --data npz:cifar100.npz --student {options.student} --epochs "
-        f"{options.epochs} --seeds {options.seeds} --tables {' '.join(options.tables)}",
-        "view_epochs": options.epochs * VIEWS,
-        "tables": tables,
-        "configurations": {run.name: recipes.to_table(run.recipe)["method"] for run in done
-                           if run.recipe.seed == 0},
-    }  # fmt: skip
-    write_json(options.results, about | gathered([run.path for run in done]))
+        "command": f"python benchmarks/best_student.py --data npz:cifar100.npz --student {options.student} "
+        f"--view-epochs {options.view_epochs} --teacher TEACHER --weak WEAK --tables TABLE",
+        "view_epochs": options.view_epochs,
+        "tables": {name: list(table) for name, table in TABLES.items()},
+        "configurations": before.get("configurations", {}) | configurations,
+    }
+    write_json(options.results, about | gathered([run.path for run in done], before))
+
+
+def stated(table: dict[str, Any]) -> dict[str, Any]:
+    """What differs between configurations."""
+    return {key: table[key] for key in ("method", "objective", "augment", "views") if table[key]} | {
+        "train": {key: table["train"][key] for key in ("epochs", "ema")}
+    }
 
 
 if __name__ == "__main__":

@@ -36,16 +36,23 @@ def summary(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
     return told
 
 
-def gathered(folders: Sequence[Path]) -> dict[str, Any]:
-    """What is kept of finished runs: where they ran, how, each number, and means over seeds."""
+def gathered(folders: Sequence[Path], before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What is kept of finished runs: where they ran, how, each number, and means over seeds.
+
+    `before` is an earlier result of this function, whose runs are gathered too.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
+    for run in before["runs"] if before else []:
+        groups.setdefault(unseeded(run["name"]), []).append(run)
     for folder in folders:
         evaluation = RunFolder(folder).evaluation | {"teacher": None}  # a path of this machine
         source = evaluation["source"].rsplit("/", 1)[-1]
         groups.setdefault(unseeded(RunFolder.open(folder).recipe.name), []).append(evaluation | {"source": source})
     environments = [json.loads((folder / "environment.json").read_text()) for folder in folders]
-    commits = sorted({str(environment["commit"]) for environment in environments})
-    epochs = {
+    old = before["environment"]["commit"].split(", ") if before and before["runs"] else []
+    commits = sorted({str(environment["commit"]) for environment in environments} | set(old))
+    epochs = dict(before["training"]) if before and before["runs"] else {}
+    epochs |= {
         unseeded(RunFolder.open(f).recipe.name): recipes.to_table(RunFolder.open(f).recipe)["train"] for f in folders
     }
     return {
