@@ -32,6 +32,7 @@ SLOW = (
     "tests/data/test_data_stream.py",
     "tests/distil/test_distil.py",
     "tests/evaluation/test_own_measure.py",
+    "tests/export/",
     "tests/figures/test_alignment.py::test_an_untrained_head_is_said",
     "tests/figures/test_extra.py",
     "tests/figures/test_hypersphere.py::test_ten_thousand_points",
@@ -82,6 +83,7 @@ SLOW = (
 LONG = (
     "tests/browser/",
     "tests/cli/test_cli.py::test_demo",
+    "tests/export/test_onnx_files.py::test_other_networks",
     "tests/jobs/test_pipeline.py::test_every_builtin_recipe_takes_two_steps",
     "tests/jobs/test_teachers.py::test_a_teacher_that_another_process_trains_is_waited_for",
     "tests/jobs/test_terminated.py::test_sigterm_in_any_stage_is_as_if_it_had_not_come",

@@ -1,32 +1,30 @@
 """Models from files: measured on data (`supcrd evaluate`), or applied to images (`supcrd predict`)."""
 
-import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from supcrd import data as datasets
 from supcrd.base import device as devices
 from supcrd.base.seeding import seed_for
-from supcrd.data import ImageSet
 from supcrd.data.augment import to_float
-from supcrd.data.classes import match, numbered, read_names, renamed
 from supcrd.data.sources.folder import image_files, read_images
-from supcrd.errors import CheckpointError, DataError, RunError
+from supcrd.errors import CheckpointError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate
+from supcrd.export.load import is_exported
+from supcrd.jobs import exported, measured_on
 from supcrd.jobs.student import Report
 from supcrd.models import Model
-from supcrd.models.weights import Card, has_card
+from supcrd.models.card import Card
+from supcrd.models.weights import has_card
 from supcrd.models.weights import load_model as read_model
-from supcrd.recipe.settings import DataSettings, ProbeSettings
-from supcrd.runs.folder import RunFolder
+from supcrd.recipe.settings import ProbeSettings
 from supcrd.training.task import Normalised
-
-SPLITS = ("test", "validation", "train")
 
 logger = logging.getLogger("supcrd")
 
@@ -96,8 +94,10 @@ def evaluate_file(
     Raises:
         SupcrdError: the model or the data cannot be loaded, or do not fit each other.
     """
-    if split not in SPLITS:
-        raise DataError(f"--split {split!r} is unknown; test, validation or train is right")
+    if is_exported(path):
+        file = exported.readable(path, arch=arch, mean=mean, std=std, classes=classes, image_size=image_size)
+        return exported.evaluate(file, source, split=split, data_folder=data_folder)
+    measured_on.check_split(split)
     if (mean is None) != (std is None):
         raise CheckpointError("--mean and --std must be given together")
     place = devices.choose(device, "float32")
@@ -105,21 +105,15 @@ def evaluate_file(
     model, card = read_model(path, image_size=image_size, **known)
     try:
         probe = ProbeSettings.model_validate((card.recipe or {}).get("probe", {}))
-        images = _load(card, source, data_folder, split)
+        images = measured_on.load(card, source, data_folder, split)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
     resizes = image_size is not None or not has_card(path)
     if image_size is None and resizes and card.stem != "native" and card.image_size != images.image_size:
         model, card = read_model(path, default_size=images.image_size, **known)  # the file may not determine the size
-    names = card.class_names if classes is None else _names(classes, card, path)
-    order = match(names, card.num_classes, images, model=f"the model {path}", key="--classes FILE")
-    _check_fit(card, images, path, resizes=resizes)
-    _check_unchanged(path, images, source)
-    images = numbered(images, order, names or tuple(map(str, range(card.num_classes))))
-    chosen = {"test": images.test, "validation": images.validation, "train": images.train}[split]
-    if chosen is None or len(chosen) == 0:
-        present = [name for name in SPLITS if getattr(images, name) is not None]
-        raise DataError(f"{images.source} has no {split} split; it has {', '.join(present)}")
+    measured_on.check_fit(card, images, path, resizes=resizes)
+    images = measured_on.in_order(card, images, path, source, classes)
+    chosen = measured_on.chosen(images, split)
     if card.mean is None or card.std is None:
         if images.train is None:
             raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
@@ -170,22 +164,20 @@ def predict_files(
     Raises:
         SupcrdError: the model cannot be loaded, or an image cannot be read.
     """
-    model, card = read_model(path, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=image_size)
-    if card.mean is None or card.std is None:
-        raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
+    known = {"arch": arch, "num_classes": num_classes, "mean": mean, "std": std, "image_size": image_size}
+    card, answer = _exported(path, **known) if is_exported(path) else _loaded(path, **known)
     if card.in_channels not in (1, 3):
         raise CheckpointError(f"{path} takes {card.in_channels}-channel images; only grey and RGB files can be read")
     names = card.class_names or tuple(str(index) for index in range(card.num_classes))
     if classes is not None:
-        names = _names(classes, card, path)
+        names = measured_on.names(classes, card, path)
     images = image_files(images)
     # all files are read first, so that a damaged one leaves no partial result
     pixels = read_images(images, channels=card.in_channels, image_size=card.image_size, levels=card.levels)
-    subject = Normalised(model, card.mean, card.std)
     rows = []
     with torch.inference_mode():
         for image, array in zip(images, pixels, strict=True):
-            probabilities = torch.softmax(model(subject.prepare(to_float(array[None]))).logits[0], dim=0)
+            probabilities = torch.softmax(answer(array[None])[0], dim=0)
             if not bool(probabilities.isfinite().all()):
                 raise CheckpointError(f"{path}: its outputs of {image} are not finite; check --mean and --std")
             best = probabilities.topk(min(top, card.num_classes))
@@ -197,67 +189,16 @@ def predict_files(
     return rows
 
 
-def _load(card: Card, source: str | None, data_folder: str, split: str) -> ImageSet:
-    """The data, with the splits of the run that trained the model."""
-    table = dict((card.recipe or {}).get("data", {}))
-    if source is None and "source" not in table:
-        raise DataError("--data is needed: the model does not say on which data it was trained")
-    if source is not None and not _same_source(source, table.get("source")):
-        # in data other than the run's, all of train serves as neighbours, unless the validation split is measured
-        table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
-        if source.startswith(("folder:", "shards:")):
-            table |= {"image_size": card.image_size, "levels": card.levels}
-    settings = DataSettings(**table)
-    loaded = datasets.load(
-        settings.source,
-        folder=data_folder,
-        validation=settings.validation,
-        split_seed=settings.split_seed,
-        image_size=settings.image_size,
-        limit=settings.limit,
-        require_train=False,
-        stream=settings.stream,
-        workers=settings.workers,
-        levels=settings.levels,
-        damaged=settings.damaged,
-        unlabelled=settings.unlabelled,
-    )
-    return renamed(loaded, settings.classes)
+def _loaded(path: Path, **known: Any) -> tuple[Card, Callable[[Tensor], Tensor]]:
+    """A model of weights, and a function from images (B, H, W, channels) uint8 to logits."""
+    model, card = read_model(path, **known)
+    if card.mean is None or card.std is None:
+        raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
+    subject = Normalised(model, card.mean, card.std)
+    return card, lambda images: subject.model(subject.prepare(to_float(images))).logits
 
 
-def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:
-    """Warn if a run's own data are no longer those that it was trained and measured on."""
-    with contextlib.suppress(RunError):
-        before = RunFolder(path).evaluation.get("data_fingerprint") if source is None else None
-        if before not in (None, images.fingerprint):
-            logger.warning("%s has changed since %s was trained: other images, or other splits", images.source,
-                           path)  # fmt: skip
-
-
-def _names(classes: str, card: Card, path: Path) -> tuple[str, ...]:
-    """The names of a model's outputs from a file."""
-    names = read_names(classes, "--classes")
-    if len(names) != card.num_classes:
-        raise DataError(f"--classes {classes} has {len(names)} names, the model {path} has {card.num_classes} outputs")
-    return names
-
-
-def _same_source(one: str, other: str | None) -> bool:
-    """Whether two sources are the same files; a path can be written in several ways.
-
-    A new validation split would have images that the model was trained on, and so an accuracy that is too high.
-    """
-    kinds, paths = zip(*((text or "").partition(":")[::2] for text in (one, other)), strict=True)
-    return kinds[0] == kinds[1] and Path(paths[0]).expanduser().resolve() == Path(paths[1]).expanduser().resolve()
-
-
-def _check_fit(card: Card, images: ImageSet, path: Path, *, resizes: bool) -> None:
-    if images.channels != card.in_channels:
-        raise DataError(
-            f"{images.source} has {images.channels}-channel images, the model {path} takes {card.in_channels}"
-        )
-    if images.image_size != card.image_size:
-        sizes = f"{images.source} has {images.image_size} px images, the model {path} takes {card.image_size} px"
-        if not resizes:
-            raise DataError(f"{sizes}; --image-size {card.image_size} resizes them")
-        logger.info("%s: they are resized", sizes)
+def _exported(path: Path, **known: Any) -> tuple[Card, Callable[[Tensor], Tensor]]:
+    """The same of an exported file."""
+    file = exported.readable(path, **known)
+    return file.about.card, lambda images: file.logits(exported.pixels(images))

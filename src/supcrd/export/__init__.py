@@ -1,0 +1,1 @@
+"""From a model to a file that is deployed, and back: written, checked, read."""

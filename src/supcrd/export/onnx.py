@@ -1,0 +1,69 @@
+"""A network in an ONNX file."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from supcrd.export.about import KEY, About
+from supcrd.export.extra import need
+from supcrd.export.network import Deployed
+from supcrd.export.trace import checked
+
+OPSET = 20
+"""Read by runtimes since 2023."""
+IMAGES, LOGITS = "images", "logits"
+
+
+def write(network: Deployed, about: About, path: Path) -> None:
+    """Write a network with a batch of any size; `about` stands in the file's metadata.
+
+    Raises:
+        CheckpointError: something in it cannot be exported; names the module.
+        SupcrdError: the packages are not installed.
+        OSError: the file cannot be written.
+    """
+    need("onnxscript")
+    model = checked(network, network.example(about.card), _model)
+    save(model, about, path)
+
+
+def save(model: Any, about: About, path: Path) -> None:
+    """Write an ONNX model with nothing in it of how it was traced."""
+    onnx = need("onnx")
+    del model.metadata_props[:]
+    model.metadata_props.add(key=KEY, value=about.to_text())
+    model.producer_name = "supcrd"
+    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
+        del part.metadata_props[:]
+    del model.graph.value_info[:]
+    for part in (model.graph.input[0], model.graph.output[0]):
+        part.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _name_layers(model)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def _model(network: nn.Module, example: Tensor) -> Any:
+    program = torch.onnx.export(
+        network,
+        (example,),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        input_names=[IMAGES],
+        output_names=[LOGITS],
+        opset_version=OPSET,
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto
+
+
+def _name_layers(model: Any) -> None:
+    """Name each layer with weights as its module is named, so that people can speak of it."""
+    weights = {weight.name for weight in model.graph.initializer}
+    for node in model.graph.node:
+        initializer = next((name for name in node.input if name in weights and name.endswith(".weight")), None)
+        if initializer is not None:
+            node.name = initializer.removesuffix(".weight")

@@ -1,0 +1,141 @@
+"""An ONNX file whose layers compute with 8-bit integers: static, QDQ, a scale for each output channel of weights."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supcrd.errors import CheckpointError
+from supcrd.export import onnx as files
+from supcrd.export.about import About
+from supcrd.export.extra import need
+from supcrd.export.trace import quiet
+
+QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool", "GlobalAveragePool", "ReduceMean", "Clip")
+"""Operators that compute in 8 bits; what stands between two of them as well, so that few steps go back to float32."""
+
+
+def quantise(source: Path, about: About, batches: Iterable[NDArray[Any]], path: Path) -> None:
+    """Write an 8-bit file of a float32 one.
+
+    Weights have 8 signed bits, of which 7 are used, and a scale for each output channel; activations have 8 unsigned
+    bits, of the range that calibration images give. (With all 8 bits of the weights, processors without VNNI add two
+    products in 16 bits and may saturate: a file that was right on one machine would be wrong on another.) What gives
+    the images their normalisation stays in float32.
+
+    Args:
+        source: what `files.write` wrote.
+        about: of the new file; its `float_layers` are layers that stay in float32. The layer before one of them then gives its
+            outputs unrounded.
+        batches: calibration images, (B, channels, H, W) as the file's input.
+        path: to write.
+
+    Raises:
+        CheckpointError: `float_layers` names no layer of the file; says which are.
+        SupcrdError: the packages are not installed.
+    """
+    onnx, quantization = need("onnx"), need("onnxruntime.quantization")
+    layers = layer_names(source)
+    unknown = [name for name in about.float_layers if name not in layers]
+    if unknown:
+        raise CheckpointError(f"--keep {unknown[0]:.80} is no layer; it has {', '.join(layers):.160}")
+    with TemporaryDirectory() as folder, quiet():
+        prepared, raw = Path(folder, "prepared.onnx"), Path(folder, "made.onnx")
+        need("onnxruntime.quantization.shape_inference").quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared,
+            raw,
+            _reader(quantization, batches),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=list(about.float_layers),
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+            # else a ReLU is left to the rounding after it, and `_keep` takes both away
+            extra_options={"QDQKeepRemovableActivations": True},
+        )
+        model = onnx.load(raw)
+        _keep(model, about.float_layers)
+        files.save(model, about, path)
+
+
+def _keep(model: Any, layers: Sequence[str]) -> None:
+    """Let layers that stay in float32 read their input before it is rounded.
+
+    onnxruntime takes a layer between rounded activations to be one that was meant to compute in 8 bits, and rounds its
+    weights when it loads the file, with one scale for all of its channels.
+    """
+    producers = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        back = producers.get(node.input[0]) if node.name in layers else None
+        if back is not None and back.op_type == "DequantizeLinear" and back.input[0] in producers:
+            node.input[0] = producers[back.input[0]].input[0]
+    while True:
+        read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+        unread = [node for node in model.graph.node if not read & set(node.output)]
+        if not unread:
+            return
+        for node in unread:
+            model.graph.node.remove(node)
+
+
+def layer_names(path: Path) -> list[str]:
+    """The layers with weights of a file that `files.write` wrote, in the order in which they are computed."""
+    model = need("onnx").load(path, load_external_data=False)
+    return [node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+
+
+def _reader(quantization: Any, batches: Iterable[NDArray[Any]]) -> Any:
+    """Calibration images as onnxruntime asks for them."""
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.rest = iter(batches)
+
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            batch = next(self.rest, None)
+            return None if batch is None else {files.IMAGES: batch}
+
+    return Reader()
+
+
+def signal_to_noise(logits: NDArray[Any], quantised: NDArray[Any]) -> float:
+    """10 log10 of signal to quantisation noise, in dB.
+
+    Example:
+        >>> round(signal_to_noise(np.array([1.0, 1.0]), np.array([1.1, 0.9])), 3)
+        20.0
+    """
+    noise = float(np.square(logits - quantised).sum())
+    return float("inf") if noise == 0 else 10 * float(np.log10(np.square(logits).sum() / noise))
+
+
+def sensitive(
+    source: Path, about: About, batches: Sequence[NDArray[Any]], logits: Any, count: int = 3
+) -> list[tuple[str, float]]:
+    """The layers whose return to float32 brings the logits nearest to those of the float32 file.
+
+    Args:
+        source, about, batches: as of `quantise`.
+        logits: a function from a file to its logits of some images.
+        count: of layers to name.
+
+    Returns:
+        Names and signal-to-noise ratio in dB with that layer alone in float32, the best first.
+    """
+    right = logits(source)
+    ratios: list[tuple[str, float]] = []
+    with TemporaryDirectory() as folder:
+        for name in layer_names(source):
+            if name in about.float_layers:
+                continue
+            path = Path(folder, "one.onnx")
+            quantise(source, About(**vars(about) | {"float_layers": (*about.float_layers, name)}), batches, path)
+            ratios.append((name, signal_to_noise(right, logits(path))))
+    return sorted(ratios, key=lambda pair: -pair[1])[:count]

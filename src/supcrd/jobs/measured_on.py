@@ -1,0 +1,115 @@
+"""The data that a model from a file is measured on."""
+
+import contextlib
+import logging
+from pathlib import Path
+
+from supcrd import data as datasets
+from supcrd.data import ImageSet, Split
+from supcrd.data.classes import match, numbered, read_names, renamed
+from supcrd.errors import DataError, RunError
+from supcrd.models.card import Card
+from supcrd.recipe.settings import DataSettings
+from supcrd.runs.folder import RunFolder
+
+SPLITS = ("test", "validation", "train")
+
+logger = logging.getLogger("supcrd")
+
+
+def check_split(split: str) -> None:
+    """Refuse the name of a split that is none."""
+    if split not in SPLITS:
+        raise DataError(f"--split {split!r} is unknown; test, validation or train is right")
+
+
+def in_order(card: Card, images: ImageSet, path: Path, source: str | None, classes: str | None) -> ImageSet:
+    """The images with their classes in the order of the model's outputs, matched by name.
+
+    Raises:
+        DataError: they do not match.
+    """
+    known = card.class_names if classes is None else names(classes, card, path)
+    order = match(known, card.num_classes, images, model=f"the model {path}", key="--classes FILE")
+    _check_unchanged(path, images, source)
+    return numbered(images, order, known or tuple(map(str, range(card.num_classes))))
+
+
+def chosen(images: ImageSet, split: str) -> Split:
+    """A split that is there.
+
+    Raises:
+        DataError: it is not.
+    """
+    split_of_name = {"test": images.test, "validation": images.validation, "train": images.train}[split]
+    if split_of_name is None or len(split_of_name) == 0:
+        present = [name for name in SPLITS if getattr(images, name) is not None]
+        raise DataError(f"{images.source} has no {split} split; it has {', '.join(present)}")
+    return split_of_name
+
+
+def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageSet:
+    """The data, with the splits of the run that trained the model."""
+    table = dict((card.recipe or {}).get("data", {}))
+    if source is None and "source" not in table:
+        raise DataError("--data is needed: the model does not say on which data it was trained")
+    if source is not None and not _same_source(source, table.get("source")):
+        # in data other than the run's, all of train serves as neighbours, unless the validation split is measured
+        table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
+        if source.startswith(("folder:", "shards:")):
+            table |= {"image_size": card.image_size, "levels": card.levels}
+    settings = DataSettings(**table)
+    loaded = datasets.load(
+        settings.source,
+        folder=data_folder,
+        validation=settings.validation,
+        split_seed=settings.split_seed,
+        image_size=settings.image_size,
+        limit=settings.limit,
+        require_train=False,
+        stream=settings.stream,
+        workers=settings.workers,
+        levels=settings.levels,
+        damaged=settings.damaged,
+        unlabelled=settings.unlabelled,
+    )
+    return renamed(loaded, settings.classes)
+
+
+def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:
+    """Warn if a run's own data are no longer those that it was trained and measured on."""
+    with contextlib.suppress(RunError):
+        before = RunFolder(path).evaluation.get("data_fingerprint") if source is None else None
+        if before not in (None, images.fingerprint):
+            logger.warning("%s has changed since %s was trained: other images, or other splits", images.source,
+                           path)  # fmt: skip
+
+
+def names(classes: str, card: Card, path: Path) -> tuple[str, ...]:
+    """The names of a model's outputs from a file."""
+    names = read_names(classes, "--classes")
+    if len(names) != card.num_classes:
+        raise DataError(f"--classes {classes} has {len(names)} names, the model {path} has {card.num_classes} outputs")
+    return names
+
+
+def _same_source(one: str, other: str | None) -> bool:
+    """Whether two sources are the same files; a path can be written in several ways.
+
+    A new validation split would have images that the model was trained on, and so an accuracy that is too high.
+    """
+    kinds, paths = zip(*((text or "").partition(":")[::2] for text in (one, other)), strict=True)
+    return kinds[0] == kinds[1] and Path(paths[0]).expanduser().resolve() == Path(paths[1]).expanduser().resolve()
+
+
+def check_fit(card: Card, images: ImageSet, path: Path, *, resizes: bool) -> None:
+    """Refuse images of other channels, or of another size unless they are resized."""
+    if images.channels != card.in_channels:
+        raise DataError(
+            f"{images.source} has {images.channels}-channel images, the model {path} takes {card.in_channels}"
+        )
+    if images.image_size != card.image_size:
+        sizes = f"{images.source} has {images.image_size} px images, the model {path} takes {card.image_size} px"
+        if not resizes:
+            raise DataError(f"{sizes}; --image-size {card.image_size} resizes them")
+        logger.info("%s: they are resized", sizes)

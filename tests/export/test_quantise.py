@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx.numpy_helper import to_array
+from onnx.reference import ReferenceEvaluator
+
+from classifies import digits_model, shown_images
+from supcrd.errors import CheckpointError
+from supcrd.export import onnx as files
+from supcrd.export.about import About
+from supcrd.export.load import Exported
+from supcrd.export.network import Deployed
+from supcrd.export.quantise import layer_names, quantise, sensitive, signal_to_noise
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A float32 file, its description and calibration images."""
+    model, card = digits_model()
+    path = tmp_path_factory.mktemp("files") / "float32.onnx"
+    about = About(card=card, input="uint8", precision="float32")
+    files.write(Deployed(model, card), about, path)
+    images, _ = shown_images(64)
+    return path, replace(about, precision="int8"), [images.numpy()]
+
+
+def weights_of(path):
+    """Layer -> its weights as the layer computes with them."""
+    model = onnx.load(path)
+    stored = {each.name: to_array(each) for each in model.graph.initializer}
+    made = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            name = node.input[1]
+            if name in stored:
+                found[node.name] = (stored[name], None, None)
+            else:
+                integers, scale = (stored[each] for each in made[name].input[:2])
+                axis = next(each.i for each in made[name].attribute if each.name == "axis")
+                found[node.name] = (integers, scale, axis)
+    return found
+
+
+def test_weights_are_rounded_to_a_step_of_their_channel(plain, tmp_path):
+    source, about, batches = plain
+    path = tmp_path / "int8.onnx"
+    quantise(source, about, batches, path)
+    before, after = weights_of(source), weights_of(path)
+    assert set(before) == set(after) == set(layer_names(source))
+    for name, (right, _, _) in before.items():
+        integers, scale, axis = after[name]
+        assert integers.dtype == np.int8
+        assert np.abs(integers).max() <= 64  # seven bits: two products fit 16 bits, 2 x 255 x 64 < 2^15
+        steps = scale.reshape([-1 if i == axis else 1 for i in range(right.ndim)])
+        assert (np.abs(integers * steps - right) <= steps * 0.5001).all()
+        assert len(scale) == right.shape[axis]
+
+
+def test_an_int8_file_answers_as_the_float32_one(plain, tmp_path):
+    source, about, batches = plain
+    path = tmp_path / "int8.onnx"
+    quantise(source, about, batches, path)
+    images, labels = shown_images(200)
+    right, rounded = Exported(source).logits(images), Exported(path).logits(images)
+    assert (right.argmax(dim=1) == labels).float().mean() > 0.8
+    assert (right.argmax(dim=1) == rounded.argmax(dim=1)).float().mean() > 0.95
+    (by_reference,) = ReferenceEvaluator(str(path)).run(None, {"images": images.numpy()})
+    assert signal_to_noise(by_reference, rounded.numpy()) > 30  # nothing saturates here
+    assert Exported(path).about == about
+
+
+def test_a_kept_layer_stays_float32(plain, tmp_path):
+    source, about, batches = plain
+    path = tmp_path / "int8.onnx"
+    quantise(source, replace(about, float_layers=("encoder.conv1", "classifier")), batches, path)
+    right, mixed = (Exported(each).logits(shown_images(64)[0]).numpy() for each in (source, path))
+    assert signal_to_noise(right, mixed) > 20
+    plain_layers = [name for name, (_, scale, _) in weights_of(path).items() if scale is None]
+    assert plain_layers == ["encoder.conv1", "classifier"]
+    assert Exported(path).about.float_layers == ("encoder.conv1", "classifier")
+
+
+def test_a_layer_that_is_not_there(plain, tmp_path):
+    source, about, batches = plain
+    with pytest.raises(CheckpointError, match=r"--keep conv9 is no layer; it has encoder\.conv1, "):
+        quantise(source, replace(about, float_layers=("conv9",)), batches, tmp_path / "int8.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_layer_with_the_widest_weights_is_the_most_sensitive(plain, tmp_path):
+    model, card = digits_model()
+    network = Deployed(model, card)
+    modules = dict(network.named_modules())
+    with torch.no_grad():  # a weight of an input that is always 0 takes all of the range of its channel
+        modules["encoder.layer2.0.conv1"].weight[0] = modules["encoder.layer2.0.conv1"].bias[0] = 0
+        modules["encoder.layer2.0.conv2"].weight[:, 0, 0, 0] = 1000
+    path = tmp_path / "float32.onnx"
+    files.write(network, About(card=card, input="uint8", precision="float32"), path)
+    _, about, batches = plain
+    images, _ = shown_images(32)
+    best = sensitive(path, about, batches, lambda file: Exported(file).logits(images).numpy(), count=2)
+    assert best[0][0] == "encoder.layer2.0.conv2"
+    assert best[0][1] > best[1][1] + 10

@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from classifies import digits_model, saved
+from supcrd.errors import SupcrdError
+from supcrd.jobs.assess import evaluate_file, predict_files
+from supcrd.jobs.deploy import Wanted, export
+from supcrd.models.weights import save_model
+from typed import invoke
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A file of weights whose card names its data."""
+    return saved(tmp_path_factory.mktemp("model"), "convnet")
+
+
+@pytest.fixture(scope="module")
+def int8(model, tmp_path_factory):
+    """Its int8 file, and what was said of it."""
+    out = tmp_path_factory.mktemp("int8") / "digits.onnx"
+    return out, export(model, out, Wanted(int8=True, limit=5.0), split="test")
+
+
+def test_the_files_are_measured_as_the_model_is(model, int8):
+    out, told = int8
+    right = evaluate_file(model, None)
+    assert told["files"]["float32"]["accuracy"] == right["accuracy"]
+    assert told["files"]["float32"]["ece"] == pytest.approx(right["ece"], abs=1e-4)
+    of_file = evaluate_file(out, None)
+    assert of_file["accuracy"] == told["files"]["int8"]["accuracy"]
+    assert abs(of_file["accuracy"] - right["accuracy"]) < 0.03
+    assert told["lost"] == pytest.approx(100 * (right["accuracy"] - of_file["accuracy"]))
+    assert told["files"]["int8"]["megabytes"] == out.stat().st_size / 1e6
+    assert out.stat().st_size < 0.4 * model.stat().st_size
+    assert (told["n"], told["split"], of_file["precision"]) == (359, "test", "int8")
+    for each in told["files"].values():
+        assert 0 < each["milliseconds"] <= each["milliseconds_p95"]
+
+
+def test_predictions_of_a_file_are_those_of_its_model(model, int8, tmp_path):
+    picture = tmp_path / "seven.png"
+    rows = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(rows).save(picture)
+    plain = tmp_path / "float.onnx"
+    export(model, plain, Wanted(input="float"))
+    (wanted,) = predict_files(model, [picture])
+    (given,) = predict_files(plain, [picture])
+    assert [each["class"] for each in given["classes"]] == [each["class"] for each in wanted["classes"]]
+    for one, other in zip(given["classes"], wanted["classes"], strict=True):
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "out", "why"),
+    [
+        (Wanted(to="tflite"), "a.onnx", "--to tflite is unknown; onnx or torch is right"),
+        (Wanted(to="torch", int8=True), "a.pt2", "--int8 is for --to onnx"),
+        (Wanted(keep=("fc",)), "a.onnx", "--keep is for --int8"),
+        (Wanted(), "a.pt2", r"a file of --to onnx ends with \.onnx"),
+        (Wanted(), "none/a.onnx", "there is no folder"),
+        (Wanted(), "folder.onnx", "is a folder; a file is right"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_first(tmp_path, wanted, out, why):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(SupcrdError, match=why):
+        export(tmp_path / "no model", tmp_path / out, wanted)
+
+
+def test_int8_that_loses_too_much_leaves_the_old_file(tmp_path):
+    model, card = digits_model("convnet")
+    with torch.no_grad():  # a weight of an input that is always 0 takes all of the range of its channel
+        model.encoder.conv[0].weight[0] = model.encoder.conv[0].bias[0] = 0
+        model.encoder.conv[3].weight[:, 0, 0, 0] = 1000
+    weights = save_model(tmp_path, model, card)
+    out = tmp_path / "digits.onnx"
+    out.write_bytes(b"old")
+    with pytest.raises(
+        SupcrdError, match=r"int8 loses \d+\.\d\d points .* allowed by --limit.*--keep encoder\.conv\.3"
+    ):
+        export(weights, out, Wanted(int8=True))
+    assert out.read_bytes() == b"old"
+    told = export(weights, out, Wanted(int8=True, keep=("encoder.conv.3",), limit=5.0))
+    assert told["lost"] <= 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.onnx", "model.json", "model.safetensors"]
+
+
+def test_logits_that_are_not_the_models_are_refused(model, tmp_path, monkeypatch):
+    from supcrd.export.network import Deployed
+
+    right = Deployed.forward
+    monkeypatch.setattr(Deployed, "forward", lambda self, images: 1.001 * right(self, images))
+    with pytest.raises(SupcrdError, match=r"differ from the model's by 0\.001 of the largest in a batch of 1"):
+        export(model, tmp_path / "digits.onnx", Wanted())
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_without_data(tmp_path):
+    weights = saved(tmp_path, "convnet", recipe=None)
+    told = export(weights, tmp_path / "a.pt2", Wanted(to="torch"))
+    assert "accuracy" not in told["files"]["float32"]
+    assert told["notes"] == ["checked on random images: give --data for its accuracy"]
+    with pytest.raises(SupcrdError, match="--calibrate DATA is needed"):
+        export(weights, tmp_path / "a.onnx", Wanted(int8=True))
+    with pytest.raises(SupcrdError, match="is a program, which can run code"):
+        evaluate_file(tmp_path / "a.pt2", "digits")
+
+
+def test_few_images_give_no_ranges(model, tmp_path):
+    rng = np.random.default_rng(0)
+    few = {"train_images": rng.integers(0, 256, (20, 8, 8), dtype=np.uint8), "train_labels": np.arange(20) % 10}
+    np.savez(tmp_path / "few.npz", **few, class_names=[str(i) for i in range(10)])
+    with pytest.raises(SupcrdError, match="has 20 training images; 32 or more are right"):
+        export(model, tmp_path / "a.onnx", Wanted(int8=True), calibrate=f"npz:{tmp_path}/few.npz")
+
+
+def test_the_same_data_give_the_same_file(model, int8, tmp_path):
+    out, _ = int8
+    export(model, tmp_path / "again.onnx", Wanted(int8=True, limit=5.0), split="test")
+    assert (tmp_path / "again.onnx").read_bytes() == out.read_bytes()
+
+
+def test_options_about_weights_do_not_apply(int8):
+    out, _ = int8
+    with pytest.raises(SupcrdError, match=r"--arch is for weights; .* is whole"):
+        evaluate_file(out, None, arch="resnet8")
+
+
+def test_the_command(model, tmp_path):
+    result = invoke("export", str(model), "--out", str(tmp_path / "a.onnx"), "--int8", "--limit", "5", "--json")
+    told = json.loads(result.stdout)
+    assert (told["precision"], set(told["files"])) == ("int8", {"torch", "float32", "int8"})
+    shown = invoke("export", str(model), "--out", str(tmp_path / "a.onnx"))
+    assert (
+        shown.stdout.splitlines()[-1] == f"{tmp_path / 'a.onnx'}: float32, input uint8 (batch, channels, height, width)"
+    )
+    assert invoke("export", str(model), "--out", str(tmp_path / "a.onnx"), "--input", "int4").exit_code == 2
