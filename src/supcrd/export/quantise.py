@@ -28,8 +28,8 @@ def quantise(source: Path, about: About, batches: Iterable[NDArray[Any]], path: 
 
     Args:
         source: what `files.write` wrote.
-        about: of the new file; its `float_layers` are layers that stay in float32. The layer before one of them then gives its
-            outputs unrounded.
+        about: of the new file; its `float_layers` stay in float32. The layer before one of them then gives its outputs
+            unrounded.
         batches: calibration images, (B, channels, H, W) as the file's input.
         path: to write.
 
