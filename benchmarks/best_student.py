@@ -3,10 +3,12 @@
     python benchmarks/best_student.py --data npz:cifar100.npz --teacher runs/teacher --weak runs/weak \\
         --out runs/student --tables detached ingredients weights teachers --workers 2
 
-Every run has the same student, images and view-epochs: one view an image for twice the epochs of two. Configurations
-are recipes of this file. --results is written after each run, and a run that it has is not made again, so that the
-work can be cut anywhere and go on on another machine. All numbers that choose are of validation; test accuracies are
-written beside them. Unmixed views have a cache of the teacher's features as long as the training: no view comes twice.
+Students learn from --images of the training images (all: 0), evenly over the classes; a teacher may have learnt from
+all of them, never from the validation or test images. Every run has the same student, images and view-epochs: one view
+an image for twice the epochs of two. Configurations are recipes of this file. --results is written after each run, and
+a run that it has is not made again, so that the work can be cut anywhere and go on on another machine. All numbers that
+choose are of validation; test accuracies are written beside them. Unmixed views have a cache of the teacher's features
+as long as the training: no view comes twice.
 """
 
 import argparse
@@ -15,16 +17,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from collect import gathered
 from supcrd import recipe as recipes
 from supcrd.base.files import write_json
+from supcrd.data import load
+from supcrd.data.split import balanced, subset
+from supcrd.data.stream import fetch
 from supcrd.recipe.overrides import merge
 from supcrd.recipe.settings import Recipe
 from supcrd.recipe.tables import validate
 from supcrd.runs.folder import RunFolder
 from supcrd.sweep.run import Job, run_all
 
-VIEW_EPOCHS = 10
+VIEW_EPOCHS = 20
+IMAGES = 10_000
 STUDENT = "convnet"
 WEAK = {"views": 1}
 STRONG = {"views": 1, "crop": "resized", "crop_scale": [0.4, 1.0], "randaugment": 1, "magnitude": 5, "erasing": 0.25}
@@ -125,6 +134,25 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
+def some(source: str, images: int, out: Path) -> str:
+    """The source with so many training images, in a file of its own; its validation and test images are the whole's."""
+    if images == 0:
+        return source
+    path = out / f"images-{images}.npz"
+    if not path.is_file():
+        whole = load(source)
+        assert whole.train is not None
+        train = subset(whole.train, balanced(whole.train.labels, limit=images))
+        arrays: dict[str, Any] = {"class_names": list(whole.class_names)}
+        for name, split in (("train", train), ("val", whole.validation), ("test", whole.test)):
+            assert split is not None
+            (pixels,) = fetch(split.images, [slice(None)], torch.device("cpu"))
+            arrays |= {f"{name}_images": pixels.numpy(), f"{name}_labels": split.labels.numpy()}
+        out.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **arrays)
+    return f"npz:{path}"
+
+
 def recipe_of(name: str, changes: dict[str, Any], seed: int, options: argparse.Namespace) -> Recipe:
     """The recipe of a configuration."""
     changes = dict(changes)
@@ -155,6 +183,8 @@ def planned(options: argparse.Namespace) -> list[Recipe]:
     for seed in range(options.seeds):
         for table in options.tables:
             for name, changes in TABLES[table].items():
+                if options.only and name not in options.only:
+                    continue
                 recipe = recipe_of(name, changes, seed, options)
                 wanted.setdefault(recipe.name, recipe)
     return list(wanted.values())
@@ -164,17 +194,20 @@ def main() -> None:
     """Run, and keep what there is after every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--images", type=int, default=IMAGES, help="training images of a student; 0 for all")
     parser.add_argument("--teacher", required=True, type=Path, help="run folder of the strong teacher")
     parser.add_argument("--weak", type=Path, help="run folder of the weak one")
     parser.add_argument("--student", default=STUDENT)
     parser.add_argument("--view-epochs", type=int, default=VIEW_EPOCHS, help="epochs x student views an image")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=["detached", "ingredients"])
+    parser.add_argument("--only", nargs="+", default=[], help="of their configurations these alone")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/student"))
     parser.add_argument("--results", type=Path, default=Path("docs/results/best-student.json"))
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args()
+    options.data = some(options.data, options.images, options.out)
     wanted = planned(options)
     before = json.loads(options.results.read_text()) if options.results.is_file() else {"runs": []}
     have = {run["name"] for run in before["runs"]}
@@ -197,8 +230,9 @@ def keep(done: Sequence[RunFolder], before: dict[str, Any], options: argparse.Na
     configurations = {run.name: stated(recipes.to_table(run.recipe)) for run in done if run.recipe.seed == 0}
     about = {
         "command": f"python benchmarks/best_student.py --data npz:cifar100.npz --student {options.student} "
-        f"--view-epochs {options.view_epochs} --teacher TEACHER --weak WEAK --tables TABLE",
+        f"--images {options.images} --view-epochs {options.view_epochs} --teacher TEACHER --weak WEAK --tables TABLE",
         "view_epochs": options.view_epochs,
+        "training_images": options.images,
         "tables": {name: list(table) for name, table in TABLES.items()},
         "configurations": before.get("configurations", {}) | configurations,
     }

@@ -9,5 +9,5 @@ runs="${RUNS:-build/gpu-student}"
 data="${DATA:-cifar100}"
 $python -m supcrd train cifar100-small-teacher "data.source=$data" model.arch=resnet32x4 train.optimizer=sgd train.lr=0.1 \
     train.weight_decay=5e-4 "train.epochs=${TEACHER_EPOCHS:-200}" train.schedule=cosine name=teacher --out "$runs"
-$python benchmarks/best_student.py --data "$data" --teacher "$runs/teacher" --student resnet8x4 --view-epochs "${VIEW_EPOCHS:-240}" \
+$python benchmarks/best_student.py --data "$data" --teacher "$runs/teacher" --images 0 --student resnet8x4 --view-epochs "${VIEW_EPOCHS:-240}" \
     --seeds "${SEEDS:-3}" --tables field --workers 1 --out "$runs" --results "${OUT:-docs/results}/best-student-gpu.json"
