@@ -14,7 +14,7 @@ def check_student(name: str, reads: Reads, settings: TermSettings, student: Shap
         RecipeError: as said.
     """
     for part in reads.student:
-        _check_part(f"objective.{name}", part, student, "the student")
+        check_part(f"objective.{name}", part, student, "the student")
     if settings.detach and not set(HEADS) & set(reads.student):
         raise RecipeError(
             f"objective.{name}.detach = true: it reads no head (projections or logits), so nothing would learn"
@@ -28,7 +28,7 @@ def check_teacher(name: str, reads: Reads, teacher: str, shapes: Shapes) -> None
         RecipeError: as said.
     """
     for part in reads.teacher:
-        _check_part(f"objective.{name}", part, shapes, f"the teacher {teacher}")
+        check_part(f"objective.{name}", part, shapes, f"the teacher {teacher}")
 
 
 def check_widths(name: str, reads: Reads, teacher: str, ours: int, theirs: int) -> None:
@@ -45,7 +45,13 @@ def check_widths(name: str, reads: Reads, teacher: str, ours: int, theirs: int) 
         )
 
 
-def _check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
+def check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
+    """Refuse an output that a network does not have; `where` and `network` name term and network in the message.
+
+    Raises:
+        RecipeError: a map that it lacks.
+        PluginError: a name of no output.
+    """
     kind, _, name = part.partition("/")
     if kind == "maps":
         if name not in shapes.maps:
