@@ -45,15 +45,17 @@ def pair(teacher: str, student: str) -> tuple[Normalised, Normalised]:
     return taught, pupil
 
 
-def objective_of(method: str, teacher: Normalised, student: Normalised) -> Objective:
-    """The objective of a method at its defaults."""
+def context_of(teacher: Normalised, student: Normalised) -> Context:
+    """What terms know of the two networks and the images."""
     shapes = {name: shapes_of(subject, maps=True) for name, subject in (("teacher", teacher), ("student", student))}
     labels = torch.arange(IMAGES) % CLASSES
-    context = Context(
-        classes=CLASSES, labels=labels, student=shapes["student"], teachers={"teacher": shapes["teacher"]}
-    )
+    return Context(classes=CLASSES, labels=labels, student=shapes["student"], teachers={"teacher": shapes["teacher"]})
+
+
+def objective_of(method: str, teacher: Normalised, student: Normalised) -> Objective:
+    """The objective of a method at its defaults."""
     settings = METHOD_SETTINGS[method].model_validate({"name": method})
-    return build(presets.tables(settings), context, epochs=10**6, views=1)
+    return build(presets.tables(settings), context_of(teacher, student), epochs=10**6, views=1)
 
 
 def step_of(method: str, options: argparse.Namespace, place: Place) -> Callable[[], None]:
