@@ -249,10 +249,9 @@ def presets() -> str:
 def methods() -> dict[str, Any]:
     """What `supcrd methods` lists: from the code, and from docs/results/terms-cpu.json."""
     results = json.loads((RESULTS / "terms-cpu.json").read_text())
-    networks = timed.pair(results["teacher"], results["student"])
     facts = {}
     for method in METHOD_SETTINGS:
-        objective = timed.objective_of(method, *networks)
+        objective = timed.objective_of(method, *timed.pair(results["teacher"], results["student"], method))
         needs, kept = objective.needs, objective.state_dict().keys() - dict(objective.named_parameters()).keys()
         term = dict(objective.terms.items()).get(method)
         facts[method] = {

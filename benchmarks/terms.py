@@ -38,11 +38,12 @@ CLASSES, IMAGES = 100, 50_000
 TEACHER, STUDENT = "resnet20", "resnet8"
 
 
-def pair(teacher: str, student: str) -> tuple[Normalised, Normalised]:
-    """Fresh networks, always the same: teacher and student."""
+def pair(teacher: str, student: str, method: str) -> tuple[Normalised, Normalised]:
+    """Fresh networks, always the same: teacher and student, this with a projector where the method needs it."""
     torch.manual_seed(0)
-    taught, pupil = (Normalised(Model(CLASSES, arch), MEAN, STD) for arch in (teacher, student))
-    return taught, pupil
+    taught = Normalised(Model(CLASSES, teacher), MEAN, STD)
+    student += f"+{taught.model.feature_dim}" * (method == "simkd")
+    return taught, Normalised(Model(CLASSES, student), MEAN, STD)
 
 
 def context_of(teacher: Normalised, student: Normalised) -> Context:
@@ -60,7 +61,7 @@ def objective_of(method: str, teacher: Normalised, student: Normalised) -> Objec
 
 def step_of(method: str, options: argparse.Namespace, place: Place) -> Callable[[], None]:
     """One step of training: forward, backward, optimiser."""
-    teacher, student = pair(options.teacher, options.student)
+    teacher, student = pair(options.teacher, options.student, method)
     objective = objective_of(method, teacher, student)
     task = place.put(Distillation(student, objective, {"teacher": Teaching(teacher)}, bfloat16=place.bfloat16)).train()
     settings = FitSettings(epochs=1, optimizer="sgd")

@@ -153,6 +153,7 @@ _PRESETS = {
     "dist": _Of((DISTKeys,), 1.0, "DIST (Huang et al. 2022)", others=True),
     "mlkd": _Of((MLKDKeys,), 0.9, "Multi-level logit distillation (Jin et al. 2023)", others=True,
                 changed={"ce_weight": 0.1}),
+    "simkd": _Of((), 1.0, "SimKD: the teacher's classifier, reused (Chen et al. 2022)", changed={"ce_weight": 0.0}),
     "rrd": _Of((RRDKeys,), 1.0, "Relational representation distillation (Giakoumoglou & Stathaki 2024)", others=True),
 }  # fmt: skip
 """Weights are those of RepDistiller's and, for the later ones, of the authors' scripts; see docs/terms.md."""
@@ -164,7 +165,7 @@ def _preset(name: str, of: _Of) -> type[Compared]:
     for key, value in {"weight": of.weight, **of.changed}.items():
         fields[key] = (NonNegative, Field(default=value, description=known[key].description))
     bases: Any = (Compared, *of.keys)
-    about = f"{of.about}: ce_weight * cross-entropy + kd_weight * kd + weight * {name}; see `supcrd.losses.{name}`."
+    about = f"{of.about}: ce_weight * cross-entropy + kd_weight * kd + weight * {name}; see docs/terms.md."
     preset: type[Compared] = create_model(name, __base__=bases, __module__=__name__, __doc__=about, **fields)
     preset.contrastive = of.others
     return preset

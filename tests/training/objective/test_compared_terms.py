@@ -11,14 +11,14 @@ from supcrd.data.loader import Batch
 from supcrd.errors import RecipeError
 from supcrd.models import Model
 from supcrd.models.normalised import Normalised
-from supcrd.models.taps import map_shapes
+from supcrd.models.taps import Taps, map_shapes
 from supcrd.recipe.compared import COMPARED
 from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.training.objective.build import build, planned
 from supcrd.training.objective.presets import tables
 from supcrd.training.objective.term import TERMS, Context, Outputs, Shapes, Step
 from supcrd.training.task import Distillation
-from supcrd.training.teacher import Teaching
+from supcrd.training.teacher import Teaching, reuse_classifier, shapes_of
 
 C, N, B = 5, 40, 6
 LABELS = torch.arange(N) % C
@@ -34,6 +34,12 @@ def shapes(features, maps, **more):
 def context(student=STUDENT, teacher=None, seed=0):
     taught = shapes(9, TEACHER | PRE if teacher is None else teacher)
     return Context(classes=C, labels=LABELS, student=shapes(8, student), teachers={"teacher": taught}, seed=seed)
+
+
+def projected_context(teacher=9, student=9):
+    taught = shapes(teacher, TEACHER)
+    ours = shapes(student, STUDENT | {"projected": (student, 4, 4)})
+    return Context(classes=C, labels=LABELS, student=ours, teachers={"teacher": taught})
 
 
 def outputs(of, seed, rows):
@@ -63,7 +69,7 @@ def made(name, of=None, **settings):
 PUBLISHED = {
     "fitnet": (1, 0, 100), "at": (1, 0, 1000), "sp": (1, 0, 3000), "cc": (1, 0, 0.02), "vid": (1, 0, 1),
     "rkd": (1, 0, 1), "pkt": (1, 0, 30000), "nst": (1, 0, 50), "crd_nce": (1, 0, 0.8), "review": (1, 0, 5),
-    "dist": (1, 0, 1), "mlkd": (0.1, 0, 0.9), "rrd": (1, 0, 1),
+    "dist": (1, 0, 1), "mlkd": (0.1, 0, 0.9), "rrd": (1, 0, 1), "simkd": (0, 0, 1),
 }  # fmt: skip
 
 
@@ -83,7 +89,8 @@ def test_presets_have_the_published_weights():
 def test_presets_say_whether_their_terms_compare_images():
     for name in COMPARED:
         preset = METHOD_SETTINGS[name](name=name, **({"negatives": 8} if name == "crd_nce" else {}))
-        objective = build(tables(preset), context(), epochs=1, views=1)
+        of = projected_context() if name == "simkd" else context()
+        objective = build(tables(preset), of, epochs=1, views=1)
         assert objective.needs.others == preset.contrastive, name
         assert objective.terms[name].paper, name
 
@@ -264,6 +271,59 @@ def test_the_queue_of_rrd_goes_round():
     assert small(step(of)).isfinite()  # more rows than places: the last ones
 
 
+def test_simkd_compares_the_projected_map():
+    of = projected_context()
+    now, term = step(of), made("simkd", of)
+    expected = functional.mse_loss(now.student.maps["projected"], now.teachers["teacher"].maps["stage3"])
+    torch.testing.assert_close(term(now), expected)
+    assert made("at", of).pairs == made("at").pairs  # a projector is no stage
+
+
+def test_a_network_with_a_projector():
+    """Parameters by hand: 64 x 20 + 20 x 20 x 9 + 20 x 40, and two numbers a channel for each batch norm."""
+    plain, student = Model(C, "resnet8"), Model(C, "resnet8+40")
+    count = {model: sum(p.numel() for p in model.encoder.parameters()) for model in (plain, student)}
+    assert count[student] - count[plain] == 64 * 20 + 20 * 20 * 9 + 20 * 40 + 2 * (20 + 20 + 40)
+    assert student.classifier.weight.shape == (C, 40)
+    images = torch.rand(2, 3, 32, 32)
+    taps = Taps(student.eval().encoder, ["stage3", "projected"])
+    features, maps = taps(images)
+    torch.testing.assert_close(features, maps["projected"].mean(dim=(2, 3)))
+    by_hand = maps["stage3"]
+    layers = [m for m in student.encoder.avgpool.projector if not isinstance(m, torch.nn.ReLU)]
+    for conv, norm in zip(layers[::2], layers[1::2], strict=True):
+        by_hand = norm(conv(by_hand)).clamp(min=0)
+    torch.testing.assert_close(maps["projected"], by_hand)
+    with pytest.raises(ValueError, match=r"arch 'convnet\+40': it has no map that a mean over places makes"):
+        Model(C, "convnet+40")
+    with pytest.raises(ValueError, match="arch 'resnet9' is unknown; the nearest is 'resnet8'"):
+        Model(C, "resnet9+40")
+
+
+def test_the_classifier_of_a_teacher_is_reused_and_left_alone():
+    torch.manual_seed(0)
+    teacher, student = (Normalised(Model(C, arch, image_size=16), (0.5,) * 3, (0.2,) * 3)
+                        for arch in ("resnet14", "resnet8+64"))  # fmt: skip
+    of = Context(classes=C, labels=LABELS, student=shapes_of(student, maps=True),
+                 teachers={"teacher": shapes_of(teacher, maps=True)})  # fmt: skip
+    objective = build(tables(METHOD_SETTINGS["simkd"](name="simkd")), of, epochs=1, views=1)
+    task = Distillation(student, objective, {"teacher": Teaching(teacher)}).train()
+    assert torch.equal(student.model.classifier.weight, teacher.model.classifier.weight)
+    batch = Batch(torch.rand(B, 3, 16, 16), LABELS[:B], torch.arange(B), None, 0, 0, 1)
+    terms = task(batch).terms
+    assert terms["cross_entropy"] == 0
+    terms["simkd"].backward()
+    assert student.model.classifier.weight.grad is None
+    assert student.model.encoder.conv1.weight.grad.any()
+
+
+def test_a_classifier_of_other_features_is_not_reused():
+    """convnet's features are as wide as its last map, and not its mean."""
+    teacher = Normalised(Model(C, "convnet", image_size=8), (0.5,) * 3, (0.2,) * 3)
+    with pytest.raises(RecipeError, match="the teacher's features are not the mean of its last map"):
+        reuse_classifier(Model(C, "resnet8+128", image_size=8), teacher)
+
+
 def test_cc_embeds_both():
     now, term = step(context()), made("cc", dim=7)
     ours, theirs = term.student(now.student.features), term.teacher(now.teachers["teacher"].features)
@@ -302,6 +362,14 @@ TINY = TEACHER | {"stage2": (7, 32, 32)}
         ("crd_nce", {"negatives": 41}, context(), "negatives = 41: there are 40 training images.*at most 40 is right"),
         ("vid", {"variance": 0.0}, context(), "objective.vid.variance = 0.0: a number above 1e-05 is right"),
         ("mlkd", {"temperatures": []}, context(), "objective.mlkd.temperatures"),
+        (
+            "simkd",
+            {},
+            context(),
+            r"objective.simkd: the student has 8 features and needs a projector.*model.arch = 'NAME\+9' brings it",
+        ),
+        ("simkd", {}, projected_context(student=10), r"has 10 features.*model.arch = 'NAME\+9'"),
+        ("simkd", {}, projected_context(teacher=7), "reads 7 features that are not the mean of its last map, of 9"),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_term_is_built(name, settings, of, said):
@@ -323,7 +391,8 @@ def test_maps_that_a_teacher_lacks_are_refused():
 @pytest.mark.parametrize("name", COMPARED)
 def test_a_step_on_networks_teaches_encoder_and_classifier_and_leaves_the_teacher(name):
     torch.manual_seed(0)
-    subjects = [Normalised(Model(C, arch, image_size=16), (0.5,) * 3, (0.2,) * 3) for arch in ("resnet8", "resnet14")]
+    archs = ("resnet8+64" if name == "simkd" else "resnet8", "resnet14")
+    subjects = [Normalised(Model(C, arch, image_size=16), (0.5,) * 3, (0.2,) * 3) for arch in archs]
     student, teacher = (
         Shapes(
             features=64, projections=64, logits=C, maps=map_shapes(subject.model.encoder, 3, 16)

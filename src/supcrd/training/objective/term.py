@@ -214,6 +214,8 @@ class Term(nn.Module):
     Settings: ClassVar[type[TermSettings]] = TermSettings
     paper: ClassVar[str] = ""
     """authors, year and number of the paper, for `supcrd methods`"""
+    reuses_classifier: ClassVar[bool] = False
+    """whether the student's classifier is its teacher's, and stays so"""
     reads: Reads = Reads()
 
     def __init__(self, settings: TermSettings, context: Context) -> None:

@@ -5,12 +5,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from supcrd.errors import RecipeError
+from supcrd.models.names import PROJECTED
 from supcrd.models.taps import PRE
 from supcrd.recipe.compared import MapKeys
 from supcrd.training.objective.checks import check_part
 from supcrd.training.objective.term import Context, Reads, Shapes, Step, Term, TermSettings
 
-STEM = "stem"
+NO_STAGES = ("stem", PROJECTED)
 
 
 class MapSettings(MapKeys, TermSettings):
@@ -18,14 +19,15 @@ class MapSettings(MapKeys, TermSettings):
 
 
 def stages(shapes: Shapes) -> tuple[str, ...]:
-    """The maps of a network from the first to the last stage: all but its stem's and those before a ReLU.
+    """The maps of a network from the first to the last stage: all but its stem's, a projector's and those before
+    a ReLU.
 
     Example:
         >>> maps = {"stem": (16, 32, 32), "stage1": (16, 32, 32), "stage2": (32, 16, 16), "stage1:pre": (16, 32, 32)}
         >>> stages(Shapes(features=32, projections=8, logits=10, maps=maps))
         ('stage1', 'stage2')
     """
-    return tuple(name for name in shapes.maps if name != STEM and not name.endswith(PRE))
+    return tuple(name for name in shapes.maps if name not in NO_STAGES and not name.endswith(PRE))
 
 
 class Mapped(Term):
