@@ -187,7 +187,7 @@ def test_a_key_of_another_method_says_which_have_it():
         load("digits-kd", ["method.kd_weight=0"])
     assert str(error.value) == (
         "recipe digits-kd: method kd has no key kd_weight = 0 "
-        "(crd, lw_supcrd, hybrid, joint and 13 more have it; kd's are temperature, weight, standardise)"
+        "(crd, lw_supcrd, hybrid, joint and 14 more have it; kd's are temperature, weight, standardise)"
     )
     theirs = "method.beta is a key of dkd, lw_supcrd, hybrid, joint and dist"
     with pytest.raises(RecipeError, match=f"unknown key beta = 3; {theirs}$"):

@@ -13,7 +13,6 @@ from supcrd.models import Model
 from supcrd.models.normalised import Normalised
 from supcrd.models.taps import Taps, map_shapes
 from supcrd.recipe.compared import COMPARED
-from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.training.objective.build import build, planned
 from supcrd.training.objective.presets import tables
 from supcrd.training.objective.term import TERMS, Context, Outputs, Shapes, Step
@@ -25,6 +24,12 @@ LABELS = torch.arange(N) % C
 STUDENT = {"stem": (4, 16, 16), "stage1": (4, 16, 16), "stage2": (6, 8, 8), "stage3": (8, 4, 4)}
 TEACHER = {"stem": (5, 16, 16), "stage1": (5, 16, 16), "stage2": (7, 8, 8), "stage3": (9, 4, 4)}
 PRE = {f"{name}:pre": shape for name, shape in TEACHER.items()}
+
+
+def preset_of(name, **changes):
+    """A preset at its defaults, but for what the few images here allow."""
+    few = {"negatives": 8} if name == "crd_nce" else {}
+    return COMPARED[name].model_validate({"name": name} | few | changes)
 
 
 def shapes(features, maps, **more):
@@ -76,11 +81,11 @@ PUBLISHED = {
 def test_presets_have_the_published_weights():
     assert set(PUBLISHED) == set(COMPARED)
     for name, (gamma, alpha, beta) in PUBLISHED.items():
-        table = tables(METHOD_SETTINGS[name](name=name))
+        table = tables(preset_of(name))
         assert list(table) == ["cross_entropy", name]
         assert table["cross_entropy"] == {"weight": gamma}
         assert table[name]["weight"] == beta
-        with_kd = tables(METHOD_SETTINGS[name](name=name, kd_weight=1.0))
+        with_kd = tables(preset_of(name, kd_weight=1.0))
         assert alpha == 0
         assert with_kd["kd"] == {"weight": 1.0, "temperature": 4.0}
         assert list(with_kd) == ["cross_entropy", "kd", name]
@@ -88,7 +93,7 @@ def test_presets_have_the_published_weights():
 
 def test_presets_say_whether_their_terms_compare_images():
     for name in COMPARED:
-        preset = METHOD_SETTINGS[name](name=name, **({"negatives": 8} if name == "crd_nce" else {}))
+        preset = preset_of(name)
         of = projected_context() if name == "simkd" else context()
         objective = build(tables(preset), of, epochs=1, views=1)
         assert objective.needs.others == preset.contrastive, name
@@ -306,7 +311,7 @@ def test_the_classifier_of_a_teacher_is_reused_and_left_alone():
                         for arch in ("resnet14", "resnet8+64"))  # fmt: skip
     of = Context(classes=C, labels=LABELS, student=shapes_of(student, maps=True),
                  teachers={"teacher": shapes_of(teacher, maps=True)})  # fmt: skip
-    objective = build(tables(METHOD_SETTINGS["simkd"](name="simkd")), of, epochs=1, views=1)
+    objective = build(tables(preset_of("simkd")), of, epochs=1, views=1)
     task = Distillation(student, objective, {"teacher": Teaching(teacher)}).train()
     assert torch.equal(student.model.classifier.weight, teacher.model.classifier.weight)
     batch = Batch(torch.rand(B, 3, 16, 16), LABELS[:B], torch.arange(B), None, 0, 0, 1)
@@ -400,7 +405,7 @@ def test_a_step_on_networks_teaches_encoder_and_classifier_and_leaves_the_teache
         for subject in subjects
     )  # fmt: skip
     of = Context(classes=C, labels=LABELS, student=student, teachers={"teacher": teacher})
-    preset = METHOD_SETTINGS[name](name=name, **({"negatives": 8} if name == "crd_nce" else {}))
+    preset = preset_of(name)
     objective = build(tables(preset), of, epochs=1, views=2)
     task = Distillation(subjects[0], objective, {"teacher": Teaching(subjects[1])}).train()
     batch = Batch(torch.rand(2 * B, 3, 16, 16), LABELS[:B].repeat(2), torch.arange(B), None, 0, 0, 1)

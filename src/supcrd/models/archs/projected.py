@@ -1,6 +1,7 @@
 """A network whose last map goes through a projector to another width: the student of SimKD."""
 
 from collections import OrderedDict
+from typing import Any
 
 from torch import nn
 
@@ -34,11 +35,11 @@ def projected(net: nn.Module, width: int, *, in_channels: int, image_size: int) 
     inner = max(1, width // REDUCTION)
     blocks = [*_block(channels, inner, 1), *_block(inner, inner, 3), *_block(inner, width, 1)]
     pooled = OrderedDict(projector=nn.Sequential(*blocks), mean=nn.AdaptiveAvgPool2d(1))
-    net.avgpool = nn.Sequential(pooled)
+    changed: Any = net  # attributes that are no submodules
+    changed.avgpool = nn.Sequential(pooled)
     if hasattr(net, "projection"):
-        net.projection = nn.Identity()
-    net.taps = {**net.taps, PROJECTED: "avgpool.projector"}  # type: ignore[dict-item]
-    net.feature_dim = width  # type: ignore[assignment]
+        changed.projection = nn.Identity()
+    changed.taps, changed.feature_dim = {**changed.taps, PROJECTED: "avgpool.projector"}, width
     return net
 
 
