@@ -9,10 +9,12 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import summary
+import terms as timed
 from supcrd.evaluation.measures import MEASURES
 from supcrd.recipe.meanings import Table, group_of, groups
 from supcrd.recipe.settings import METHOD_SETTINGS
@@ -23,6 +25,7 @@ from supcrd.training.objective.term import TERMS, TermSettings
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 RECIPES = ROOT / "src" / "supcrd" / "recipe" / "builtin"
+METHODS = RECIPES.parent / "methods.json"
 DOCUMENTS = (
     "README.md",
     "docs/classifier.md",
@@ -31,6 +34,7 @@ DOCUMENTS = (
     "docs/measures.md",
     "docs/performance.md",
     "docs/results.md",
+    "docs/terms.md",
 )
 
 
@@ -241,6 +245,71 @@ def presets() -> str:
     return "\n".join(lines)
 
 
+@cache
+def methods() -> dict[str, Any]:
+    """What `supcrd methods` lists: from the code, and from docs/results/terms-cpu.json."""
+    results = json.loads((RESULTS / "terms-cpu.json").read_text())
+    facts = {}
+    for method in METHOD_SETTINGS:
+        objective = timed.objective_of(method, *timed.pair(results["teacher"], results["student"], method))
+        needs, kept = objective.needs, objective.state_dict().keys() - dict(objective.named_parameters()).keys()
+        term = dict(objective.terms.items()).get(method)
+        facts[method] = {
+            "paper": term.paper if term is not None else "",
+            "student": read(term.reads.student if term is not None else needs.student),
+            "teacher": read(term.reads.teacher if term is not None else needs.teachers.get("teacher", ())),
+            "parameters": sum(part.numel() for part in objective.parameters() if part.requires_grad),
+            "kept_bytes": sum(objective.state_dict()[name].nbytes for name in kept),
+            "to_kd": results["methods"][method]["to_kd"],
+        }
+    about = (f"{results['teacher']} teaches {results['student']}, batch {results['batch_size']}, 100 classes, "
+             f"50,000 images, {results['environment']['processor']}")  # fmt: skip
+    return {"about": about, "methods": facts}
+
+
+def read(parts: Iterable[str]) -> list[str]:
+    """What is read, heads and features first."""
+    return sorted((part.removeprefix("maps/") for part in parts), key=lambda part: (part.startswith("stage"), part))
+
+
+def compared() -> str:
+    """The table of docs/terms.md."""
+    results = json.loads((RESULTS / "terms-cpu.json").read_text())
+    head = [
+        "`method.name`",
+        "terms and weights",
+        "student",
+        "teacher",
+        "parameters",
+        "kept",
+        "step to KD",
+        "half of the rounds",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|---:|---:|---:|---|"]
+    for name, fact in methods()["methods"].items():
+        low, high = results["methods"][name]["quartiles"]
+        tables = preset(METHOD_SETTINGS[name].model_validate({"name": name}))
+        weights = " + ".join(f"{table.get('weight', 1.0):g} {term}" for term, table in tables.items())
+        same = fact["teacher"] and fact["teacher"] == fact["student"]
+        cells = [
+            f"`{name}`",
+            weights,
+            ", ".join(fact["student"]),
+            "the same" if same else ", ".join(fact["teacher"]) or "-",
+            f"{fact['parameters']:,}",
+            f"{fact['kept_bytes'] / 1e6:.1f} MB" if fact["kept_bytes"] >= 1e5 else "-",
+            f"{fact['to_kd']:.2f}",
+            f"{low:.2f} to {high:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    what = (
+        f"{results['teacher']} teaches {results['student']}, batch {results['batch_size']}, one view, 100 classes, "
+        f"50,000 images; medians of {results['rounds']} rounds in which the methods take turns, each divided by KD's "
+        "step of the same round."
+    )
+    return "\n".join([*lines, "", f"{what} {told_of(results)}"])
+
+
 def measures() -> str:
     """What is measured of every model."""
     lines = ["| key of `evaluation.json` | column | better | needs | meaning |", "|---|---|---|---|---|"]
@@ -253,7 +322,7 @@ def measures() -> str:
     return "\n".join(lines)
 
 
-MADE = {"measures": measures, "objective": common_keys, "presets": presets, "terms": terms}
+MADE = {"compared": compared, "measures": measures, "objective": common_keys, "presets": presets, "terms": terms}
 
 
 def recipe_lines() -> dict[Path, str]:
@@ -299,3 +368,4 @@ if __name__ == "__main__":
     for path, text in recipe_lines().items():
         path.write_text(text)
     (ROOT / "docs" / "recipes.md").write_text(keys())
+    METHODS.write_text(json.dumps(methods(), indent=1) + "\n")

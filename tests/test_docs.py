@@ -11,6 +11,7 @@ import pytest
 import supcrd
 from supcrd import recipe as recipes
 from supcrd.cli import app
+from supcrd.recipe.compared import COMPARED
 from supcrd.recipe.settings import METHOD_SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,7 @@ def test_tables_are_made_from_the_results(monkeypatch):
         text = (ROOT / name).read_text()
         assert tables.filled(text) == text, f"run python benchmarks/tables.py: {name} is out of date"
     assert (ROOT / "docs" / "recipes.md").read_text() == tables.keys(), "run python benchmarks/tables.py"
+    assert json.loads(tables.METHODS.read_text()) == tables.methods(), "run python benchmarks/tables.py"
     for path, text in tables.recipe_lines().items():
         assert path.read_text() == text, f"run python benchmarks/tables.py: {path.name} is out of date"
 
@@ -55,7 +57,9 @@ def test_commands_and_methods_that_are_named_exist():
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert set(re.findall(r"^supcrd ([\w-]+)", README, re.MULTILINE)) <= commands
     table = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
-    assert table == list(METHOD_SETTINGS)
+    assert table == [name for name in METHOD_SETTINGS if name not in COMPARED]
+    entries = re.findall(r"^\| `(\w+)` \| \w", (ROOT / "docs" / "terms.md").read_text(), re.MULTILINE)
+    assert set(entries) >= set(COMPARED)
 
 
 def test_one_version():

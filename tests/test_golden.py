@@ -21,6 +21,7 @@ from supcrd.jobs import run as pipeline
 from supcrd.jobs.assess import evaluate_file, predict_files
 from supcrd.models.card import Card
 from supcrd.models.weights import load_model
+from supcrd.recipe.compared import COMPARED
 from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.report import report
 from supcrd.report.collect import collect
@@ -78,7 +79,8 @@ def assert_close(now, before, exact, path=""):
 
 def test_all_kinds_are_there():
     assert {RunFolder.open(GOLDEN / "runs" / name).recipe.method.name for name in FINISHED} == set(METHOD_SETTINGS) - {
-        "joint"
+        "joint",
+        *COMPARED,
     }  # newer
     assert {"teacher", "cross_entropy", "lw_supcrd"} < set(WEIGHED)
     assert sum(len(content) for content in files(GOLDEN).values()) < 3e6

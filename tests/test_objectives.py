@@ -42,8 +42,8 @@ def test_the_commands_run_in_their_order(folder):
         done = invoke(*command.split()[1:])
         assert done.exit_code == 0, done.stderr
     row = json.loads((folder / "runs" / "my-recipe" / "metrics.jsonl").read_text().splitlines()[-1])
-    assert row["loss"] == pytest.approx(row["cross_entropy"] + row["rkd"])
-    assert row["rkd"] > 0
+    assert row["loss"] == pytest.approx(row["cross_entropy"] + row["relations"])
+    assert row["relations"] > 0
 
 
 def huber(a, b):
@@ -80,7 +80,7 @@ def naive_rkd(student, teacher):
 def test_rkd_is_that_of_the_paper(folder, rows, shift):
     """Also where rows lie near one another and far from the origin, and where `cdist` has another way (above 25)."""
     plugins.load(["my_terms.py"], folder)
-    rkd = TERMS.get("rkd")
+    rkd = TERMS.get("relations")
     random = np.random.default_rng(rows)
     # float32 has them exactly: eighths
     student = np.round(random.standard_normal((rows, 4)) * 16) / 8 + shift
@@ -105,7 +105,7 @@ def test_rkd_is_that_of_the_paper(folder, rows, shift):
 
 def test_rkd_of_equal_rows_has_a_finite_gradient(folder):
     plugins.load(["my_terms.py"], folder)
-    module = sys.modules[TERMS.get("rkd").__module__]
+    module = sys.modules[TERMS.get("relations").__module__]
     same = torch.ones(3, 2, requires_grad=True)
     (module.distances(same).sum() + module.angles(same).sum()).backward()
     assert same.grad.isfinite().all()

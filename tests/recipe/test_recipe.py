@@ -8,6 +8,7 @@ from supcrd.models.archs.cifar_resnet import LAYERS
 from supcrd.models.archs.small_resnet import DEPTHS
 from supcrd.models.names import ARCHS
 from supcrd.recipe import load
+from supcrd.recipe.compared import COMPARED
 from supcrd.recipe.keys import all_keys, meant
 from supcrd.recipe.meanings import groups
 from supcrd.recipe.settings import METHOD_SETTINGS
@@ -122,7 +123,7 @@ def test_the_teacher_learns_on_the_students_data():
         ("data.stream=True", "data.stream = 'True': true or false is right"),
         ("data.folder=3", "data.folder = 3: text is right"),
         ("train.schedule=linear", "train.schedule = 'linear'; valid: constant, cosine, one_cycle"),
-        ("method.name=fitnet", "unknown method.name = 'fitnet'; valid: cross_entropy, kd, "),
+        ("method.name=factor", "unknown method.name = 'factor'; valid: cross_entropy, kd, "),
         ("method.name=imported", "unknown method.name = 'imported'; valid: cross_entropy, kd, "),
         ("data.mean=1,2,3,4", "data.mean = [1, 2, 3, 4] has 4 values; 3 or fewer are right"),
         ("data.mean=0.5,a", "data.mean = '0.5,a': numbers are right, such as [0.5, 0.25] in a file, or 0.5,0.25 on"),
@@ -186,9 +187,9 @@ def test_a_key_of_another_method_says_which_have_it():
         load("digits-kd", ["method.kd_weight=0"])
     assert str(error.value) == (
         "recipe digits-kd: method kd has no key kd_weight = 0 "
-        "(crd, lw_supcrd, hybrid and joint have it; kd's are temperature, weight, standardise)"
+        "(crd, lw_supcrd, hybrid, joint and 14 more have it; kd's are temperature, weight, standardise)"
     )
-    theirs = "method.beta is a key of dkd, lw_supcrd, hybrid and joint"
+    theirs = "method.beta is a key of dkd, lw_supcrd, hybrid, joint and dist"
     with pytest.raises(RecipeError, match=f"unknown key beta = 3; {theirs}$"):
         load("digits-kd", ["beta=3"])  # no key of kd is proposed, nor one that would be refused next
 
@@ -202,7 +203,10 @@ def misspellings(word):
         yield word[:i] + word[i : i + 2][::-1] + word[i + 2 :]
 
 
-@pytest.mark.parametrize("method", METHOD_SETTINGS)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=pytest.mark.long if m in COMPARED and m != "review" else ()) for m in METHOD_SETTINGS],
+)
 def test_a_misspelt_key_is_told_the_right_one(method):
     """Every key of every table with each typo of its last word, and of its table's name."""
     keys = all_keys(method)
@@ -219,7 +223,7 @@ def test_a_misspelt_key_is_told_the_right_one(method):
 
 UNRELATED = [
     "dropout", "resume", "verbose", "entity", "notes",
-    "tags", "steps", "gamma", "rho", "nesterov", "eps", "swa", "ddp", "world_size",
+    "tags", "steps", "kappa", "rho", "nesterov", "eps", "swa", "ddp", "world_size",
     "port", "host", "password", "token", "lora", "prune", "quantise", "onnx", "banana",
     "zebra", "save_every",
 ]  # fmt: skip
@@ -396,7 +400,9 @@ def test_every_key_has_a_meaning_and_a_range():
     assert listed["train.weight_decay"].default == "0.0"
     assert listed["train.epochs"].range == "a whole number of 1 or more"
     assert listed["name"].default == "the file's name"
-    assert {key.default for group in groups("method.temperature") for key in group.keys} == {"0.07", "4.0"}
+    assert {key.default for group in groups("method.temperature") for key in group.keys} == {
+        "0.07", "4.0", "0.1", "[2.0, 3.0, 4.0, 5.0, 6.0]",
+    }  # fmt: skip
     assert groups("nosuch") == []
 
 

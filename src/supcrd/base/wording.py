@@ -44,7 +44,9 @@ def typos(a: str, b: str) -> int:
 
 
 def misspelt(value: str, valid: Sequence[str]) -> str | None:
-    """The valid name that `value` is with a typo or two, or with other capitals or joints; the first of equal ones.
+    """The valid name that `value` is with a typo or two, or with other capitals or joints.
+
+    Of equally near ones it is the one with the same joints, then the first.
 
     One typo is allowed in a name of up to 5 letters, two in one of up to 11, three in a longer one.
 
@@ -53,8 +55,10 @@ def misspelt(value: str, valid: Sequence[str]) -> str | None:
         ('batch_size', None)
     """
     bare = _bare(value)
-    ranked = [(typos(bare, _bare(name)), i, name) for i, name in enumerate(valid) if _possible(bare, _bare(name))]
-    least, _, name = min(ranked, default=(1, 0, ""))
+    ranked = [(typos(bare, _bare(name)), name) for name in valid if _possible(bare, _bare(name))]
+    least = min((count for count, _ in ranked), default=0)
+    nearest_ones = [name for count, name in ranked if count == least]
+    name = min(nearest_ones, key=lambda name: typos(value.lower(), name.lower()), default="")
     return name if name and least <= _allowed(_bare(name)) else None
 
 

@@ -7,11 +7,13 @@ from supcrd import recipe as recipes
 from supcrd.base.seeding import forked, seed_for
 from supcrd.data import ImageSet
 from supcrd.errors import RecipeError
+from supcrd.jobs.network import new_student
 from supcrd.jobs.taught import Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
-from supcrd.training.objective.build import Needs, Objective, Planned, build, check_widths, needs, planned, reads_maps
+from supcrd.training.objective.build import Needs, Objective, Planned, build, needs, planned, reads_maps
+from supcrd.training.objective.checks import check_teacher, check_widths
 from supcrd.training.objective.term import Context, Shapes
 from supcrd.training.teacher import shapes_of
 
@@ -35,10 +37,18 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
             )
     ours = shapes_of(student, maps=reads_maps(tables(recipe)))
     wanted = [name for name, settings in recipe.all_teachers.items() if recipes.needs_teacher(recipe, settings)]
-    context = _context(recipe, images, ours, dict.fromkeys(wanted, ours))
+    to_train = {name: recipes.teacher_recipe(recipe, settings) for name, settings in recipe.all_teachers.items()}
+    exact = {
+        name: _shapes_to_come(teacher, images)
+        for name, teacher in to_train.items()
+        if ours.maps and name in wanted and teacher is not None
+    }
+    context = _context(recipe, images, ours, dict.fromkeys(wanted, ours) | exact)
     terms = planned(tables(recipe), context, views=recipe.view_groups)
-    for name, settings in recipe.all_teachers.items():
-        teacher = recipes.teacher_recipe(recipe, settings)
+    for name, teacher in to_train.items():
+        for term in terms:
+            if name in exact and term.reads is not None and name in term.teachers:
+                check_teacher(term.name, term.reads, name, exact[name])
         if teacher is not None and teacher.model.projector[-1] != ours.projections:
             for term in terms:
                 if term.reads is not None and name in term.teachers:
@@ -47,6 +57,12 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     known = [(term.reads, term.settings, term.teachers) for term in terms if term.reads is not None]
     if len(known) == len(terms):
         _check_needs(needs(known), recipe)
+
+
+def _shapes_to_come(teacher: Recipe, images: ImageSet) -> Shapes:
+    """The shapes of a teacher that is not yet trained; its weights do not matter."""
+    untrained = teacher.model_copy(update={"model": teacher.model.model_copy(update={"pretrained": False})})
+    return shapes_of(new_student(untrained, images), maps=True)
 
 
 def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teachers: Mapping[str, Teacher]) -> Objective:

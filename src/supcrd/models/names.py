@@ -20,6 +20,9 @@ FILES = {
 ARCHS: tuple[str, ...] = tuple(name for names in FILES.values() for name in names)
 """Every built-in architecture's name; timm's are `timm:NAME`, a plug-in's what it says."""
 
+PROJECTED = "projected"
+"""The map of a network with a projector, `NAME+WIDTH` (see `supcrd.models.archs.projected`)."""
+
 Make = Callable[..., Any]
 NETWORKS: Registry[Make] = Registry("arch", "supcrd.archs")
 """Architectures of plug-ins: name -> `make(*, in_channels, image_size)`, a module with `feature_dim`."""
@@ -50,8 +53,21 @@ def arch(name: str) -> Callable[[Make], Make]:
     return register
 
 
+def plain(name: str) -> tuple[str, int | None]:
+    """An architecture's name without its projector, and the projector's width.
+
+    Example:
+        >>> plain("resnet8+256"), plain("resnet8"), plain("timm:a+1")
+        (('resnet8', 256), ('resnet8', None), ('timm:a+1', None))
+    """
+    base, plus, width = name.rpartition("+")
+    if not plus or name.startswith("timm:") or not width.isdecimal() or int(width) < 1:
+        return name, None
+    return base, int(width)
+
+
 def check_name(name: str) -> None:
-    """Refuse a name that is neither one of `ARCHS` nor a plug-in's.
+    """Refuse a name that is neither one of `ARCHS`, with or without a projector `+WIDTH`, nor a plug-in's.
 
     Raises:
         ValueError: unknown; names the nearest valid one.
@@ -62,6 +78,7 @@ def check_name(name: str) -> None:
         Traceback (most recent call last):
         ValueError: arch 'resnet8x5' is unknown; the nearest is 'resnet8x4'
     """
+    name = plain(name)[0]
     if name not in ARCHS and NETWORKS.find(name) is None:
         nearest = get_close_matches(name, [*ARCHS, *NETWORKS], n=1, cutoff=0.0)[0]
         raise ValueError(f"arch {show(name)} is unknown; the nearest is {nearest!r}")

@@ -70,8 +70,8 @@ class Taps:
         if not name.endswith(PRE):
             self._hooks.append(module.register_forward_hook(_keep(self._maps, name)))
             return
-        relu = module if isinstance(module, nn.ReLU) else getattr(_last(module), "relu", None)
-        if not isinstance(relu, nn.ReLU):
+        relu = _final_relu(module)
+        if relu is None:
             raise ValueError(f"map {name!r}: {type(module).__name__} does not end in a ReLU")
 
         def before(_: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -104,7 +104,7 @@ def tap_names(encoder: nn.Module) -> tuple[str, ...]:
 
 
 def map_shapes(encoder: nn.Module, in_channels: int, image_size: int) -> dict[str, tuple[int, int, int]]:
-    """Name -> (channels, height, width) of all maps for images of a size, by one pass in eval mode.
+    """Name -> (channels, height, width) of all maps for images of a size, by one pass in eval mode; `NAME:pre` last.
 
     Example:
         >>> from supcrd.models import Model
@@ -113,7 +113,8 @@ def map_shapes(encoder: nn.Module, in_channels: int, image_size: int) -> dict[st
     """
     training = encoder.training
     encoder.eval()
-    taps = Taps(encoder, tap_names(encoder))
+    names = tap_names(encoder)
+    taps = Taps(encoder, [*names, *(f"{name}{PRE}" for name in names if _ends_in_relu(encoder, name))])
     try:
         with torch.no_grad():
             maps = taps(torch.zeros(1, in_channels, image_size, image_size)).maps
@@ -128,6 +129,18 @@ def _keep(maps: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any],
         maps[name] = output
 
     return hook
+
+
+def _ends_in_relu(encoder: nn.Module, name: str) -> bool:
+    """Whether a network of this package or a plug-in has a map before its ReLU; timm's have none."""
+    taps: Mapping[str, str] | None = getattr(encoder, "taps", None)
+    return taps is not None and _final_relu(encoder.get_submodule(taps[name])) is not None
+
+
+def _final_relu(module: nn.Module) -> nn.ReLU | None:
+    """The ReLU that a submodule ends in."""
+    relu = module if isinstance(module, nn.ReLU) else getattr(_last(module), "relu", None)
+    return relu if isinstance(relu, nn.ReLU) else None
 
 
 def _last(module: nn.Module) -> nn.Module:

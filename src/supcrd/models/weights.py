@@ -14,7 +14,7 @@ from supcrd.base.seeding import forked
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, outside
 from supcrd.models.card import CARD, WEIGHTS, Card
-from supcrd.models.names import ARCHS, NETWORKS
+from supcrd.models.names import ARCHS, NETWORKS, plain
 from supcrd.models.nearest import nearest_arch
 from supcrd.models.published import keys_of, projector_widths
 from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, state_dict, torch_load
@@ -202,7 +202,8 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
 
 def _check_plugin(card: Card) -> None:
     """Refuse a network that needs a plug-in, and name it: weights must not decide which code runs."""
-    if card.arch.startswith("timm:") or card.arch in ARCHS or NETWORKS.find(card.arch) is not None:
+    arch = plain(card.arch)[0]
+    if arch.startswith("timm:") or arch in ARCHS or NETWORKS.find(arch) is not None:
         return
     named = [Path(name).name for name in (card.recipe or {}).get("plugins", ())]
     if named:

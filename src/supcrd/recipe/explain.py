@@ -13,6 +13,7 @@ from supcrd.recipe.meanings import RANGED, field_at, text_of
 from supcrd.recipe.settings import METHOD_SETTINGS
 
 LINE = 240  # letters of all phrases together, so that with the recipe's name it is one line
+MANY = 4  # methods of a list that goes on with their number
 PHRASES = {
     "string_type": "text is right",
     "tuple_type": "numbers are right, such as [0.5, 0.25] in a file, or 0.5,0.25 on the command line",
@@ -148,6 +149,8 @@ def _cut(key: str, most: int = LONG) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
+    """Names as people write them, long lists cut."""
+    names = [*names[:MANY], f"{len(names) - MANY} more"] if len(names) > MANY + 2 else names
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 

@@ -1,9 +1,10 @@
 """The methods that `[method]` can name: a table of keys for each."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Union
 
 from pydantic import Field
 
+from supcrd.recipe.compared import COMPARED, Compared
 from supcrd.recipe.types import VIEWS, BelowOne, Natural, NonNegative, Positive, Settings, Share, Views
 
 
@@ -180,10 +181,11 @@ class Composed(Settings):
     """the method"""
 
 
-Method = Annotated[
-    CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid | Joint | Imported | Composed,
-    Field(discriminator="name"),
-]
+_Own = CrossEntropy | KD | DKD | SupCon | CRD | LWSupCRD | Hybrid | Joint | Imported | Composed
+if TYPE_CHECKING:
+    Method = _Own | Compared
+else:  # those of `compared` are made from a table, which type checkers do not see
+    Method = Annotated[Union[(_Own, *COMPARED.values())], Field(discriminator="name")]
 METHOD_SETTINGS: dict[str, type[Settings]] = {
     "cross_entropy": CrossEntropy,
     "kd": KD,
@@ -193,5 +195,6 @@ METHOD_SETTINGS: dict[str, type[Settings]] = {
     "lw_supcrd": LWSupCRD,
     "hybrid": Hybrid,
     "joint": Joint,
+    **COMPARED,
 }
 """What a recipe can ask for; a folder of imported weights has a method of its own, `Imported`."""

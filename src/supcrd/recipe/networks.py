@@ -12,7 +12,8 @@ class ModelSettings(Settings):
     """Which network."""
 
     arch: str
-    """network: one of `supcrd.models.ARCHS`, timm:NAME, or one of your own"""
+    """network: one of `supcrd.models.ARCHS`, timm:NAME, or one of your own; NAME+WIDTH has SimKD's projector to so many
+    features (docs/terms.md)"""
     projector: Widths = (128, 64)
     """widths of the projection head's layers; the last must equal the teacher's if the two are compared"""
     pretrained: bool = False

@@ -75,7 +75,7 @@ class Recipe(Settings):
     model: ModelSettings
     """the network"""
     method: Method
-    """the loss, one of the eight presets; `objective` takes its place"""
+    """the loss, one of the presets; `objective` takes its place"""
     augment: AugmentSettings = AugmentSettings()
     """the views of training images"""
     views: dict[str, ViewSettings] = Field(default={})

@@ -14,9 +14,9 @@ from supcrd.models.normalised import Normalised
 from supcrd.models.taps import Taps
 from supcrd.training.ema import MovingAverage
 from supcrd.training.objective.build import Objective
-from supcrd.training.objective.term import Outputs
+from supcrd.training.objective.term import Outputs, Term
 from supcrd.training.objective.term import Step as TermStep
-from supcrd.training.teacher import FrozenTeacher, Teaching
+from supcrd.training.teacher import FrozenTeacher, Teaching, reuse_classifier
 from supcrd.training.world import ALONE, World
 
 __all__ = ["Distillation", "HeadFit", "Normalised", "ProbeFit", "Step"]
@@ -69,6 +69,10 @@ class Distillation(nn.Module):
         for name, teaching in read.items():
             if "projections" in needs.teachers[name]:
                 self.heads[name] = copy.deepcopy(teaching.subject.model.projector).requires_grad_(teaching.joint)
+        for term in objective.terms.values():
+            assert isinstance(term, Term)
+            if term.reuses_classifier:
+                reuse_classifier(student.model, read[term.settings.teacher].subject)
         self._scales = {name: teaching.joint_lr_scale for name, teaching in read.items()}
         self._compiled = False
         self.average = MovingAverage(student.model, decay=ema) if ema > 0 else None

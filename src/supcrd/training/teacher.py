@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from supcrd.errors import RecipeError
+from supcrd.models import Model
 from supcrd.models.frozen import frozen_encoder
+from supcrd.models.names import PROJECTED
 from supcrd.models.normalised import Normalised, View
-from supcrd.models.taps import Taps, map_shapes
+from supcrd.models.taps import Taps, map_shapes, tap_names
 from supcrd.training.objective.term import Shapes
 
 
@@ -60,6 +63,30 @@ class FrozenTeacher(nn.Module):
             features, maps = self._taps(normalised)
         # clones outside inference mode, since heads that are trained read them
         return features.clone(), {name: part.clone() for name, part in maps.items()}
+
+
+@torch.no_grad()
+def reuse_classifier(student: Model, teacher: Normalised) -> None:
+    """Give a student its teacher's classifier, which no training changes.
+
+    Raises:
+        RecipeError: the teacher's features are not the mean of its last map, or another classifier.
+    """
+    model = teacher.model
+    names = [name for name in tap_names(model.encoder) if name != PROJECTED] or [""]
+    taps = Taps(model.encoder, [names[-1]])
+    training, weight = model.encoder.training, model.classifier.weight
+    try:
+        model.encoder.eval()
+        features, maps = taps(torch.linspace(-1, 1, model.in_channels * model.image_size**2, device=weight.device)
+                              .view(1, model.in_channels, model.image_size, model.image_size))  # fmt: skip
+    finally:
+        taps.close()
+        model.encoder.train(training)
+    if not torch.allclose(features, maps[names[-1]].mean(dim=(2, 3)), rtol=1e-3, atol=1e-4):
+        raise RecipeError("the teacher's features are not the mean of its last map, so its classifier cannot be reused")
+    student.classifier.load_state_dict(model.classifier.state_dict())
+    student.classifier.requires_grad_(False)
 
 
 def shapes_of(subject: Normalised, *, maps: bool) -> Shapes:

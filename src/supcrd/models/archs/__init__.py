@@ -6,7 +6,7 @@ import torch
 
 from supcrd.errors import PluginError
 from supcrd.models.archs.from_timm import STEMS, Encoder, build_timm, check_timm_name, is_timm_name
-from supcrd.models.names import ARCHS, FILES, NETWORKS, check_name
+from supcrd.models.names import ARCHS, FILES, NETWORKS, check_name, plain
 from supcrd.registry import reason
 
 __all__ = ["ARCHS", "build_encoder", "check_arch"]
@@ -19,8 +19,9 @@ def check_arch(name: str) -> None:
     """Refuse a name that is no architecture.
 
     Args:
-        name: one of `ARCHS`, `timm:NAME` for a model that timm knows (with or without a `.tag` for its weights),
-            or `timm:hf_hub:OWNER/NAME`, which is only looked up when the model is built.
+        name: one of `ARCHS`; `NAME+WIDTH`, one of these with a projector (see `supcrd.models.archs.projected`);
+            `timm:NAME` for a model that timm knows (with or without a `.tag` for its weights), or
+            `timm:hf_hub:OWNER/NAME`, which is only looked up when the model is built.
 
     Raises:
         ValueError: unknown; names the nearest valid one, or the name with `timm:` where only that lacks.
@@ -60,11 +61,26 @@ def build_encoder(
         raise ValueError(f"stem 'native': arch {arch!r} has one stem, for small images; only timm:NAME has two")
     if pretrained:
         raise ValueError(f"pretrained is true, but arch {arch!r} has no pretrained weights; only timm:NAME has")
+    base, width = plain(arch)
+    if width is not None:
+        return _projected(arch, base, width, in_channels, image_size)
     if arch not in ARCHS:
         return _of_plugin(arch, in_channels, image_size)
     home = next(file for file, names in FILES.items() if arch in names)
     net = import_module(f"supcrd.models.archs.{home}").make(arch, in_channels, image_size)
     return Encoder(net, net.feature_dim, arch, None, None)
+
+
+def _projected(arch: str, base: str, width: int, in_channels: int, image_size: int) -> Encoder:
+    """A network with a projector to another width."""
+    from supcrd.models.archs.projected import projected
+
+    inside = build_encoder(base, in_channels=in_channels, image_size=image_size, pretrained=False)
+    try:
+        net = projected(inside.net, width, in_channels=in_channels, image_size=image_size)
+    except ValueError as error:
+        raise ValueError(f"arch {arch!r}: {error}") from None
+    return Encoder(net, width, arch, None, None)
 
 
 def _of_plugin(arch: str, in_channels: int, image_size: int) -> Encoder:

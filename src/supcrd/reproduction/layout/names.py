@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from supcrd.recipe.settings import Hybrid, Joint, LWSupCRD, Recipe, Taught
+from supcrd.recipe.settings import CrossEntropy, Hybrid, Joint, LWSupCRD, Recipe, SupCon, Taught
 
 TITLES = {"baseline_supcon": "Baseline_SupCon", "baseline_crd": "Baseline_CRD", "undistilled": "Undistilled_Student"}
 
@@ -79,9 +79,9 @@ def _about(arch: str, source: str) -> tuple[str, str]:
 def _student(recipe: Recipe) -> tuple[str, str] | None:
     """(stem of the file's name, name in plots) of a student that the reference has; None of any other."""
     method, train = recipe.method, recipe.train
-    if method.name == "cross_entropy":
+    if isinstance(method, CrossEntropy):
         return ("undistilled", "undistilled") if method.label_smoothing == 0 else None
-    if method.name == "supcon":
+    if isinstance(method, SupCon):
         return ("baseline_supcon", "baseline_supcon") if method.temperature == 0.07 else None
     if not isinstance(method, Taught) or isinstance(method, Joint) or method.kd_weight > 0:
         return None

@@ -12,10 +12,9 @@ from supcrd.data.loader import Batch
 from supcrd.errors import PluginError, RecipeError
 from supcrd.recipe.meanings import RANGED, field_at
 from supcrd.registry import reason
-from supcrd.training.objective.term import HEADS, TERMS, Context, Reads, Shapes, Step, Term, TermSettings
+from supcrd.training.objective.checks import check_student, check_teacher, check_widths
+from supcrd.training.objective.term import TERMS, Context, Reads, Step, Term, TermSettings
 from supcrd.training.objective.views import Groups, check_mixed, chosen, groups_of, of_views
-
-OUTPUTS = ("features", "projections", "logits")
 
 
 class Needs(NamedTuple):
@@ -206,7 +205,10 @@ def planned(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views:
                     f"objective.{name} reads the teacher {teacher!r}; the recipe has "
                     f"{', '.join(context.teachers) or 'none'}, and [teachers.{teacher}] would bring it"
                 )
-        reads = kind.reads if isinstance(kind.reads, Reads) else None
+        try:
+            reads = kind.plan(settings, context)
+        except RecipeError as error:
+            raise RecipeError(f"objective.{name}: {error}") from None
         if reads is not None:
             check_student(name, reads, settings, context.student)
             check_mixed(name, reads, settings, groups)
@@ -238,48 +240,9 @@ def build(tables: Mapping[str, Mapping[str, Any]], context: Context, *, epochs: 
             check_student(name, reads, settings, context.student)
             check_mixed(name, reads, settings, groups_of(views))
         for teacher in teachers:
-            for part in reads.teacher:
-                _check_part(f"objective.{name}", part, context.teachers[teacher], f"the teacher {teacher}")
+            check_teacher(name, reads, teacher, context.teachers[teacher])
             check_widths(name, reads, teacher, context.student.projections, context.teachers[teacher].projections)
     return Objective(terms, context, epochs=epochs, views=views)
-
-
-def check_student(name: str, reads: Reads, settings: TermSettings, student: Shapes) -> None:
-    """Refuse a term that reads of the student what is not there, or is detached and reads no head.
-
-    Raises:
-        RecipeError: as said.
-    """
-    for part in reads.student:
-        _check_part(f"objective.{name}", part, student, "the student")
-    if settings.detach and not set(HEADS) & set(reads.student):
-        raise RecipeError(
-            f"objective.{name}.detach = true: it reads no head (projections or logits), so nothing would learn"
-        )
-
-
-def check_widths(name: str, reads: Reads, teacher: str, ours: int, theirs: int) -> None:
-    """Refuse a term that compares projections of different widths.
-
-    Raises:
-        RecipeError: the widths differ.
-    """
-    if "projections" in reads.student and "projections" in reads.teacher and ours != theirs:
-        whose = "the teacher's" if teacher == "teacher" else f"that of the teacher {teacher}"
-        raise RecipeError(
-            f"objective.{name}: model.projector ends in {ours} dimensions, {whose} in {theirs}; they are compared and "
-            "must be equal"
-        )
-
-
-def _check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
-    kind, _, name = part.partition("/")
-    if kind == "maps":
-        if name not in shapes.maps:
-            known = ", ".join(shapes.maps) or "none"
-            raise RecipeError(f"{where} reads the map {name!r}, which {network} lacks; it has {known}")
-    elif part not in OUTPUTS:
-        raise PluginError(f"{where} reads {part!r}; {', '.join(OUTPUTS)} or maps/NAME is right")
 
 
 def needs(parts: Iterable[tuple[Reads, TermSettings, tuple[str, ...]]]) -> Needs:

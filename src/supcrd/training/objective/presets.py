@@ -6,6 +6,7 @@ The order of the terms is fixed, so that floating-point sums of the terms equal 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from supcrd.recipe.compared import Compared
 from supcrd.recipe.settings import CRD, DKD, KD, CrossEntropy, Hybrid, Joint, LWSupCRD, Settings, SupCon, Taught
 
 Tables = dict[str, dict[str, Any]]
@@ -21,6 +22,8 @@ def tables(method: Settings) -> Tables:
         >>> tables(KD(name="kd", weight=0.5))
         {'cross_entropy': {'weight': 0.5}, 'kd': {'weight': 0.5, 'temperature': 4.0, 'standardise': False}}
     """
+    if isinstance(method, Compared):
+        return _compared(method)
     return _PRESETS[type(method)](method)
 
 
@@ -83,6 +86,16 @@ def _added_kd(method: Taught) -> Tables:
     if method.kd_weight == 0:
         return {}
     return {"kd": {"weight": method.kd_weight, "temperature": method.kd_temperature}}
+
+
+def _compared(method: Compared) -> Tables:
+    """Every one of `supcrd.recipe.compared`: its term has the method's name and the keys that no other preset has."""
+    values = method.model_dump()
+    own = {key: value for key, value in values.items() if key == "weight" or key not in Compared.model_fields}
+    objective: Tables = {"cross_entropy": {"weight": method.ce_weight}}
+    if method.kd_weight > 0:
+        objective["kd"] = {"weight": method.kd_weight, "temperature": method.kd_temperature}
+    return objective | {values["name"]: own | {"rise_epochs": method.warmup_epochs}}
 
 
 _PRESETS: Mapping[type[Settings], Callable[[Any], Tables]] = {

@@ -212,6 +212,10 @@ class Term(nn.Module):
     """
 
     Settings: ClassVar[type[TermSettings]] = TermSettings
+    paper: ClassVar[str] = ""
+    """authors, year and number of the paper, for `supcrd methods`"""
+    reuses_classifier: ClassVar[bool] = False
+    """whether the student's classifier is its teacher's, and stays so"""
     reads: Reads = Reads()
 
     def __init__(self, settings: TermSettings, context: Context) -> None:
@@ -226,6 +230,15 @@ class Term(nn.Module):
     def teachers(cls, settings: TermSettings, context: Context) -> tuple[str, ...]:
         """Names of the teachers that it reads; override it if `reads` is a property."""
         return () if isinstance(cls.reads, Reads) and not cls.reads.teacher else (settings.teacher,)
+
+    @classmethod
+    def plan(cls, settings: TermSettings, context: Context) -> Reads | None:
+        """What it reads, before it is built and before a teacher is trained; None if only the term itself knows.
+
+        Override it if `reads` is a property, and to refuse with a RecipeError what cannot work: shapes of a teacher
+        that is not there yet are those of the student, if its recipe does not say them.
+        """
+        return cls.reads if isinstance(cls.reads, Reads) else None
 
 
 T = TypeVar("T", bound=type[Term])

@@ -1,5 +1,7 @@
 """Contrastive representation distillation: an image's positive is its own teacher embedding."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from supcrd import losses
@@ -14,6 +16,7 @@ class CRD(Term):
     class Settings(BankedSettings):
         """Settings of `crd`."""
 
+    paper: ClassVar[str] = "Tian et al. 2020, arXiv:1910.10699"
     reads = Reads({"projections"}, {"projections"}, others=True)
 
     def __init__(self, settings: Settings, context: Context) -> None:

@@ -1,5 +1,7 @@
 """Decoupled knowledge distillation."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from supcrd import losses
@@ -23,6 +25,7 @@ class DKD(Term):
         standardise: bool = False
         """z-score both logits first (Sun et al. 2024)"""
 
+    paper: ClassVar[str] = "Zhao et al. 2022, arXiv:2203.08679"
     reads = Reads({"logits"}, {"logits"})
 
     def __init__(self, settings: Settings, context: Context) -> None:

@@ -1,6 +1,6 @@
 """Knowledge distillation of logits, from one teacher or the mean of several."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class KD(Term):
         teachers: Literal["mean"] | None = None
         """mean: the average of all teachers' probabilities; one teacher if not given"""
 
+    paper: ClassVar[str] = "Hinton et al. 2015, arXiv:1503.02531"
     reads = Reads({"logits"}, {"logits"}, labels="none")
 
     def __init__(self, settings: Settings, context: Context) -> None:

@@ -1,5 +1,7 @@
 """Supervised contrastive learning among the student's projections."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from supcrd import losses
@@ -17,6 +19,7 @@ class SupCon(Term):
         temperature: Positive = 0.07
         """divides cosine similarities"""
 
+    paper: ClassVar[str] = "Khosla et al. 2020, arXiv:2004.11362"
     reads = Reads({"projections"}, others=True)
 
     def __init__(self, settings: Settings, context: Context) -> None:

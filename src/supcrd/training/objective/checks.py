@@ -1,0 +1,63 @@
+"""What a term reads, compared with what student and teachers have; said before any work."""
+
+from supcrd.errors import PluginError, RecipeError
+from supcrd.models.taps import PRE
+from supcrd.training.objective.term import HEADS, Reads, Shapes, TermSettings
+
+OUTPUTS = ("features", "projections", "logits")
+
+
+def check_student(name: str, reads: Reads, settings: TermSettings, student: Shapes) -> None:
+    """Refuse a term that reads of the student what is not there, or is detached and reads no head.
+
+    Raises:
+        RecipeError: as said.
+    """
+    for part in reads.student:
+        check_part(f"objective.{name}", part, student, "the student")
+    if settings.detach and not set(HEADS) & set(reads.student):
+        raise RecipeError(
+            f"objective.{name}.detach = true: it reads no head (projections or logits), so nothing would learn"
+        )
+
+
+def check_teacher(name: str, reads: Reads, teacher: str, shapes: Shapes) -> None:
+    """Refuse a term that reads of a teacher what is not there.
+
+    Raises:
+        RecipeError: as said.
+    """
+    for part in reads.teacher:
+        check_part(f"objective.{name}", part, shapes, f"the teacher {teacher}")
+
+
+def check_widths(name: str, reads: Reads, teacher: str, ours: int, theirs: int) -> None:
+    """Refuse a term that compares projections of different widths.
+
+    Raises:
+        RecipeError: the widths differ.
+    """
+    if "projections" in reads.student and "projections" in reads.teacher and ours != theirs:
+        whose = "the teacher's" if teacher == "teacher" else f"that of the teacher {teacher}"
+        raise RecipeError(
+            f"objective.{name}: model.projector ends in {ours} dimensions, {whose} in {theirs}; they are compared and "
+            "must be equal"
+        )
+
+
+def check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
+    """Refuse an output that a network does not have; `where` and `network` name term and network in the message.
+
+    Raises:
+        RecipeError: a map that it lacks.
+        PluginError: a name of no output.
+    """
+    kind, _, name = part.partition("/")
+    if kind == "maps":
+        if name not in shapes.maps:
+            known = ", ".join(known for known in shapes.maps if not known.endswith(PRE)) or "none"
+            if name.removesuffix(PRE) in shapes.maps:
+                known += f", but {name.removesuffix(PRE)} does not end in a ReLU before which it could be read"
+            raise RecipeError(f"{where} reads the map {name!r}, which {network} lacks; it has {known}")
+    elif part not in OUTPUTS:
+        raise PluginError(f"{where} reads {part!r}; {', '.join(OUTPUTS)} or maps/NAME is right")
