@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from supcrd.base import locks
 from supcrd.data import ImageSet, decoded, load
 from supcrd.data.images import Contents, Split
 from supcrd.errors import DataError
@@ -418,9 +419,9 @@ def test_what_nobody_uses_goes_and_nothing_else(home: Path, tmp_path: Path) -> N
     [old] = entries(home)
     load(f"npz:{tmp_path}/other.npz")
     [other] = set(entries(home)) - {old}
-    for name, age in ((".killed", 25), (".writing", 1)):
+    for name in (".killed", ".writing"):
         (home / name).mkdir()
-        os.utime(home / name, times=(0, (home / name).stat().st_mtime - 3600 * age))
+    writing = locks.hold(home / ".writing")
     (home.parent / "not-ours").mkdir()
     for name, days in ((old, 31), (other, 31), ("not-ours", 0)):
         path = home.parent / name if name == "not-ours" else home / name
@@ -430,6 +431,7 @@ def test_what_nobody_uses_goes_and_nothing_else(home: Path, tmp_path: Path) -> N
     left = entries(home)
     assert old not in left
     assert other in left
+    locks.release(writing)
     assert ".writing" in left
     assert ".killed" not in left
     assert len(left) == 3

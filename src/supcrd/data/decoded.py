@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd.base import locks
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, Split
 from supcrd.data.listing import walk
@@ -25,7 +26,7 @@ SLOW = 0.3  # seconds; what decodes faster is not kept
 LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk
 UNUSED = 30 * 24 * 3600.0  # seconds; sets that no start has used for so long are removed
-ABANDONED = 24 * 3600.0  # seconds; a half-written set of this age has been abandoned
+ABANDONED = 24 * 3600.0  # seconds; a half-written set of this age has been abandoned, where locks cannot say so
 SPLITS = ("train", "validation", "test")
 
 logger = logging.getLogger("supcrd")
@@ -183,6 +184,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
         "notes": contents.notes,
     }
     temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{source}-"))
+    held = locks.hold(temporary)
     try:
         for name, array in arrays.items():
             with open(temporary / f"{name}.npy", "wb") as file:
@@ -198,10 +200,12 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
         logger.info("decoded images kept in %s: the next start maps them", entry)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        locks.release(held)
 
 
 def _tidy(home: Path, source: str, stamp: str) -> None:
     """Remove older arrays of the source, arrays that no start has used for long, and what a killed process has left."""
+    locks.remove_abandoned(home, ".")
     for entry in home.iterdir():
         with contextlib.suppress(OSError):  # another process was quicker
             age = time.time() - entry.stat().st_mtime

@@ -9,6 +9,7 @@ from typing import Any
 
 from supcrd import recipe as recipes
 from supcrd.base import locks
+from supcrd.base.files import sweep
 from supcrd.errors import RunError
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.environment import environment
@@ -16,6 +17,8 @@ from supcrd.runs.folder import RunFolder
 
 logger = logging.getLogger("supcrd")
 
+PROBE = ".probe"
+"""How files end by which a folder is tried for writing, where the file system gives every file a name."""
 REMEDY = "give another name=..., or --force to start over"
 """What a user can do about a folder that holds another run."""
 
@@ -40,8 +43,8 @@ def open_run(
     folder = run.path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, prefix="."):
-            pass  # a folder that cannot be written is refused here; the file has no name that a kill could leave there
+        with tempfile.TemporaryFile(dir=folder, prefix=".", suffix=PROBE):
+            pass  # a folder that cannot be written is refused here; the file has no name, where there are such files
         begun = run.recipe_file.exists()
         if force and begun:
             run.clear()
@@ -78,8 +81,9 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     with locks.locked(folder, wait=wait):
         for file in RunFolder(folder).files:
-            for leftover in file.parent.glob(f".{file.name}.*.tmp"):
-                leftover.unlink(missing_ok=True)
+            sweep(file)
+        for leftover in folder.glob(f".*{PROBE}"):
+            leftover.unlink(missing_ok=True)
         yield
 
 
