@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import get_num_threads
+
 from supcrd import recipe as recipes
-from supcrd.base import locks
+from supcrd.base import device, locks
 from supcrd.base.files import sweep
 from supcrd.errors import RunError
 from supcrd.recipe.settings import Recipe
@@ -53,6 +55,8 @@ def open_run(
             check_origins(run, origins, remedy)
             if not run.environment_file.exists():  # a kill came between the two, or while the folder was cleared
                 run.write_environment(environment() | {"origins": dict(origins)})
+            elif run.checkpoint.exists():
+                _note_threads(run)
         elif not begun and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise RunError(
                 f"{folder} is no run folder (it has files, but no {run.recipe_file.name}); choose another --out or name"
@@ -62,6 +66,18 @@ def open_run(
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     return run
+
+
+def _note_threads(run: RunFolder) -> None:
+    """Say, and write down, that a run on a CPU is resumed on another number of threads than before."""
+    began, resumed, now = run.environment.get("threads"), run.environment.get("resumed_on_threads"), get_num_threads()
+    numbers = [began, *(resumed if isinstance(resumed, list) else [])]
+    place = device.choose(run.recipe.train.device, run.recipe.train.precision)
+    if place.device.type != "cpu" or not isinstance(began, int) or numbers[-1] == now:
+        return
+    logger.warning("%s: resumed on %d threads after %s: sums in another order give other numbers than an uninterrupted "
+                   "run has; OMP_NUM_THREADS=%s keeps to them", run.path, now, numbers[-1], numbers[-1])  # fmt: skip
+    run.write_environment(run.environment | {"resumed_on_threads": [*numbers[1:], now]})
 
 
 @contextlib.contextmanager
