@@ -1,4 +1,4 @@
-"""What to be careful about in a comparison: a baseline that was not trained to its end, different code, threads or teachers."""
+"""What to be careful about in a comparison: an under-trained baseline, different code, threads or teachers."""
 
 import contextlib
 import math
