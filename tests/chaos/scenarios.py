@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -15,8 +16,8 @@ from cases import CASES, given
 from trials import Ended, command, different, fresh, holds, one_line
 
 CASE = CASES["crd"]
-SIZES = (64, 128, 192, 256, 320, 384, 448, 512)
-"""Of small disks, in KiB; the run needs more than most of them."""
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Of what a run leaves, for which small disks have room."""
 DAY = 86400
 
 
@@ -27,9 +28,9 @@ class Unavailable(Exception):
 class Ground:
     """A tiny set, a folder with its teacher, a place to work in, and what an undisturbed run leaves."""
 
-    def __init__(self, data: Path, start: Path, root: Path) -> None:
+    def __init__(self, data: Path, start: Path, root: Path, *changes: str) -> None:
         self.data, self.start, self.root = data, start, root
-        self.words = CASE.words(data, root)
+        self.words = [*CASE.words(data, root), *changes]
         fresh(root, start)
         ended = command(self.words, root)
         assert ended.status == 0, ended.said
@@ -60,23 +61,32 @@ def small_disk(root: Path, size: int) -> Iterator[Callable[[str], None]]:
 
 
 def on_a_small_disk(ground: Ground) -> int:
-    """Disks of several sizes, each filled by the run itself, then enlarged."""
+    """Disks with room for a part of the run, each filled by the run itself, then enlarged."""
     refused = 0
-    for size in SIZES:
+    # a cache asks first whether there is room; that of decoded sets does without
+    ground = Ground(ground.data, ground.start, ground.root, "teacher.cache=0")
+    expected = {name: content for name, content in ground.expected.items() if not name.startswith("cache")}
+    begun, whole = _kilobytes(ground.start), _kilobytes(ground.root)
+    for share in SHARES:
         fresh(ground.root, None)
-        with small_disk(ground.root, size) as remount:
-            copied = subprocess.run(["cp", "-a", f"{ground.start}/.", str(ground.root)], capture_output=True)
-            if copied.returncode != 0:
-                continue  # too small for the teacher
+        with small_disk(ground.root, int(begun + share * (whole - begun)) + 8) as remount:
+            subprocess.run(["cp", "-a", f"{ground.start}/.", str(ground.root)], check=True)
             ended = command(ground.words, ground.root)
             assert ended.status in (0, 2), ended.said
             if ended.status == 2:
                 assert one_line(ended), ended.said
                 refused += 1
             remount("size=64m")
-            ground.ends_well()
+            ended = command(ground.words, ground.root)
+            assert ended.status == 0, ended.said
+            left = {name: content for name, content in holds(ground.root).items() if not name.startswith("cache")}
+            assert different(left, expected) == []
     assert refused > 1
     return refused
+
+
+def _kilobytes(folder: Path) -> int:
+    return int(subprocess.run(["du", "-sk", str(folder)], capture_output=True, check=True).stdout.split()[0])
 
 
 def where_nothing_may_be_written(ground: Ground) -> int:
@@ -167,20 +177,22 @@ def _backwards() -> None:
 def a_sweep_cut(ground: Ground) -> int:
     """Four runs in two processes; the parent, a worker or all of them are killed. The same sweep goes on."""
     sweep = ground.root.with_name("sweep.toml")
-    changes = [change for change in given(ground.data) if not change.startswith("name=")]
-    texts = ", ".join(f'"{change}"' for change in [*changes, *CASE.changes])
-    sweep.write_text(f'recipe = "{CASE.recipe}"\nset = [{texts}]\nseeds = [0, 1, 2, 3]\n')
+    changes = dict(change.split("=", 1) for change in [*given(ground.data), *CASE.changes])
+    lines = [f"{json.dumps(key)} = {_toml(value)}" for key, value in changes.items() if key != "name"]
+    sweep.write_text(f'recipe = "{CASE.recipe}"\nseeds = [0, 1, 2, 3]\n[set]\n' + "\n".join(lines))
     command_line = [sys.executable, "-m", "supcrd", "sweep", str(sweep), "--workers", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "2", "SUPCRD_CACHE": str(ground.root / "cache")}
+
+    log = ground.root.with_name("sweep.log").open("w+b")
 
     def begun() -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [*command_line, "--out", str(ground.root / "runs")], env=environment, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=log,
         )  # fmt: skip
 
     def whole() -> dict[str, Any]:
-        assert begun().wait(300) == 0
+        assert begun().wait(300) == 0, ground.root.with_name("sweep.log").read_text()[-2000:]
         return holds(ground.root / "runs")
 
     fresh(ground.root, ground.start)
@@ -198,6 +210,11 @@ def a_sweep_cut(ground: Ground) -> int:
         names = different(whole(), expected)
         assert names == [], (victims, names)
     return 3
+
+
+def _toml(value: str) -> str:
+    """A value of the command line."""
+    return value if value.replace(".", "").isdigit() else json.dumps(value)
 
 
 def _wait_for(processes: list[int]) -> None:
