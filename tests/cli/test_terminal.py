@@ -29,7 +29,9 @@ ESCAPES = {
 
 @pytest.mark.parametrize("text", ESCAPES.values(), ids=ESCAPES)
 def test_control_characters_are_replaced_and_the_rest_stays(text, capsys):
-    Terminal(force_terminal=True, color_system="truecolor", width=200).print(text, style="bold", markup=False, highlight=False)
+    Terminal(force_terminal=True, color_system="truecolor", width=200).print(
+        text, style="bold", markup=False, highlight=False
+    )
     printed = capsys.readouterr().out
     for own in ("\x1b[1m", "\x1b[0m"):  # rich's
         printed = printed.replace(own, "")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from supcrd.base import locks
+from supcrd.base.home import cache_home, is_private, make_private
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, Split
 from supcrd.data.listing import walk
@@ -50,7 +51,8 @@ def kept(
     change: a changed source is decoded again and its older arrays are removed, as are those that no start has used for
     30 days. Kept is what took more than 0.3 s to decode, has at most 20 GB and leaves 2 GB of the disk free. A cache
     that is damaged or cannot be written is no error: the source is decoded. Damage is seen by a file's length, type and
-    shape and by the labels' range; changed pixels are not, but change the set's fingerprint.
+    shape and by the labels' range; changed pixels are not, but change the set's fingerprint. Only the user can read
+    what is kept, and what others can write to is not used.
 
     Args:
         decode: reads the source whole into memory.
@@ -71,7 +73,7 @@ def kept(
         before = _stamp(paths)
         places = [str(path.resolve()) for path in paths]
         source = f"{kind}-{_digest(kind, places, *settings)}"
-        home = _home()
+        home = cache_home() / "decoded"
     except (OSError, RuntimeError, DataError):  # RuntimeError: there is no home folder
         return decode()
     if before is not None:
@@ -90,14 +92,6 @@ def kept(
         except (OSError, DataError) as error:
             logger.info("the decoded images are not kept: %s", error)
     return contents
-
-
-def _home() -> Path:
-    chosen = os.environ.get("SUPCRD_CACHE")
-    if chosen:
-        return Path(chosen).expanduser() / "decoded"
-    general = os.environ.get("XDG_CACHE_HOME")
-    return (Path(general) if general else Path.home() / ".cache") / "supcrd" / "decoded"
 
 
 def _digest(*parts: object) -> str:
@@ -131,6 +125,9 @@ def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
 def _found(entry: Path) -> Contents | None:
     """What an entry holds; None where there is none. A damaged one is removed."""
     if not entry.is_dir():
+        return None
+    if not is_private(entry):  # its name can be guessed
+        logger.warning("%s: others can write to it; the source is decoded again", entry)
         return None
     # A damaged file can end in nearly any exception; all of them mean the same here.
     try:
@@ -172,7 +169,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
     if not all(isinstance(array, Tensor) for array in arrays.values()):
         return  # streamed: there is nothing decoded
     size = sum(array.nbytes for array in arrays.values())
-    home.mkdir(parents=True, exist_ok=True)
+    make_private(home)
     _tidy(home, source, stamp)  # first: what it frees may be needed
     if size > LARGEST or shutil.disk_usage(home).free < size + MARGIN:
         logger.info("the decoded images (%.1f GB) are not kept: too large for %s", size / 1e9, home)
