@@ -22,8 +22,10 @@ from cases import CASES, prepared
 from scenarios import SCENARIOS, Ground, Unavailable
 from trials import command, different, fresh, holds, moments, wrong
 
+EVERY = ("cross_entropy",)
+"""Cases that are killed before every operation, without exception."""
 FILLED = ("cross_entropy", "crd with its teacher")
-"""Cases that are killed before every operation, without exception, and whose disk is filled at every one as well."""
+"""Cases whose disk is filled as well."""
 FILLING = ("open", "write", "mkdir")
 """At which a disk is found to be full."""
 FEW = {"crd with its teacher": 12, "cross_entropy": 8}
@@ -52,7 +54,7 @@ def disturbed(name: str, base: Path, data: Path, taught: Path, *, short: bool) -
     fresh(root, start)
     assert command(words, root).status == 0
     assert different(holds(root), expected) == [], "two undisturbed runs differ"
-    kills = moments(whole.operations, every=name in FILLED)
+    kills = moments(whole.operations, every=name in EVERY)
     fulls = [(at, "full") for at, _ in kills if whole.operations[at] in FILLING] if name in FILLED else []
     if short:
         kills, fulls = spread(kills, FEW[name]), spread(fulls, FEW[name] // 2)
@@ -120,30 +122,38 @@ def shared(names: Sequence[str], workers: int, base: Path, *, short: bool) -> di
     return {name: told for part in found for name, told in part.items()}
 
 
+def summed(done: dict[str, Any], short: bool) -> dict[str, Any]:
+    """What is kept: totals, then each case and scenario."""
+    totals: Counter[str] = Counter()
+    for told in done.values():
+        totals.update(told.get("trials", {}))
+    return {
+        "command": f"python tests/chaos/chaos.py{' --short' * short}",
+        "kills": sum(number for kind, number in totals.items() if not kind.startswith("full")),
+        "full_disks": sum(number for kind, number in totals.items() if kind.startswith("full")),
+        "wrong": sum(len(told["wrong"]) for told in done.values()),
+        "by_act_and_operation": dict(sorted(totals.items())),
+        "cases": {name: done[name] for name in CASES if name in done},
+        "scenarios": {name: done[name] for name in SCENARIOS if name in done},
+    }
+
+
 def main() -> int:
     """All of it; the exit status is 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", nargs="*", help="cases and scenarios; all if not given")
+    parser.add_argument("--only", nargs="*", help="cases and scenarios, added to those of --out; all if not given")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     chosen = [*FEW, *FEW_SCENARIOS] if options.short else [*CASES, *SCENARIOS]
     with tempfile.TemporaryDirectory(prefix="supcrd-chaos-") as folder:
         done = shared(options.only or chosen, options.workers, Path(folder), short=options.short)
-    totals: Counter[str] = Counter()
-    for told in done.values():
-        totals.update(told.get("trials", {}))
-    result = {
-        "command": f"python tests/chaos/chaos.py{' --short' * options.short}",
-        "kills": sum(number for kind, number in totals.items() if not kind.startswith("full")),
-        "full_disks": sum(number for kind, number in totals.items() if kind.startswith("full")),
-        "wrong": sum(len(told["wrong"]) for told in done.values()),
-        "by_act_and_operation": dict(sorted(totals.items())),
-        "cases": {name: told for name, told in done.items() if name in CASES},
-        "scenarios": {name: told for name, told in done.items() if name in SCENARIOS},
-    }
+    if options.only and options.out is not None and options.out.exists():  # several calls may share the work
+        before = json.loads(options.out.read_text())
+        done = before["cases"] | before["scenarios"] | done
+    result = summed(done, options.short)
     if options.out is not None:
         from supcrd.base.files import write_json
         from supcrd.runs.environment import environment

@@ -49,8 +49,12 @@ def test_other_alphabets_tabs_and_lines_stay(capsys):
 def test_a_strangers_run_is_shown_and_steers_nothing(tmp_path):
     """Names, warnings and reasons come from files; square brackets are no markup of ours either."""
     evil = "[red]x[/nothing]" + "".join(ESCAPES.values())
-    about = {"warnings": [evil], "source": f"npz:/{evil}.npz", "classifier": {"saved": evil, "why": evil}}
-    about |= {evil: 0.5, "class_names": [evil] * 3, "class_accuracy": [0.1, 0.2, 0.3], "class_counts": [20] * 3}
+    about: dict[str, object] = {
+        "warnings": [evil],
+        "source": f"npz:/{evil}.npz",
+        "classifier": {"saved": evil, "why": evil},
+    }
+    about = about | {evil: 0.5, "class_names": [evil] * 3, "class_accuracy": [0.1, 0.2, 0.3], "class_counts": [20] * 3}
     full(tmp_path / "runs", "a", 0, 0.8, **about)
     full(tmp_path / "runs", "b", 0, 0.8, "train.lr=0.1", **about)
     (tmp_path / "runs" / "a").rename(tmp_path / "runs" / "a[b]\x1b[2J")
