@@ -28,8 +28,8 @@ FILLED = ("cross_entropy", "crd with its teacher")
 """Cases whose disk is filled as well."""
 FILLING = ("open", "write", "mkdir")
 """At which a disk is found to be full."""
-FEW = {"crd with its teacher": 12, "cross_entropy": 8}
-"""Cases of the short form, and how many kills of each; half as many full disks."""
+FEW = ("crd with its teacher", "cross_entropy")
+"""Cases of the short form, with ten kills of each."""
 FEW_SCENARIOS = ("a folder that may only be read", "a clock that goes back")
 Trial = tuple[str, int, str]
 """Case, operation, act."""
@@ -42,8 +42,11 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
     return [items[round(number * (len(items) - 1) / (count - 1))] for number in range(count)]
 
 
-def disturbed(name: str, base: Path, data: Path, taught: Path, *, short: bool) -> dict[str, Any]:
-    """One case at all of its moments: how many of each operation and act, and what went wrong."""
+def disturbed(name: str, base: Path, data: Path, taught: Path, most: int) -> dict[str, Any]:
+    """One case at its moments: how many of each operation and act, and what went wrong.
+
+    `most`: of so many kills, and half as many full disks, from the first moment to the last.
+    """
     case, root, began = CASES[name], base / "root", time.monotonic()
     start = taught if case.taught else None
     fresh(root, start)
@@ -56,8 +59,7 @@ def disturbed(name: str, base: Path, data: Path, taught: Path, *, short: bool) -
     assert different(holds(root), expected) == [], "two undisturbed runs differ"
     kills = moments(whole.operations, every=name in EVERY)
     fulls = [(at, "full") for at, _ in kills if whole.operations[at] in FILLING] if name in FILLED else []
-    if short:
-        kills, fulls = spread(kills, FEW[name]), spread(fulls, FEW[name] // 2)
+    kills, fulls = spread(kills, most), spread(fulls, most // 2)
     counts: Counter[str] = Counter()
     failed = []
     for at, act in [*kills, *fulls]:
@@ -88,18 +90,18 @@ def suffered(name: str, base: Path, data: Path, taught: Path) -> dict[str, Any]:
     return told | {"seconds": round(time.monotonic() - began)}
 
 
-def worker(names: Sequence[str], base: Path, *, short: bool) -> dict[str, Any]:
+def worker(names: Sequence[str], base: Path, most: int) -> dict[str, Any]:
     """Cases and scenarios, one after the other."""
     data, taught = prepared(base)
     done = {}
     for name in names:
         done[name] = suffered(name, base, data, taught) if name in SCENARIOS else None
-        done[name] = done[name] or disturbed(name, base, data, taught, short=short)
+        done[name] = done[name] or disturbed(name, base, data, taught, most)
         print(f"{name}: {json.dumps({k: v for k, v in done[name].items() if k != 'wrong'})}", flush=True)
     return done
 
 
-def shared(names: Sequence[str], workers: int, base: Path, *, short: bool) -> dict[str, Any]:
+def shared(names: Sequence[str], workers: int, base: Path, most: int) -> dict[str, Any]:
     """Divide the names among forks of this process, which computes nothing itself."""
     children = {}
     for number in range(workers):
@@ -109,7 +111,7 @@ def shared(names: Sequence[str], workers: int, base: Path, *, short: bool) -> di
         if child == 0:
             status = 1
             try:
-                done = worker(names[number::workers], place, short=short)
+                done = worker(names[number::workers], place, most)
                 (base / f"{number}.json").write_text(json.dumps(done))
                 status = 0
             except BaseException:
@@ -122,13 +124,14 @@ def shared(names: Sequence[str], workers: int, base: Path, *, short: bool) -> di
     return {name: told for part in found for name, told in part.items()}
 
 
-def summed(done: dict[str, Any], short: bool) -> dict[str, Any]:
+def summed(done: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """What is kept: totals, then each case and scenario."""
     totals: Counter[str] = Counter()
     for told in done.values():
         totals.update(told.get("trials", {}))
+    limited = f" --most {options.most}" if options.most < 10**6 and not options.short else ""
     return {
-        "command": f"python tests/chaos/chaos.py{' --short' * short}",
+        "command": f"python tests/chaos/chaos.py{' --short' * options.short}{limited}",
         "kills": sum(number for kind, number in totals.items() if not kind.startswith("full")),
         "full_disks": sum(number for kind, number in totals.items() if kind.startswith("full")),
         "wrong": sum(len(told["wrong"]) for told in done.values()),
@@ -142,18 +145,21 @@ def main() -> int:
     """All of it; the exit status is 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--most", type=int, default=10**6, help="kills of each case; all if not given")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", nargs="*", help="cases and scenarios, added to those of --out; all if not given")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes of a sweep; a fork has one thread anyway
+    if options.short:
+        options.most = min(options.most, 10)
     chosen = [*FEW, *FEW_SCENARIOS] if options.short else [*CASES, *SCENARIOS]
     with tempfile.TemporaryDirectory(prefix="supcrd-chaos-") as folder:
-        done = shared(options.only or chosen, options.workers, Path(folder), short=options.short)
+        done = shared(options.only or chosen, options.workers, Path(folder), options.most)
     if options.only and options.out is not None and options.out.exists():  # several calls may share the work
         before = json.loads(options.out.read_text())
         done = before["cases"] | before["scenarios"] | done
-    result = summed(done, options.short)
+    result = summed(done, options)
     if options.out is not None:
         from supcrd.base.files import write_json
         from supcrd.runs.environment import environment

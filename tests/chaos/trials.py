@@ -27,7 +27,7 @@ from supcrd.models.weights import load_state
 
 TIMES = ("seconds", "images_per_second", "train_seconds", "evaluation_seconds")
 """What two runs of one recipe may differ in."""
-LIMIT = 120.0
+LIMIT = 600.0
 """Seconds after which a command hangs."""
 
 
