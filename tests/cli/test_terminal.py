@@ -10,7 +10,8 @@ import pytest
 
 from made import make
 from reported import full
-from supcrd.cli.terminal import STEERING, Terminal
+from supcrd.base.wording import STEERING
+from supcrd.cli.terminal import Terminal
 from typed import invoke, refused
 
 ESCAPES = {
