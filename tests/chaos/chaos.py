@@ -7,6 +7,7 @@ python tests/chaos/chaos.py --short                            # a few tens of k
 import argparse
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -35,17 +36,15 @@ Trial = tuple[str, int, str]
 """Case, operation, act."""
 
 
-def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """So many of them, from the first to the last."""
-    if count >= len(items):
-        return list(items)
-    return [items[round(number * (len(items) - 1) / (count - 1))] for number in range(count)]
+def chosen(items: Sequence[Any], count: int) -> list[Any]:
+    """So many of them, in their order, always the same; all if there are no more."""
+    return [items[at] for at in sorted(random.Random(0).sample(range(len(items)), min(count, len(items))))]
 
 
 def disturbed(name: str, base: Path, data: Path, taught: Path, most: int) -> dict[str, Any]:
     """One case at its moments: how many of each operation and act, and what went wrong.
 
-    `most`: of so many kills, and half as many full disks, from the first moment to the last.
+    `most`: of so many kills, and half as many full disks, of all moments.
     """
     case, root, began = CASES[name], base / "root", time.monotonic()
     start = taught if case.taught else None
@@ -59,7 +58,7 @@ def disturbed(name: str, base: Path, data: Path, taught: Path, most: int) -> dic
     assert different(holds(root), expected) == [], "two undisturbed runs differ"
     kills = moments(whole.operations, every=name in EVERY)
     fulls = [(at, "full") for at, _ in kills if whole.operations[at] in FILLING] if name in FILLED else []
-    kills, fulls = spread(kills, most), spread(fulls, most // 2)
+    kills, fulls = chosen(kills, most), chosen(fulls, most // 2)
     counts: Counter[str] = Counter()
     failed = []
     for at, act in [*kills, *fulls]:
@@ -153,9 +152,9 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes of a sweep; a fork has one thread anyway
     if options.short:
         options.most = min(options.most, 10)
-    chosen = [*FEW, *FEW_SCENARIOS] if options.short else [*CASES, *SCENARIOS]
+    names = [*FEW, *FEW_SCENARIOS] if options.short else [*CASES, *SCENARIOS]
     with tempfile.TemporaryDirectory(prefix="supcrd-chaos-") as folder:
-        done = shared(options.only or chosen, options.workers, Path(folder), options.most)
+        done = shared(options.only or names, options.workers, Path(folder), options.most)
     if options.only and options.out is not None and options.out.exists():  # several calls may share the work
         before = json.loads(options.out.read_text())
         done = before["cases"] | before["scenarios"] | done
