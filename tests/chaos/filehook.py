@@ -71,10 +71,12 @@ class FileHook:
 
             def write(self, content: Any) -> int:
                 act = hook.due("write")
-                if act in ("tear", "full"):
-                    super().write(memoryview(content).cast("B")[: len(content) // 2])
-                if act == "full":
+                if act == "full" and len(hook.seen) > hook.at + 1:
                     full()
+                if act in ("tear", "full"):  # what a system writes before it refuses
+                    written = super().write(memoryview(content).cast("B")[: len(content) // 2])
+                    if act == "full":
+                        return written
                 if act is not None:
                     kill()
                 return super().write(content)
