@@ -69,8 +69,7 @@ class Screen(logging.Handler):
         if key not in self.bars:
             self.bars[key] = self.progress.add_task(f"{run} {stage}", total=fit.epochs, status="", epoch="")
         status = _status(fit.row) if fit.row else None
-        fields: dict[str, Any] = {"status": status} if status else {}
-        fields["epoch"] = f"{fit.epoch}/{fit.epochs}"
+        fields: dict[str, Any] = {"epoch": f"{fit.epoch}/{fit.epochs}"} | ({"status": status} if status else {})
         self.progress.update(self.bars[key], completed=fit.epoch + fit.step / max(fit.steps, 1), **fields)
         if fit.epoch == fit.epochs and stage != "train":
             self.progress.remove_task(self.bars.pop(key))  # quick and done: the run's own bar stays
