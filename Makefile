@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test long quick check format bench clean
+.PHONY: demo test long quick check format bench chaos clean
 
 demo: .venv/installed
 	$(BIN)/supcrd demo
 
 # The tests start many processes: without files of bytecode each of them compiles all of the package anew.
-test long quick: export PYTHONDONTWRITEBYTECODE =
+test long quick chaos: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
@@ -28,6 +28,9 @@ check: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
+
+chaos: .venv/installed-dev
+	$(BIN)/python tests/chaos/chaos.py --out build/chaos.json
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/all.py --out build/bench

@@ -23,6 +23,7 @@ SLOW = (
     "tests/base/test_seeding.py::test_the_same_in_another_process",
     "tests/base/test_workers.py",
     "tests/browser/",
+    "tests/chaos/",
     "tests/cli/test_bad_models.py",
     "tests/cli/test_bad_runs.py",
     "tests/cli/test_cli.py",
@@ -63,6 +64,7 @@ SLOW = (
     "tests/runs/test_tensorboard.py::test_it_can_be_asked_for_at_any_time_and_is_not_another_run",
     "tests/runs/test_tensorboard.py::test_killed_and_gone_on_leaves_no_step_twice_or_out",
     "tests/sweep/",
+    "tests/test_security.py",
     "tests/test_golden.py",
     "tests/test_notebook.py",
     "tests/test_objectives.py::test_a_changed_term_asks_for_force_which_keeps_the_teacher",
@@ -82,6 +84,7 @@ SLOW = (
 # browser page, where `make test` has one of them, and whole programs of others. CI runs both.
 LONG = (
     "tests/browser/",
+    "tests/chaos/test_chaos.py",
     "tests/cli/test_cli.py::test_demo",
     "tests/export/test_onnx_files.py::test_other_networks",
     "tests/jobs/test_pipeline.py::test_every_builtin_recipe_takes_two_steps",

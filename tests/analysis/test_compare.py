@@ -267,6 +267,23 @@ def test_runs_of_different_code_or_teachers(runs):
     assert compare([runs]).notes == ()
 
 
+def test_runs_on_different_numbers_of_threads(runs):
+    """Only where it can matter: among those that stand beside one another, on a CPU, where the number is known."""
+    several(runs, "base", [0.7, 0.72], environment={"threads": 2})
+    several(runs, "other", [0.7, 0.72], "train.lr=0.1", environment={"threads": 2})
+    assert compare([runs], "base").warnings == ()
+    make(runs, "base-seed2", 2, 0.7, environment={"threads": 2, "resumed_on_threads": [1]})
+    make(runs, "fast", 0, 0.7, "train.lr=0.2", environment={"threads": 16}, place="cuda (bfloat16)")
+    make(runs, "old", 0, 0.7, "train.lr=0.3", environment={"threads": "many"})
+    make(runs, "one", 0, 0.7, "train.lr=0.4", environment={"threads": 1}, place="cpu (float32)")
+    (warning,) = compare([runs], "base").warnings
+    assert warning.startswith(
+        "runs on different numbers of threads: 2 (base, other); 2 then 1 (base); 1 (one); sums in another order"
+    )
+    assert len(warning) <= 300
+    assert f"warning: {warning}" in invoke("compare", runs).stdout.splitlines()
+
+
 # The command
 
 

@@ -2,10 +2,14 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from supcrd.base import locks
 from supcrd.base.files import replacing, write_json, write_text
 
 
@@ -105,3 +109,50 @@ def test_files_have_the_permissions_that_the_umask_leaves(tmp_path: Path, umask:
     finally:
         os.umask(before)
     assert (tmp_path / "a.bin").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_what_a_killed_process_left_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    script = (
+        "import os, pathlib, signal, sys\nfrom supcrd.base.files import replacing\n"
+        "with replacing(pathlib.Path(sys.argv[1])) as temporary:\n    temporary.write_text('half')\n"
+        "    print(temporary.name, flush=True)\n    sys.stdin.readline()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        writing = other.stdout.readline().strip()
+        for name in (".a.txt.123.tmp", ".other.txt.123.tmp"):  # as supcrd 0.1 left them
+            (tmp_path / name).touch()
+        write_text(path, "one")
+        assert sorted(os.listdir(tmp_path)) == sorted([".other.txt.123.tmp", "a.txt", writing])
+        other.communicate("\n")
+    assert other.returncode == -signal.SIGKILL
+    write_text(path, "two")
+    assert sorted(os.listdir(tmp_path)) == [".other.txt.123.tmp", "a.txt"]
+
+
+def test_a_link_that_lies_in_wait_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can write to the folder and guesses the name (which is random) still changes no file elsewhere."""
+    (tmp_path / "victim").write_text("mine")
+    monkeypatch.setattr("secrets.token_hex", lambda size: "guessed")
+    link = tmp_path / ".a.txt.guessed.tmp"
+    link.symlink_to(tmp_path / "victim")
+    with pytest.raises(FileExistsError):
+        write_text(tmp_path / "a.txt", "text")
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert link.is_symlink()  # it was not ours to remove
+
+
+def test_a_file_that_is_swept_before_it_is_held_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, swept = locks.hold, []
+
+    def hold(path: Path) -> int | None:
+        if not swept:
+            swept.append(path)
+            path.unlink()
+        return real(path)
+
+    monkeypatch.setattr(locks, "hold", hold)
+    write_text(tmp_path / "a.txt", "text")
+    assert len(swept) == 1
+    assert os.listdir(tmp_path) == ["a.txt"]

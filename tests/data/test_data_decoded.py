@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from supcrd.base import locks
 from supcrd.data import ImageSet, decoded, load
 from supcrd.data.images import Contents, Split
 from supcrd.errors import DataError
@@ -418,9 +419,9 @@ def test_what_nobody_uses_goes_and_nothing_else(home: Path, tmp_path: Path) -> N
     [old] = entries(home)
     load(f"npz:{tmp_path}/other.npz")
     [other] = set(entries(home)) - {old}
-    for name, age in ((".killed", 25), (".writing", 1)):
+    for name in (".killed", ".writing"):
         (home / name).mkdir()
-        os.utime(home / name, times=(0, (home / name).stat().st_mtime - 3600 * age))
+    writing = locks.hold(home / ".writing")
     (home.parent / "not-ours").mkdir()
     for name, days in ((old, 31), (other, 31), ("not-ours", 0)):
         path = home.parent / name if name == "not-ours" else home / name
@@ -430,7 +431,32 @@ def test_what_nobody_uses_goes_and_nothing_else(home: Path, tmp_path: Path) -> N
     left = entries(home)
     assert old not in left
     assert other in left
+    locks.release(writing)
     assert ".writing" in left
     assert ".killed" not in left
     assert len(left) == 3
     assert (home.parent / "not-ours").is_dir()
+
+
+@pytest.mark.parametrize("how", ["another user's", "others may write"])
+def test_what_another_user_may_have_put_there_is_not_used(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """The name of an entry can be guessed by whoever may read the source."""
+    write_npz(tmp_path / "set.npz")
+    load(f"npz:{tmp_path}/set.npz")
+    [name] = entries(home)
+    assert oct((home / name).stat().st_mode) == oct(0o40700)  # what is kept may be of files that others cannot read
+    assert oct(home.stat().st_mode) == oct(0o40700)
+    pixels = np.lib.format.open_memmap(home / name / "train_images.npy", mode="r+")
+    pixels[:] = 255 - pixels
+    pixels.flush()
+    changed = load(f"npz:{tmp_path}/set.npz").fingerprint
+    if how == "others may write":
+        (home / name).chmod(0o770)
+    else:
+        real = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: real + 1)
+    images = load(f"npz:{tmp_path}/set.npz")
+    assert images.fingerprint != changed
+    assert f"{name}: others can write to it" in caplog.text

@@ -273,3 +273,17 @@ def test_ctrl_c_ends_watching(runs, tmp_path, plain, monkeypatch):
     text = (tmp_path / "report.html").read_text()
     assert '<html lang="en">' in text
     assert "Epoch 1 of 4" in text
+
+
+def test_different_numbers_of_threads_are_noted(runs, tmp_path, no_figures):
+    """Once, with or without a baseline; a teacher's own number is no matter."""
+    full(runs, "teacher", 0, 0.9, recipe="digits-teacher", environment={"threads": 8})
+    full(runs, "a", 0, 0.9, environment={"threads": 1}, teacher="teacher")
+    full(runs, "b", 0, 0.9, "train.lr=0.1", environment={"threads": 1}, teacher="teacher")
+    said = "runs on different numbers of threads: 1 (a); 2 (b)"
+    assert not [note for note in notes(made(tmp_path, runs)) if "threads" in note]
+    (runs / "b" / "environment.json").write_text('{"threads": 2}')
+    for options in ({}, {"baseline": "a"}):
+        told = [note for note in notes(made(tmp_path, runs, **options)) if "threads" in note]
+        assert len(told) == 1
+        assert said in told[0] or "baseline" in options

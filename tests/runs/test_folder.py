@@ -156,6 +156,8 @@ def test_a_kill_while_a_run_is_opened_leaves_nothing_of_its_own(tmp_path, monkey
         with pytest.raises(KeyboardInterrupt):
             open_run(tmp_path, wanted, origins={})
     run = RunFolder(tmp_path / wanted.name)
+    for name in (".77.probe", ".environment.json.77.tmp"):  # of supcrd 0.1
+        (run.path / name).touch()
     with locked(run.path):
         assert {path.name for path in run.path.iterdir()} <= {file.name for file in run.files}
 
@@ -193,3 +195,28 @@ def test_a_kill_while_a_folder_is_cleared_leaves_a_run_folder(tmp_path, monkeypa
         assert run.exists
         assert run.finished == (kept == 0)
         open_run(tmp_path, wanted, origins={})
+
+
+def test_another_number_of_threads_is_said_and_written_down(tmp_path, monkeypatch, caplog):
+    """Where training goes on, on a CPU; once for a change."""
+    wanted = recipe.load("digits-teacher", ["name=run", "train.device=cpu"])
+    begun = open_run(tmp_path, wanted, origins={})
+    before = begun.environment["threads"]
+
+    def resumed(threads):
+        caplog.clear()
+        monkeypatch.setattr("supcrd.runs.opening.get_num_threads", lambda: threads)
+        open_run(tmp_path, wanted, origins={})
+        return [record.getMessage() for record in caplog.records]
+
+    assert resumed(before + 1) == []  # nothing was trained yet
+    begun.checkpoint.touch()
+    assert resumed(before) == []
+    (line,) = resumed(before + 1)
+    assert f"resumed on {before + 1} threads after {before}: sums in another order" in line
+    assert line.endswith(f"OMP_NUM_THREADS={before} keeps to them")
+    assert resumed(before + 1) == []
+    assert len(resumed(before)) == 1
+    values = RunFolder(begun.path).environment
+    assert (values["threads"], values["resumed_on_threads"]) == (before, [before + 1, before])
+    assert values["origins"] == {}

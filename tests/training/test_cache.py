@@ -172,6 +172,23 @@ def test_two_at_once_make_it_once(tmp_path, subject, images, monkeypatch) -> Non
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_a_kill_while_a_cache_is_removed_leaves_nothing_for_ever(tmp_path, subject, images, monkeypatch) -> None:
+    """As if killed after the file that says what the cache is of."""
+
+    def killed(folder, ignore_errors):
+        (folder / "cache.json").unlink()
+        raise KeyboardInterrupt
+
+    old = made(tmp_path, subject, images, weights="old")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            made(tmp_path, subject, images)
+    new = made(tmp_path, subject, images)
+    assert list((tmp_path / "cache").iterdir()) == [new.files[0].parent]
+    assert old.files[0].parent != new.files[0].parent
+
+
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, subject, images, monkeypatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 0, cache.MARGIN + 1000))

@@ -1,10 +1,13 @@
 """`train.compile`: what can be told without a compiler. Speed and values are benchmarks/compile.py's."""
 
 import copy
+import os
 
 import pytest
 import torch
 
+from supcrd.base.home import COMPILED, own_compiled_code
+from supcrd.errors import RunError
 from supcrd.models.weights import load_model
 from supcrd.recipe import load
 from supcrd.training.task import Distillation, Normalised
@@ -45,3 +48,20 @@ def test_compiling_changes_neither_keys_nor_values(base):
     after = task.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[key], before[key]) for key in before if torch.is_tensor(before[key]))
+
+
+def test_compiled_code_is_kept_where_only_the_user_can_write(tmp_path, monkeypatch):
+    """It runs when it is read again; torch's own place is /tmp/torchinductor_USER."""
+    monkeypatch.setenv("SUPCRD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(COMPILED, "")  # is put back afterwards
+    own_compiled_code()
+    folder = tmp_path / "cache" / "compiled"
+    assert os.environ[COMPILED] == str(folder)
+    assert oct(folder.stat().st_mode) == oct(0o40700)
+    monkeypatch.setenv(COMPILED, str(tmp_path / "chosen"))
+    own_compiled_code()
+    assert os.environ[COMPILED] == str(tmp_path / "chosen")
+    monkeypatch.setenv(COMPILED, "")
+    folder.chmod(0o777)
+    with pytest.raises(RunError, match=r"other users can write to .*compiled, whose code would run; SUPCRD_CACHE or"):
+        own_compiled_code()

@@ -1,4 +1,4 @@
-"""What to be careful about in a comparison: a baseline that was not trained to its end, different code or teachers."""
+"""What to be careful about in a comparison: an under-trained baseline, different code, threads or teachers."""
 
 import contextlib
 import math
@@ -42,6 +42,30 @@ def under_trained(label: str, group: Sequence[RunFolder], split: str) -> tuple[l
         f"{100 * unseen:.1f} %{apart}: it still fits unseen images as well as its own, so longer training would likely "
         "raise it (training accuracy is of augmented images, while learning)"
     ], []
+
+
+def threads(groups: Mapping[str, Sequence[RunFolder]]) -> list[str]:
+    """A warning where runs on a CPU had different numbers of threads, which changes the order in which they add."""
+    users: dict[str, list[str]] = {}
+    for label, group in groups.items():
+        for number in sorted({number for run in group if (number := _threads(run))}):
+            users.setdefault(number, []).append(label)
+    if len(users) < 2:
+        return []
+    listed = "; ".join(f"{number} ({_some(labels)})" for number, labels in users.items())
+    return [
+        f"runs on different numbers of threads: {listed}; sums in another order can end in an accuracy that is points "
+        "away (docs/training.md), so differences, seed by seed too, are partly the threads'"
+    ]
+
+
+def _threads(run: RunFolder) -> str | None:
+    """The number that a run on a CPU began with, and those that it was resumed on; None where it is not known."""
+    resumed = run.environment.get("resumed_on_threads")
+    numbers = [run.environment.get("threads"), *(resumed if isinstance(resumed, list) else [])]
+    on_cpu = str(run.evaluation.get("place", "cpu")).startswith("cpu")
+    known = on_cpu and all(isinstance(number, int) for number in numbers)
+    return " then ".join(map(str, numbers)) if known else None
 
 
 def environments(groups: Mapping[str, Sequence[RunFolder]]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from supcrd.analysis.caveats import environments, under_trained
+from supcrd.analysis.caveats import environments, threads, under_trained
 from supcrd.analysis.configurations import check_same_data, configurations, gather, number, numbers
 from supcrd.analysis.statistics import Paired, Summary, holm, paired, summary
 from supcrd.base.wording import choices, nearest, show
@@ -152,7 +152,7 @@ def compare_runs(
                 f"--test: no test against {chosen} can be made of {', '.join(untold)}; train more seeds, the same ones"
             )
     split = str(runs[0].evaluation["split"])
-    warnings = []
+    warnings = threads(groups)
     if chosen is not None and split != "train":
         warned, noted = under_trained(chosen, groups[chosen], split)
         warnings += warned

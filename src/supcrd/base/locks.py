@@ -1,8 +1,9 @@
-"""Locks between processes: on a folder, ended with the process, however that ends."""
+"""Locks between processes: on a folder or file, ended with the process, however that ends."""
 
 import contextlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,3 +60,69 @@ def locked(folder: Path, *, wait: bool) -> Iterator[None]:
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def hold(path: Path) -> int | None:
+    """Lock a file or folder that this process has just made, so that it is not `abandoned`.
+
+    Returns:
+        What `release` takes; None where there are no such locks, or `path` is no longer there.
+    """
+    try:
+        import fcntl
+
+        handle = _opened(path)
+    except (ImportError, OSError):
+        return None
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def release(handle: int | None) -> None:
+    """End what `hold` began."""
+    if handle is not None:
+        os.close(handle)
+
+
+def abandoned(path: Path) -> bool:
+    """Whether the process that made a file or folder, and held it, has ended; False where that cannot be known.
+
+    A lock tells this of processes on other machines and in other containers too, which a process number does not.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     held = hold(Path(folder))
+        ...     before = abandoned(Path(folder))
+        ...     release(held)
+        ...     before, abandoned(Path(folder))
+        (False, True)
+    """
+    try:
+        import fcntl
+
+        handle = _opened(path)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _opened(path: Path) -> int:
+    """For writing, as network file systems ask for an exclusive lock, unless it is a folder."""
+    mode = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    return os.open(path, mode | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
+def remove_abandoned(folder: Path, prefix: str) -> None:
+    """Remove folders in `folder` whose names begin with `prefix` and that are `abandoned`."""
+    with contextlib.suppress(OSError):  # another process was quicker
+        for entry in list(os.scandir(folder)):
+            if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False) and abandoned(Path(entry)):
+                shutil.rmtree(entry, ignore_errors=True)

@@ -22,6 +22,20 @@ def show(value: Any, most: int = LONG) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters (escape sequences begin with one), tab and line feed apart, and what turns the writing round."""
+
+
+def printable(text: str) -> str:
+    """A text of elsewhere without what could steer a terminal, or stand in a figure as something else.
+
+    Example:
+        >>> printable("a\\x1b[2Jb") == "a\\ufffd[2Jb"
+        True
+    """
+    return STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def typos(a: str, b: str) -> int:
     """The least number of letters put in, left out, replaced, or swapped with their neighbour that makes `b` of `a`.
 

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
 from supcrd.cli.screen import FULL, Screen, stderr, stdout
+from supcrd.cli.terminal import Terminal
 from supcrd.errors import SupcrdError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def show_candidates(ranked: "Candidates") -> None:
         ]
         table.add_row(Text(Path(row.run).name + (" !" if row.notes else "")), *cells)
     # a file has no width, and the 80 columns that rich gives it are narrow
-    wide = stdout if stdout.is_terminal else Console(width=max(stdout.width, FULL))
+    wide = stdout if stdout.is_terminal else Terminal(width=max(stdout.width, FULL))
     wide.print(table)
     for row in ranked.rows:
         for line in row.notes:

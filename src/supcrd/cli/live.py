@@ -86,7 +86,8 @@ class LiveTable(logging.Handler):
             table.add_column(name, justify="right", no_wrap=True)
         speeds = self.speeds(groups["running"])
         for job in rows[:room]:
-            table.add_row(*self.row(job, speeds), style=STYLES.get(state(job), ""))
+            name, *cells = self.row(job, speeds)
+            table.add_row(Text(name), *cells, style=STYLES.get(state(job), ""))
         counts = ", ".join(f"{len(jobs)} {name}" for name, jobs in groups.items() if jobs)
         left = self.left(groups["running"], groups["waiting"], speeds)
         remaining = f"; about {clock(left)} left" if left is not None else ""

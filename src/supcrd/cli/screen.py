@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from supcrd.cli.terminal import Terminal
 from supcrd.evaluation import health
 from supcrd.evaluation.measures import MEASURES, measures_of
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from supcrd.recipe.meanings import Table as Keys
     from supcrd.training.fit import Progress as Fit
 
-stdout = Console()
-stderr = Console(stderr=True)
+stdout = Terminal()
+stderr = Terminal(stderr=True)
 FULL = 100  # columns that all numbers of a comparison need
 
 
@@ -32,7 +33,7 @@ class Screen(logging.Handler):
         super().__init__(logging.INFO)
         self.bars: dict[tuple[str, str], TaskID] = {}
         self.progress = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=26)),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, min_width=26)),
             BarColumn(bar_width=14, table_column=Column(min_width=14)),
             TextColumn("{task.fields[epoch]}", table_column=Column(no_wrap=True, min_width=5, justify="right")),
             TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
@@ -68,8 +69,7 @@ class Screen(logging.Handler):
         if key not in self.bars:
             self.bars[key] = self.progress.add_task(f"{run} {stage}", total=fit.epochs, status="", epoch="")
         status = _status(fit.row) if fit.row else None
-        fields: dict[str, Any] = {"status": status} if status else {}
-        fields["epoch"] = f"{fit.epoch}/{fit.epochs}"
+        fields: dict[str, Any] = {"epoch": f"{fit.epoch}/{fit.epochs}"} | ({"status": status} if status else {})
         self.progress.update(self.bars[key], completed=fit.epoch + fit.step / max(fit.steps, 1), **fields)
         if fit.epoch == fit.epochs and stage != "train":
             self.progress.remove_task(self.bars.pop(key))  # quick and done: the run's own bar stays
@@ -93,7 +93,7 @@ def show_comparison(evaluations: Sequence[Mapping[str, Any]]) -> None:
     """A row a run."""
     first = evaluations[0]
     title = f"{first['source']}, {first['split']} split, n = {first['n']}; accuracies in %"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("run", no_wrap=True)
     shown = [measure for measure in MEASURES if measure.key in BRIEF]
     for measure in shown:
@@ -120,7 +120,7 @@ def marked(name: str, warnings: Sequence[str]) -> Text:
 
 
 def show_warnings(warned: Sequence[tuple[str, Sequence[str]]]) -> None:
-    """The warnings of each name, a line each."""
+    """A line for each warning."""
     for name, lines in warned:
         for line in lines:
             stdout.print(f"! {name}: {line}", markup=False, highlight=False, soft_wrap=True)
@@ -129,7 +129,7 @@ def show_warnings(warned: Sequence[tuple[str, Sequence[str]]]) -> None:
 def show_compare(compared: "Comparison") -> None:
     """Configurations with their means, their differences to the baseline, and what to be careful about."""
     # a file has no width, and the 80 columns that rich gives it are narrow
-    wide = stdout if stdout.is_terminal else Console(width=max(stdout.width, FULL))
+    wide = stdout if stdout.is_terminal else Terminal(width=max(stdout.width, FULL))
     wide.print(_means(compared, wide.width))
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
@@ -242,7 +242,7 @@ def show_evaluation(values: Mapping[str, Any]) -> None:
         if value is not None and not isinstance(value, list | dict):
             # the standard error of a share, and what was measured of a teacher, are shares too
             shown = f"{_percent(value)} %" if key in shares or "accuracy" in key else _number(value)
-            table.add_row(key.replace("_", " "), Text(shown, overflow="fold"))
+            table.add_row(Text(key.replace("_", " ")), Text(shown, overflow="fold"))
     which = values.get("classifier")
     saved = f"{which.get('saved')}: {which.get('why')}" if isinstance(which, Mapping) else ""
     for name, text in (("classifier", saved), ("lowest classes", _worst(values))):
@@ -275,7 +275,7 @@ def show_recipes(texts: Mapping[str, str]) -> None:
     """Names of recipes with their results (the second line of each)."""
     table = Table(show_header=False, box=None)
     for name, text in texts.items():
-        table.add_row(name, text.splitlines()[1].removeprefix("# Result: "))
+        table.add_row(name, Text(text.splitlines()[1].removeprefix("# Result: ")))
     stdout.print(table, highlight=False)
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd.base import locks
+from supcrd.base.home import cache_home, is_private, make_private
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, Split
 from supcrd.data.listing import walk
@@ -25,7 +27,7 @@ SLOW = 0.3  # seconds; what decodes faster is not kept
 LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk
 UNUSED = 30 * 24 * 3600.0  # seconds; sets that no start has used for so long are removed
-ABANDONED = 24 * 3600.0  # seconds; a half-written set of this age has been abandoned
+ABANDONED = 24 * 3600.0  # seconds; a half-written set of this age has been abandoned, where locks cannot say so
 SPLITS = ("train", "validation", "test")
 
 logger = logging.getLogger("supcrd")
@@ -49,7 +51,8 @@ def kept(
     change: a changed source is decoded again and its older arrays are removed, as are those that no start has used for
     30 days. Kept is what took more than 0.3 s to decode, has at most 20 GB and leaves 2 GB of the disk free. A cache
     that is damaged or cannot be written is no error: the source is decoded. Damage is seen by a file's length, type and
-    shape and by the labels' range; changed pixels are not, but change the set's fingerprint.
+    shape and by the labels' range; changed pixels are not, but change the set's fingerprint. Only the user can read
+    what is kept, and what others can write to is not used.
 
     Args:
         decode: reads the source whole into memory.
@@ -70,7 +73,7 @@ def kept(
         before = _stamp(paths)
         places = [str(path.resolve()) for path in paths]
         source = f"{kind}-{_digest(kind, places, *settings)}"
-        home = _home()
+        home = cache_home() / "decoded"
     except (OSError, RuntimeError, DataError):  # RuntimeError: there is no home folder
         return decode()
     if before is not None:
@@ -89,14 +92,6 @@ def kept(
         except (OSError, DataError) as error:
             logger.info("the decoded images are not kept: %s", error)
     return contents
-
-
-def _home() -> Path:
-    chosen = os.environ.get("SUPCRD_CACHE")
-    if chosen:
-        return Path(chosen).expanduser() / "decoded"
-    general = os.environ.get("XDG_CACHE_HOME")
-    return (Path(general) if general else Path.home() / ".cache") / "supcrd" / "decoded"
 
 
 def _digest(*parts: object) -> str:
@@ -130,6 +125,9 @@ def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
 def _found(entry: Path) -> Contents | None:
     """What an entry holds; None where there is none. A damaged one is removed."""
     if not entry.is_dir():
+        return None
+    if not is_private(entry):  # its name can be guessed
+        logger.warning("%s: others can write to it; the source is decoded again", entry)
         return None
     # A damaged file can end in nearly any exception; all of them mean the same here.
     try:
@@ -171,7 +169,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
     if not all(isinstance(array, Tensor) for array in arrays.values()):
         return  # streamed: there is nothing decoded
     size = sum(array.nbytes for array in arrays.values())
-    home.mkdir(parents=True, exist_ok=True)
+    make_private(home)
     _tidy(home, source, stamp)  # first: what it frees may be needed
     if size > LARGEST or shutil.disk_usage(home).free < size + MARGIN:
         logger.info("the decoded images (%.1f GB) are not kept: too large for %s", size / 1e9, home)
@@ -183,6 +181,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
         "notes": contents.notes,
     }
     temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{source}-"))
+    held = locks.hold(temporary)
     try:
         for name, array in arrays.items():
             with open(temporary / f"{name}.npy", "wb") as file:
@@ -198,10 +197,12 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
         logger.info("decoded images kept in %s: the next start maps them", entry)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        locks.release(held)
 
 
 def _tidy(home: Path, source: str, stamp: str) -> None:
     """Remove older arrays of the source, arrays that no start has used for long, and what a killed process has left."""
+    locks.remove_abandoned(home, ".")
     for entry in home.iterdir():
         with contextlib.suppress(OSError):  # another process was quicker
             age = time.time() - entry.stat().st_mtime

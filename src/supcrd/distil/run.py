@@ -8,7 +8,7 @@ from typing import Any
 
 from supcrd.analysis.compare import Comparison, compare_runs
 from supcrd.base import device as devices
-from supcrd.base.files import write_json
+from supcrd.base.files import replacing, write_json
 from supcrd.distil.deployed import Cost, cost
 from supcrd.distil.plan import UNDISTILLED, Plan
 from supcrd.distil.verdict import best_model, paid
@@ -98,5 +98,6 @@ def _copied(run: RunFolder, folder: Path) -> Path:
     """A folder with a run's model, in place of what was there."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in (run.weights, run.card_file):
-        shutil.copyfile(file, folder / file.name)
+        with replacing(folder / file.name) as temporary:
+            shutil.copyfile(file, temporary)
     return folder

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from supcrd.base.wording import printable
 from supcrd.errors import CheckpointError, RunError
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
@@ -41,7 +42,7 @@ class Points:
     @property
     def name(self) -> str:
         """The run's name, which is its folder's."""
-        return self.folder.name
+        return printable(self.folder.name)
 
     @property
     def unit(self) -> Floats:
@@ -112,7 +113,9 @@ def _class_names(run: RunFolder, classes: int) -> tuple[str, ...]:
     names = None
     with contextlib.suppress(CheckpointError):
         names = run.card.class_names
-    return names if names is not None and len(names) == classes else tuple(str(number) for number in range(classes))
+    if names is None or len(names) != classes:
+        return tuple(str(number) for number in range(classes))
+    return tuple(printable(name) for name in names)
 
 
 def _pictures(run: RunFolder) -> Pictures | None:

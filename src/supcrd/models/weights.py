@@ -39,7 +39,7 @@ def save_model(folder: Path, model: Model, card: Card) -> Path:
         CheckpointError: the folder cannot be written.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     own: dict[str, Any] = model.config()
     described = replace(card, **{**own, "projector": tuple(own["projector"])}).to_json()
@@ -48,8 +48,9 @@ def save_model(folder: Path, model: Model, card: Card) -> Path:
     path = folder / WEIGHTS
     try:
         write_json(folder / CARD, described)
+        whole = save(state, metadata={METADATA_KEY: json.dumps(described, allow_nan=False)})
         with replacing(path) as temporary:
-            save_file(state, temporary, metadata={METADATA_KEY: json.dumps(described, allow_nan=False)})
+            temporary.write_bytes(whole)  # safetensors' own writing makes a file that a kill would leave for ever
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
     return path

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from supcrd.analysis.caveats import threads
 from supcrd.analysis.compare import compare_runs, find_baseline
 from supcrd.base.files import write_text
 from supcrd.errors import SupcrdError
@@ -107,7 +108,8 @@ def build(
 
 
 def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
-    notes, differences = list(data.notes), None
+    students = {label: runs for label, runs in data.configurations.items() if label not in data.teachers}
+    notes, differences = [*data.notes, *threads(students)], None
     if baseline is not None:
         try:
             compared = compare_runs(data.runs, str(data.configurations[baseline][0].path))

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import get_num_threads
+
 from supcrd import recipe as recipes
-from supcrd.base import locks
+from supcrd.base import device, locks
+from supcrd.base.files import sweep
 from supcrd.errors import RunError
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.environment import environment
@@ -16,6 +19,8 @@ from supcrd.runs.folder import RunFolder
 
 logger = logging.getLogger("supcrd")
 
+PROBE = ".probe"
+"""How files end by which a folder is tried for writing, where the file system gives every file a name."""
 REMEDY = "give another name=..., or --force to start over"
 """What a user can do about a folder that holds another run."""
 
@@ -40,8 +45,8 @@ def open_run(
     folder = run.path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, prefix="."):
-            pass  # a folder that cannot be written is refused here; the file has no name that a kill could leave there
+        with tempfile.TemporaryFile(dir=folder, prefix=".", suffix=PROBE):
+            pass  # a folder that cannot be written is refused here; the file has no name, where there are such files
         begun = run.recipe_file.exists()
         if force and begun:
             run.clear()
@@ -50,6 +55,8 @@ def open_run(
             check_origins(run, origins, remedy)
             if not run.environment_file.exists():  # a kill came between the two, or while the folder was cleared
                 run.write_environment(environment() | {"origins": dict(origins)})
+            elif run.checkpoint.exists():
+                _note_threads(run)
         elif not begun and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise RunError(
                 f"{folder} is no run folder (it has files, but no {run.recipe_file.name}); choose another --out or name"
@@ -59,6 +66,18 @@ def open_run(
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     return run
+
+
+def _note_threads(run: RunFolder) -> None:
+    """Say, and write down, that a run on a CPU is resumed on another number of threads than before."""
+    began, resumed, now = run.environment.get("threads"), run.environment.get("resumed_on_threads"), get_num_threads()
+    numbers = [began, *(resumed if isinstance(resumed, list) else [])]
+    place = device.choose(run.recipe.train.device, run.recipe.train.precision)
+    if place.device.type != "cpu" or not isinstance(began, int) or numbers[-1] == now:
+        return
+    logger.warning("%s: resumed on %d threads after %s: sums in another order give other numbers than an uninterrupted "
+                   "run has; OMP_NUM_THREADS=%s keeps to them", run.path, now, numbers[-1], numbers[-1])  # fmt: skip
+    run.write_environment(run.environment | {"resumed_on_threads": [*numbers[1:], now]})
 
 
 @contextlib.contextmanager
@@ -78,8 +97,9 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     with locks.locked(folder, wait=wait):
         for file in RunFolder(folder).files:
-            for leftover in file.parent.glob(f".{file.name}.*.tmp"):
-                leftover.unlink(missing_ok=True)
+            sweep(file)
+        for leftover in folder.glob(f".*{PROBE}"):
+            leftover.unlink(missing_ok=True)
         yield
 
 

@@ -5,12 +5,14 @@ features of them computed beforehand. They are stored in the teacher's run folde
 all runs with the same views. The jointly trained head reads the features; logits are one matrix product away from them.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import logging
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ logger = logging.getLogger("supcrd")
 VERSION = 1  # increased when views or features of the same key change
 SEED = 0  # of the views: all runs that share a cache share them
 LARGEST = 65504.0  # of float16
+REMOVED = ".removed"  # how the name of a cache ends that is being removed
 MARGIN = 256 * 2**20  # bytes of disk space left free
 
 
@@ -222,11 +225,17 @@ def readable(size: int) -> str:
 
 
 def _remove_others(home: Path, weights: str) -> None:
-    """Remove the other caches in the folder of `home` whose weights the teacher no longer has."""
+    """Remove the other caches in the folder of `home` whose weights the teacher no longer has.
+
+    One gets another name first: a kill while it is removed leaves what the next removal knows, whatever it still has.
+    """
     for path in home.parent.glob("*/cache.json"):
         try:
             stale = json.loads(path.read_text(encoding="utf-8"))["weights"] != weights
         except (OSError, ValueError, KeyError, TypeError):
             stale = True  # damaged: what it caches is unknown
-        if stale and path.parent != home:
-            shutil.rmtree(path.parent, ignore_errors=True)
+        if stale and path.parent != home and path.parent.suffix != REMOVED:
+            with contextlib.suppress(OSError):  # another process was quicker
+                os.rename(path.parent, path.parent.with_name(f"{path.parent.name}-{secrets.token_hex(4)}{REMOVED}"))
+    for folder in home.parent.glob(f"*{REMOVED}"):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from supcrd.base.home import own_compiled_code
 from supcrd.data.loader import Batch
 from supcrd.models.normalised import Normalised
 from supcrd.models.taps import Taps
@@ -98,7 +99,12 @@ class Distillation(nn.Module):
         return self.objective.distilled
 
     def compile_encoders(self, mode: str) -> None:
-        """Compile the encoders that run in a step, in place; state and parameters stay the same."""
+        """Compile the encoders that run in a step, in place; state and parameters stay the same.
+
+        Raises:
+            RunError: the folder for the compiled code, which runs, is one that others can write to.
+        """
+        own_compiled_code()
         for encoder in (self.student.encoder, *self.frozen_encoders):
             encoder.compile(mode=mode)
         self._compiled = True

@@ -17,11 +17,15 @@ from typing import IO
 import numpy as np
 import torch
 
+from supcrd.base import locks
 from supcrd.data import decoded
 from supcrd.data.images import Contents, Split
 from supcrd.data.sources import Request
 from supcrd.data.sources.unpickle import restricted_load
 from supcrd.errors import DataError
+
+DOWNLOAD = ".download-"
+"""What the name of a folder begins with that a download goes to before it is whole."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +156,14 @@ def _download(layout: Layout, folder: Path) -> None:
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
-            download_url(layout.url, temporary, filename=layout.archive, md5=layout.archive_md5)
-            os.replace(Path(temporary, layout.archive), archive)
+        locks.remove_abandoned(folder, DOWNLOAD)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=DOWNLOAD) as temporary:
+            held = locks.hold(Path(temporary))
+            try:
+                download_url(layout.url, temporary, filename=layout.archive, md5=layout.archive_md5)
+                os.replace(Path(temporary, layout.archive), archive)
+            finally:
+                locks.release(held)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         if is_new:  # an empty folder would be all that is left of the attempt
             with contextlib.suppress(OSError):
