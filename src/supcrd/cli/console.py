@@ -9,7 +9,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from supcrd.cli.screen import stderr
-from supcrd.errors import SupcrdError, Terminated
+from supcrd.errors import SupcrdError, Terminated, one_line
 
 P = ParamSpec("P")
 
@@ -37,10 +37,10 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             fail("terminated; training so far is saved, the same command resumes it", 143)
         except KeyboardInterrupt:
             fail("interrupted; training so far is saved, the same command resumes it", 130)
-        except (MemoryError, RuntimeError) as error:  # torch's own out of memory is a RuntimeError
-            if "memory" not in str(error) and not isinstance(error, MemoryError):
+        except (MemoryError, RuntimeError, ValueError) as error:
+            if not _too_large(error):
                 raise
-            fail("out of memory; lower train.batch_size or the sizes of the model", 2)
+            fail("out of memory; lower train.batch_size, data.image_size or the sizes of the model", 2)
         except OSError as error:  # a full disk, a folder without permission
             named = f"{error.filename}: " if error.filename else ""
             fail(f"{named}{error.strerror or error}", 2)
@@ -48,9 +48,15 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return wrapper
 
 
+def _too_large(error: Exception) -> bool:
+    """Whether memory was asked for that is not there: torch says so by a RuntimeError, numpy also by a ValueError."""
+    words = ("memory", "Storage size calculation overflowed", "array is too big", "Maximum allowed dimension")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def fail(message: str, status: int) -> None:
     """End with one line on standard error."""
-    line = " ".join(message.split())
+    line = one_line(message)
     stderr.print(f"error: {line}" if status == 2 else line, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 

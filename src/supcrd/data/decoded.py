@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd.base.files import user_path
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, Split
 from supcrd.data.listing import walk
-from supcrd.errors import DataError
+from supcrd.errors import DataError, SupcrdError
 
 VERSION = 2  # to be raised when a reader gives other arrays for the same files
 SLOW = 0.3  # seconds; what decodes faster is not kept
@@ -71,7 +72,7 @@ def kept(
         places = [str(path.resolve()) for path in paths]
         source = f"{kind}-{_digest(kind, places, *settings)}"
         home = _home()
-    except (OSError, RuntimeError, DataError):  # RuntimeError: there is no home folder
+    except (OSError, RuntimeError, SupcrdError):  # RuntimeError: there is no home folder
         return decode()
     if before is not None:
         existing = _found(home / f"{source}-{before}")
@@ -94,7 +95,7 @@ def kept(
 def _home() -> Path:
     chosen = os.environ.get("SUPCRD_CACHE")
     if chosen:
-        return Path(chosen).expanduser() / "decoded"
+        return user_path(chosen) / "decoded"
     general = os.environ.get("XDG_CACHE_HOME")
     return (Path(general) if general else Path.home() / ".cache") / "supcrd" / "decoded"
 

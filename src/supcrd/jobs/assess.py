@@ -10,6 +10,7 @@ import torch
 
 from supcrd import data as datasets
 from supcrd.base import device as devices
+from supcrd.base.files import user_path
 from supcrd.base.seeding import seed_for
 from supcrd.data import ImageSet
 from supcrd.data.augment import to_float
@@ -248,7 +249,7 @@ def _same_source(one: str, other: str | None) -> bool:
     A new validation split would have images that the model was trained on, and so an accuracy that is too high.
     """
     kinds, paths = zip(*((text or "").partition(":")[::2] for text in (one, other)), strict=True)
-    return kinds[0] == kinds[1] and Path(paths[0]).expanduser().resolve() == Path(paths[1]).expanduser().resolve()
+    return kinds[0] == kinds[1] and user_path(paths[0]).resolve() == user_path(paths[1]).resolve()
 
 
 def _check_fit(card: Card, images: ImageSet, path: Path, *, resizes: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from supcrd import data
 from supcrd import recipe as recipes
 from supcrd.base import device
-from supcrd.base.files import fingerprint
+from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
 from supcrd.data.classes import renamed
 from supcrd.errors import RecipeError, SupcrdError
@@ -69,7 +69,7 @@ def run(
     """
     if isinstance(recipe.method, Imported):
         raise RecipeError("method.name = 'imported' stands for weights from elsewhere; there is nothing to train")
-    return _run(recipe, Path(out).expanduser(), force=force, report=report, images=images, wait=wait)
+    return _run(recipe, user_path(out, "--out"), force=force, report=report, images=images, wait=wait)
 
 
 def _run(

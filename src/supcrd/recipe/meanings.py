@@ -164,13 +164,18 @@ def _range_of_one(annotation: Any, constraints: Sequence[Any]) -> str:
     return f"{ONES.get(annotation, 'any value')}{_bounds(constraints)}"
 
 
+def _end(number: float) -> str:
+    """Of a range, without the rounding of large whole numbers."""
+    return str(int(number)) if isinstance(number, int) or (number.is_integer() and abs(number) < 1e9) else f"{number:g}"
+
+
 def _bounds(constraints: Sequence[Any]) -> str:
     """What stands behind "a number"."""
     bounds = {name: getattr(one, name) for one in constraints for name in BOUNDS if hasattr(one, name)}
     if "ge" in bounds and "le" in bounds:
-        return f" of {bounds['ge']:g} to {bounds['le']:g}"
-    parts = [f"above {bounds['gt']:g}"] if "gt" in bounds else []
-    parts += [f"of {bounds['ge']:g} or more"] if "ge" in bounds else []
-    parts += [f"below {bounds['lt']:g}"] if "lt" in bounds else []
-    parts += [f"of {bounds['le']:g} or less"] if "le" in bounds else []
+        return f" of {_end(bounds['ge'])} to {_end(bounds['le'])}"
+    parts = [f"above {_end(bounds['gt'])}"] if "gt" in bounds else []
+    parts += [f"of {_end(bounds['ge'])} or more"] if "ge" in bounds else []
+    parts += [f"below {_end(bounds['lt'])}"] if "lt" in bounds else []
+    parts += [f"of {_end(bounds['le'])} or less"] if "le" in bounds else []
     return f" {' and '.join(parts)}" if parts else ""

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from supcrd import losses
-from supcrd.recipe.settings import Positive
+from supcrd.recipe.settings import Temperature
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 
 
@@ -14,7 +14,7 @@ class SupCon(Term):
     class Settings(TermSettings):
         """Settings of `supcon`."""
 
-        temperature: Positive = 0.07
+        temperature: Temperature = 0.07
         """divides cosine similarities"""
 
     reads = Reads({"projections"}, others=True)
