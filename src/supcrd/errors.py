@@ -14,7 +14,7 @@ def one_line(text: str, most: int = LINE) -> str:
 
     Example:
         >>> one_line("a\\n b"), one_line("\\x1b[2J"), len(one_line("a" * 1000 + ": no such file"))
-        ('a b', '\\\\x1b[2J', 94)
+        ('a b', '\\\\x1b[2J', 93)
     """
     line = " ".join(text.split())
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
@@ -24,8 +24,8 @@ def one_line(text: str, most: int = LINE) -> str:
 
 
 def _without_middle(text: str, most: int) -> str:
-    kept = most - 3
-    return text if len(text) <= most else f"{text[: kept - kept // 2]}...{text[-(kept // 2) :]}"
+    end = (most - 3) // 2
+    return text if len(text) <= most else f"{text[: most - 3 - end]}...{text[-end:]}"
 
 
 class SupcrdError(Exception):

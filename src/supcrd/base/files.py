@@ -61,9 +61,9 @@ def user_path(text: str | Path, what: str = "path", *, error: type[SupcrdError] 
     Example:
         >>> user_path("runs").name, user_path("~").is_absolute()
         ('runs', True)
-        >>> user_path("~nobody-of-this-name/runs", "--out")
+        >>> user_path("~no-such-user/runs", "--out")
         Traceback (most recent call last):
-        supcrd.errors.SupcrdError: --out '~nobody-of-this-name/runs': no such user; a path without ~ is right
+        supcrd.errors.SupcrdError: --out '~no-such-user/runs': no such user; a path without ~ is right
     """
     path = Path(text)
     if "\0" in str(path):

@@ -148,10 +148,7 @@ def _remedy(prefix: str) -> str:
     """
     if not prefix:
         return REMEDY
-    return (
-        "this is the teacher's folder: remove it and give --force to train the teacher and its student again, or give "
-        f"another {prefix}name=..."
-    )
+    return f"this is the teacher's folder: remove it and give --force, or give another {prefix}name=..."
 
 
 def _plugins(recipe: Recipe) -> dict[str, str | None]:
@@ -231,6 +228,13 @@ def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
             f"train.patience = {recipe.train.patience}: {images.source} has no validation split to stop by; "
             "data.validation = 0.1 draws one, and train.patience = 0 trains all epochs"
         )
+    for table, group in recipe.view_groups.items():
+        if group.crop == "padded" and group.crop_padding > images.image_size:
+            key = f"views.{table}" if recipe.views else table
+            raise RecipeError(
+                f"{key}.crop_padding = {group.crop_padding}: the images of {images.source} have {images.image_size} "
+                f"px; at most {images.image_size} is right"
+            )
     needed = 2 if recipe.method.contrastive else 1
     if len(images.train) < needed:
         raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")

@@ -45,7 +45,7 @@ def groups(prefix: str = "") -> list[Table]:
 
     Example:
         >>> [(key.name, key.default, key.range) for group in groups("train.l") for key in group.keys]
-        [('train.lr', '0.001', 'a number above 0')]
+        [('train.lr', '0.001', 'a number above 0 and of 1000 or less')]
     """
     every = [group_of(Recipe, "", "(top level)")]
     for name, field in Recipe.model_fields.items():
@@ -97,7 +97,7 @@ def range_of(field: FieldInfo) -> str:
         >>> range_of(DataSettings.model_fields["validation"]), range_of(FitSettings.model_fields["optimizer"])
         ('a number of 0 or more and below 1', 'adam, adamw or sgd')
         >>> range_of(DataSettings.model_fields["std"])
-        '1 to 3 numbers above 0'
+        '1 to 3 numbers of 0.0001 to 1000'
     """
     extra = field.json_schema_extra
     if isinstance(extra, dict) and "range" in extra:
@@ -115,7 +115,7 @@ def field_at(location: Sequence[int | str], model: type[BaseModel] = Recipe) -> 
 
     Example:
         >>> field_at(("method", "kd", "temperature"))[1], field_at(("data", "std", 1))[1]
-        ('a number above 0', 'a number above 0')
+        ('a number of 0.001 to 1000', 'a number of 0.0001 to 1000')
     """
     name, rest = str(location[0]) if location else "", location[1:]
     if name not in model.model_fields:
