@@ -223,9 +223,9 @@ def _compare(card: Card, expected: dict[str, Tensor], state: dict[str, Tensor]) 
     problems = {
         "missing": [key for key in expected if key not in state and not key.endswith(counter)],
         "unexpected": [key for key in state if key not in expected and not key.endswith(counter)],
-        "of another shape": differing,
     }
-    most = 1 if all(problems.values()) else 2  # it is to fit a line
+    problems["of another shape"] = differing if not any(problems.values()) else [key.split(" ")[0] for key in differing]
+    most = 1 if all(problems.values()) else 2  # all of it has to fit a line
     described = [
         f"{len(keys)} key{'s' * (len(keys) > 1)} {what} ({', '.join(keys[:most])}{', ...' * (len(keys) > most)})"
         for what, keys in problems.items()
