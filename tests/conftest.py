@@ -38,6 +38,7 @@ SLOW = (
     "tests/figures/test_style.py::test_the_ending_chooses_the_format_and_the_same_bytes_come_again",
     "tests/figures/test_tsne.py",
     "tests/figures/test_words.py",
+    "tests/fuzz/",
     "tests/jobs/",
     "tests/metrics/test_metrics_estimates.py",
     "tests/metrics/test_metrics_logits.py::test_knn_of_equal_cosines",
@@ -82,6 +83,7 @@ SLOW = (
 LONG = (
     "tests/browser/",
     "tests/cli/test_cli.py::test_demo",
+    "tests/fuzz/",
     "tests/jobs/test_pipeline.py::test_every_builtin_recipe_takes_two_steps",
     "tests/jobs/test_teachers.py::test_a_teacher_that_another_process_trains_is_waited_for",
     "tests/jobs/test_terminated.py::test_sigterm_in_any_stage_is_as_if_it_had_not_come",
