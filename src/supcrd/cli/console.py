@@ -1,19 +1,49 @@
 """What the commands share: the application, and how a mistake or an interruption ends."""
 
+import contextlib
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperGroup
 
 from supcrd.cli.screen import stderr
-from supcrd.errors import SupcrdError, Terminated, one_line
+from supcrd.errors import LINE, SupcrdError, Terminated, one_line
 
 P = ParamSpec("P")
 
+UsageError: Any = typer.BadParameter.__base__
+"""What the command line's parser raises: typer has it under names that differ by version."""
+
+
+class Commands(TyperGroup):
+    """The commands; a mistake of the command line is one line too, however long the word was."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """As it is, but for the message."""
+        with _shortened():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As it is, but for the message."""
+        with _shortened():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _shortened() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        error.message = one_line(str(error.message), LINE - 80)  # "Invalid value for ...:" stands before it
+        raise
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Distil a large image classifier into a small one by contrastive representation distillation.",
     no_args_is_help=True,
     add_completion=False,
