@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test long quick check format bench chaos clean
+.PHONY: demo test long quick fuzz check format bench chaos clean
 
 demo: .venv/installed
 	$(BIN)/supcrd demo
 
 # The tests start many processes: without files of bytecode each of them compiles all of the package anew.
-test long quick chaos: export PYTHONDONTWRITEBYTECODE =
+test long quick fuzz chaos: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
@@ -18,6 +18,9 @@ long: .venv/installed-dev
 
 quick: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+fuzz: .venv/installed-dev
+	SUPCRD_FUZZ=20000 $(BIN)/python -m pytest -s tests/fuzz
 
 check: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks

@@ -10,6 +10,7 @@ from supcrd.cli import app
 
 NET = ["model.arch=convnet", "train.epochs=2", "train.batch_size=16", "probe.epochs=1", "head.epochs=1"]
 TEACHER = [f"teacher.override.{change}" for change in [*NET, "name=teacher"]]
+DIVERGES = ["train.optimizer=sgd", "train.lr=1000", "train.weight_decay=1000", "train.batch_size=4"]
 TIMES = ("train_seconds", "evaluation_seconds", "teacher")
 
 

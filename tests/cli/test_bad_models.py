@@ -9,7 +9,7 @@ import torch
 
 from supcrd import recipe
 from supcrd.models import Model
-from typed import NET, Code, contents, images, invoke, refused, student, teacher_from, write_npz
+from typed import DIVERGES, NET, Code, contents, images, invoke, refused, student, teacher_from, write_npz
 
 # Checkpoints, in the three places that take one
 
@@ -36,7 +36,7 @@ def reader(request, base, tmp_path, monkeypatch):
 def test_a_checkpoint_of_another_architecture(reader, base):
     line = reader(base / "convnet.pth", arch="resnet8")
     assert "its weights do not fit arch 'resnet8': 45 keys missing (encoder.conv1.weight, " in line
-    assert "8 keys unexpected (encoder.conv.0.weight, " in line
+    assert "8 keys unexpected (encoder.conv.0.weight" in line
 
 
 def test_a_truncated_checkpoint(reader, base, tmp_path):
@@ -99,7 +99,7 @@ def test_a_teacher_that_is_its_own_teacher(base, tmp_path, chain):
         (tmp_path / name).write_text(text)
     line = refused("train", tmp_path / names[0], f"data.source=npz:{base}/tiny.npz", "--out", tmp_path / "runs")
     assert "teacher.recipe" in line
-    assert str(tmp_path / names[0]) in line
+    assert all(name in line for name in names)
 
 
 def test_a_student_cannot_take_its_teachers_folder(base, out):
@@ -141,12 +141,25 @@ def test_batch_norm_cannot_train_on_single_values(base, tmp_path):
     assert "batch_size" in line
 
 
-def test_what_does_not_fit_in_memory(base, tmp_path):
-    changes = student(base, "model.projector=[1000000000000, 64]")
-    assert "memory" in refused("train", "digits-supcon", *changes, "--out", tmp_path / "runs")
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("Storage size calculation overflowed with sizes=[16, 2000000008, 2000000008, 3]"),
+        ValueError("array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size."),
+    ],
+)
+def test_what_does_not_fit_in_memory(base, tmp_path, monkeypatch, error):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr("supcrd.jobs.run.new_student", fail)
+    assert "out of memory" in refused("train", "digits-supcon", *student(base), "--out", tmp_path / "runs")
 
 
 def test_a_loss_that_is_not_finite_keeps_nothing_bad(base, tmp_path):
-    line = refused("train", "digits-supcon", *student(base, "train.lr=1e30"), "--out", tmp_path)
-    assert "was not finite in epoch 1" in line
+    line = refused("train", "digits-supcon", *student(base, *DIVERGES), "--out", tmp_path)
+    assert "not finite" in line
+    assert "epoch 1" in line
     assert sorted(path.name for path in (tmp_path / "student").iterdir()) == ["environment.json", "recipe.toml"]

@@ -87,7 +87,7 @@ def test_the_keys_of_a_recipe_are_listed_without_torch():
     code += "sys.exit('torch' in sys.modules or 'timm' in sys.modules or 'numpy' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert process.returncode == 0, process.stderr
-    assert "  train.weight_decay = 0.0   a number of 0 or more\n" in process.stdout
+    assert "  train.weight_decay = 0.0   a number of 0 to 1000\n" in process.stdout
     out, _ = supcrd("recipes", "train.l", "--keys")
     assert [line.strip() for line in out.splitlines()] == [
         "train: The main training of a run.",

@@ -78,7 +78,7 @@ def test_heads_are_fitted_on_the_first_group_unmixed(tmp_path):
         ("augment.crop_scale=[0.5]", "augment.crop_scale = [0.5] has too few values; 2 or more are right"),
         ("augment.crop_scale=0.5,0.6,0.7", "augment.crop_scale = [0.5, 0.6, 0.7] has 3 values; 2 or fewer are right"),
         ("augment.blur_sigma=2,1", "augment.blur_sigma = [2, 1]: the lower number first is right"),
-        ("augment.cutout=-3", "augment.cutout = -3: a whole number of 0 or more is right"),
+        ("augment.cutout=-3", "augment.cutout = -3: a whole number of 0 to 4096 is right"),
         ("augment.mixpu=1", "unknown key augment.mixpu = 1; did you mean augment.mixup?"),
         ("train.cutmix=1", "unknown key train.cutmix = 1; did you mean augment.cutmix?"),
         ("n_views=1", "unknown key n_views = 1; did you mean augment.views?"),

@@ -14,12 +14,12 @@ SGD = ["train.optimizer=sgd", "train.momentum=0.9"]
     [
         (["train.ema=1"], "train.ema = 1: a number of 0 or more and below 1 is right"),
         (["train.ema=-0.5"], "train.ema = -0.5: a number of 0 or more and below 1 is right"),
-        (["train.accumulate=0"], "train.accumulate = 0: a whole number of 1 or more is right"),
+        (["train.accumulate=0"], "train.accumulate = 0: a whole number of 1 to 1000000 is right"),
         (
             ["train.batch_size=9", "train.accumulate=5"],
             "train.accumulate = 5 leaves less than 2 images of train.batch_size = 9 to a part; at most 4 is right",
         ),
-        (["train.patience=-1"], "train.patience = -1: a whole number of 0 or more is right"),
+        (["train.patience=-1"], "train.patience = -1: a whole number of 0 to 1000000 is right"),
         (["train.decay=none"], "train.decay = 'none'"),
         (["train.dot=0.05", "train.optimizer=adam"], "train.dot = 0.05 is for train.optimizer = 'sgd', not 'adam'"),
         ([*SGD, "train.dot=0.1"], "momenta of 0.8 and 1 must lie in [0, 1); a number below 0.1 is right"),
@@ -27,7 +27,7 @@ SGD = ["train.optimizer=sgd", "train.momentum=0.9"]
         ([*SGD, "train.dot=0.05", "train.compile=default"], "its two backward passes need train.compile = 'off'"),
         (["train.sampling=random"], "train.sampling = 'random'"),
         (["method.name=cross_entropy", "method.class_weights=yes"], "method.class_weights = 'yes'"),
-        (["train.minutes=0"], "train.minutes = 0: a number above 0 is right"),
+        (["train.minutes=0"], "train.minutes = 0: a number above 0 and of 1000000 or less is right"),
         (["train.minutes=3", "train.epochs=2"], "train.epochs and train.minutes exclude one another: give one of them"),
         (["train.minutes=nan"], "train.minutes = nan: a finite number is right"),
     ],

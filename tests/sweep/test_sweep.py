@@ -219,10 +219,16 @@ def test_a_failure_is_that_run_s_only(tmp_path, written):
         "data.std" = [0.5]
         [[run]]
         name = "diverges"
-        "train.lr" = 1e30
+        "train.lr" = 1000
+        "train.weight_decay" = 1000
+        "train.optimizer" = "sgd"
+        "train.batch_size" = 4
         [[run]]
         name = "untaught"
-        "teacher.override.train.lr" = 1e30
+        "teacher.override.train.lr" = 1000
+        "teacher.override.train.weight_decay" = 1000
+        "teacher.override.train.optimizer" = "sgd"
+        "teacher.override.train.batch_size" = 4
         "teacher.override.name" = "teacher-of-none"
         [[run]]
         name = "well"

@@ -20,6 +20,7 @@ from supcrd.models.weights import Card, save_model
 from supcrd.recipe.settings import FitSettings, ProbeSettings
 from supcrd.training.fit import fit
 from supcrd.training.task import ProbeFit, Step
+from typed import DIVERGES
 from typed import student as changes_of
 
 CPU = choose("cpu", "float32")
@@ -94,7 +95,7 @@ def test_a_whole_run_with_its_teacher(base, tmp_path, method):
 
 
 def test_a_run_that_fails(base, tmp_path):
-    wrong = recipe.load("digits-lw-supcrd", changes_of(base, "train.lr=1e30", "train.grad_clip=1e30"))
+    wrong = recipe.load("digits-lw-supcrd", changes_of(base, *DIVERGES))
     with pytest.raises(supcrd.errors.SupcrdError):
         pipeline.run(wrong, tmp_path / "new")
 

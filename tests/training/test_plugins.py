@@ -304,7 +304,7 @@ def test_a_changed_plug_in_of_a_teacher_names_the_way_out_for_the_teacher(mine):
         for more in (["name=other"], ["--force"]):
             line = refused(*command, *more)
             assert f"{mine / 'runs' / name} was begun with another plug-in {name}.py (fingerprint " in line
-            assert "this is the teacher's folder: remove it and give --force to train the teacher and" in line
+            assert "this is the teacher's folder: remove it and give --force, or give another" in line
             assert line.endswith(f"or give another {prefix}name=...")
         assert contents(mine / "runs") == before
         shutil.rmtree(mine / "runs" / "middle", ignore_errors=True)  # a finished one would not ask for its own teacher

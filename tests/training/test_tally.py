@@ -14,7 +14,7 @@ from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_state
 from supcrd.recipe.settings import METHOD_SETTINGS, FitSettings
 from supcrd.training.fit import fit
-from supcrd.training.tally import Tally
+from supcrd.training.tally import Tally, check_row
 from supcrd.training.task import Distillation, Step
 from supcrd.training.teacher import Teaching
 from typed import objective_of
@@ -159,3 +159,36 @@ def test_what_no_term_reads_is_not_run_and_not_changed(method, projector, teache
     assert calls == {"encoder": 2, "projector": 2 * projector, "classifier": 2, "teacher": 2 * teacher}
     changed = {name.partition(".")[0] for name, p in student.named_parameters() if not torch.equal(p, before[name])}
     assert changed == {"encoder", "classifier"} | ({"projector"} if projector else set())
+
+
+def problem_of(*steps):
+    with pytest.raises(RunError) as error:
+        added(enumerate(steps)).check(nn.Linear(1, 1), 0)
+    return str(error.value)
+
+
+def test_a_sum_that_alone_overflows_stops_the_run():
+    assert "the sum of the loss terms was not finite in epoch 1, step 2" in problem_of(
+        (2, {"a": 1.0, "b": 1.0}), (2, {"a": 3e38, "b": 3e38})
+    )
+
+
+def test_a_mean_that_alone_overflows_stops_the_run():
+    """As found: each step finite, and an infinite loss in metrics.jsonl."""
+    assert "the mean of a loss term over epoch 1 was not finite" in problem_of((2, {"a": 3e38}))
+
+
+def test_a_term_that_is_not_finite_is_named_before_the_sum():
+    assert "loss term b was not finite in epoch 1, step 1" in problem_of((2, {"a": 1.0, "b": torch.inf}))
+
+
+def test_an_epochs_row_with_a_number_that_is_not_finite():
+    with pytest.raises(RunError, match="validation_accuracy was not finite at the end of epoch 3"):
+        check_row({"epoch": 3, "loss": 1.0, "validation_accuracy": float("nan")})
+
+
+def test_a_state_without_a_place_for_the_sum_is_continued():
+    state = added([(0, (2, {"a": 1.0}))]).state()
+    state["bad"] = state["bad"][:-1]
+    continued = added([(1, (2, {"a": 3e38, "b": 3e38}))], Tally(CPU.device, state))
+    assert continued.bad.tolist() == [-1, -1, 1]

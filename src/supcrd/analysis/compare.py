@@ -13,6 +13,7 @@ from typing import Any
 from supcrd.analysis.caveats import environments, threads, under_trained
 from supcrd.analysis.configurations import check_same_data, configurations, gather, number, numbers
 from supcrd.analysis.statistics import Paired, Summary, holm, paired, summary
+from supcrd.base.files import user_path
 from supcrd.base.wording import choices, nearest, show
 from supcrd.errors import SupcrdError
 from supcrd.evaluation import health
@@ -185,7 +186,7 @@ def find_baseline(baseline: str, groups: Mapping[str, Sequence[RunFolder]]) -> s
     """
     if baseline in groups:
         return baseline
-    path = Path(baseline).expanduser().resolve()
+    path = user_path(baseline).resolve()
     by_folder = [label for label, group in groups.items() if path in [run.path.resolve() for run in group]]
     by_name = [label for label, group in groups.items() if baseline in [run.recipe.name for run in group]]
     meant = by_folder or by_name

@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from supcrd.base import locks
+from supcrd.base.wording import show
+from supcrd.errors import SupcrdError
+
+LONGEST = 4096, 255
+"""Bytes of a path and of a name in it that file systems take at most."""
 
 
 @contextmanager
@@ -63,6 +68,44 @@ def _temporary(path: Path) -> tuple[Path, int | None]:
         if temporary.exists():
             return temporary, handle
         locks.release(handle)  # swept between the two lines
+
+
+def user_path(text: str | Path, what: str = "path", *, error: type[SupcrdError] = SupcrdError) -> Path:
+    """The path that a user wrote, with the home folder in place of `~`; it need not be there.
+
+    Args:
+        text: as it was written.
+        what: it is, for messages: a key of a recipe, an option.
+        error: the kind that is raised.
+
+    Raises:
+        SupcrdError: `~NAME` of no user of this machine; a NUL character; longer than file systems allow; text that no
+            file can be called.
+
+    Example:
+        >>> user_path("runs").name, user_path("~").is_absolute()
+        ('runs', True)
+        >>> user_path("~no-such-user/runs", "--out")
+        Traceback (most recent call last):
+        supcrd.errors.SupcrdError: --out '~no-such-user/runs': no such user; a path without ~ is right
+    """
+    path = Path(text)
+    if "\0" in str(path):
+        raise error(f"{what} {show(str(text))}: a NUL character is in it, which no path can have")
+    try:
+        whole = len(os.fsencode(path))
+        longest = max(map(len, map(os.fsencode, path.parts)), default=0)
+    except UnicodeEncodeError:
+        raise error(f"{what} {show(str(text))}: it is no text that a file can be called") from None
+    if whole >= LONGEST[0] or longest > LONGEST[1]:
+        raise error(
+            f"{what} {show(str(text))} is too long: {whole:,} bytes; fewer than {LONGEST[0]:,} are right, and "
+            f"{LONGEST[1]} at most for each name in it"
+        )
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise error(f"{what} {show(str(text))}: no such user; a path without ~ is right") from None
 
 
 def write_text(path: Path, text: str) -> None:

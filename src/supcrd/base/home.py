@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from supcrd.base.files import user_path
 from supcrd.errors import RunError
 
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
@@ -13,10 +14,11 @@ def cache_home() -> Path:
 
     Raises:
         RuntimeError: there is no home folder.
+        SupcrdError: $SUPCRD_CACHE cannot be a path.
     """
     chosen = os.environ.get("SUPCRD_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return user_path(chosen, "SUPCRD_CACHE")
     general = os.environ.get("XDG_CACHE_HOME")
     return (Path(general) if general else Path.home() / ".cache") / "supcrd"
 

@@ -1,19 +1,49 @@
 """What the commands share: the application, and how a mistake or an interruption ends."""
 
+import contextlib
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperGroup
 
 from supcrd.cli.screen import stderr
-from supcrd.errors import SupcrdError, Terminated
+from supcrd.errors import LINE, SupcrdError, Terminated, one_line
 
 P = ParamSpec("P")
 
+UsageError: Any = typer.BadParameter.__base__
+"""What the command line's parser raises: typer has it under names that differ by version."""
+
+
+class Commands(TyperGroup):
+    """The commands; a mistake of the command line is one line too, however long the word was."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """As it is, but for the message."""
+        with _shortened():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As it is, but for the message."""
+        with _shortened():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _shortened() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        error.message = one_line(str(error.message), LINE - 80)  # "Invalid value for ...:" stands before it
+        raise
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Distil a large image classifier into a small one by contrastive representation distillation.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,10 +67,10 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             fail("terminated; training so far is saved, the same command resumes it", 143)
         except KeyboardInterrupt:
             fail("interrupted; training so far is saved, the same command resumes it", 130)
-        except (MemoryError, RuntimeError) as error:  # torch's own out of memory is a RuntimeError
-            if "memory" not in str(error) and not isinstance(error, MemoryError):
+        except (MemoryError, RuntimeError, ValueError) as error:
+            if not _too_large(error):
                 raise
-            fail("out of memory; lower train.batch_size or the sizes of the model", 2)
+            fail("out of memory; lower train.batch_size, data.image_size or the sizes of the model", 2)
         except OSError as error:  # a full disk, a folder without permission
             named = f"{error.filename}: " if error.filename else ""
             fail(f"{named}{error.strerror or error}", 2)
@@ -48,9 +78,15 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return wrapper
 
 
+def _too_large(error: Exception) -> bool:
+    """Whether memory was asked for that is not there: torch says so by a RuntimeError, numpy also by a ValueError."""
+    words = ("memory", "Storage size calculation overflowed", "array is too big", "Maximum allowed dimension")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def fail(message: str, status: int) -> None:
     """End with one line on standard error."""
-    line = " ".join(message.split())
+    line = one_line(message)
     stderr.print(f"error: {line}" if status == 2 else line, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 

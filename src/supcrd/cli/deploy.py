@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, app, guarded, print_json
 from supcrd.cli.screen import stdout
 from supcrd.cli.train import (
@@ -56,7 +57,7 @@ def export(
     )
     result = deploy.export(
         model,
-        out.expanduser(),
+        user_path(out, "--out"),
         wanted,
         source=data,
         calibrate=calibrate,

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
 from supcrd.cli.screen import FULL, Screen, stderr, stdout
 from supcrd.cli.terminal import Terminal
@@ -59,7 +60,7 @@ def distil(
     from supcrd.distil.budget import epochs_in
     from supcrd.distil.run import distil as distil_all
 
-    out = out.expanduser()
+    out = user_path(out)
     if minutes is not None:
         with Screen() as screen:
             whole = epochs_in(planned.configurations[names[0]][0], out, report=screen.report)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, app, guarded, print_json
 from supcrd.cli.screen import Screen, stdout
 from supcrd.errors import SupcrdError
@@ -61,7 +62,7 @@ def plot(
     if not runs or out is None:
         raise SupcrdError(f"which {'file' if runs else 'runs'}? supcrd plot {kind} RUN... --out FILE")
     named = None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
-    draw(kind, runs, out.expanduser(), theme=find_theme(theme), classes=named, seed=seed)
+    draw(kind, runs, user_path(out), theme=find_theme(theme), classes=named, seed=seed)
     stdout.print(f"{out}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, OutOption, app, fail, guarded, print_json
 from supcrd.cli.screen import show_compare, stdout
 
@@ -36,10 +37,10 @@ def sweep(
     from supcrd.sweep.run import plan, run_all
 
     if dry_run:
-        rows = planned(plan(runs, out.expanduser()), out.expanduser())
+        rows = planned(plan(runs, user_path(out)), user_path(out))
         print_json({"runs": rows}) if as_json else show_plan(rows)
         return
-    with LiveTable(out.expanduser()) as live:
+    with LiveTable(user_path(out)) as live:
         outcomes = run_all(runs, out, workers=workers, report=live.report)
     print_json({"runs": [vars(outcome) for outcome in outcomes]}) if as_json else show_outcomes(outcomes)
     if not all(outcome.good for outcome in outcomes):
@@ -96,7 +97,7 @@ def reproduce(
     from supcrd.reproduction import plan as reproduce
     from supcrd.reproduction.published import tables as read_tables
 
-    out = out.expanduser()
+    out = user_path(out)
     wanted = reproduce.plan(
         recipe_set, read_tables(tables), seeds=seeds, sweep_seeds=sweep_seeds, overrides=overrides or []
     )

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from supcrd.base.files import user_path
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
 from supcrd.data.sources import Request
@@ -91,7 +92,7 @@ def load(
     if levels is not None and source.partition(":")[0] not in FILES and READERS.find(source.partition(":")[0]) is None:
         raise DataError(f"data.levels: {source} is no source of image files; folder: or shards: is right")
     reading = Reading(image_size, stream, workers, levels, damaged)
-    contents = _read(source, Path(folder).expanduser(), reading, unlabelled, require_train)
+    contents = _read(source, user_path(folder, "data.folder", error=DataError), reading, unlabelled, require_train)
     for line in contents.notes:
         logger.warning("%s: %s", source, line)
     names, train, held_out, test = contents[:4]

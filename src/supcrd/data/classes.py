@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 
+from supcrd.base.files import user_path
 from supcrd.data import ImageSet, Split
 from supcrd.data.images import fingerprint
 from supcrd.errors import DataError
@@ -152,7 +152,7 @@ def read_names(names: Sequence[str] | str, key: str) -> tuple[str, ...]:
         ('cat', 'dog')
     """
     if isinstance(names, str):
-        path = Path(names).expanduser()
+        path = user_path(names, key, error=DataError)
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:

@@ -20,9 +20,9 @@ from supcrd.base.home import cache_home, is_private, make_private
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, Split
 from supcrd.data.listing import walk
-from supcrd.errors import DataError
+from supcrd.errors import DataError, SupcrdError
 
-VERSION = 2  # to be raised when a reader gives other arrays for the same files
+VERSION = 3  # to be raised when a reader gives other arrays for the same files
 SLOW = 0.3  # seconds; what decodes faster is not kept
 LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk
@@ -74,7 +74,7 @@ def kept(
         places = [str(path.resolve()) for path in paths]
         source = f"{kind}-{_digest(kind, places, *settings)}"
         home = cache_home() / "decoded"
-    except (OSError, RuntimeError, DataError):  # RuntimeError: there is no home folder
+    except (OSError, RuntimeError, SupcrdError):  # RuntimeError: there is no home folder
         return decode()
     if before is not None:
         existing = _found(home / f"{source}-{before}")

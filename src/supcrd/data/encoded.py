@@ -113,13 +113,15 @@ class Failures:
     """Images that cannot be read: the first ones named, the others counted."""
 
     def __init__(self) -> None:
-        self.count, self.first = 0, list[str]()
+        self.count, self.first, self.others = 0, "", list[str]()
 
-    def add(self, error: DataError) -> None:
-        """Take one more."""
+    def add(self, error: DataError, name: str) -> None:
+        """Take one more, the image `name`."""
         self.count += 1
-        if len(self.first) < NAMED:
-            self.first.append(str(error))
+        if self.count == 1:
+            self.first = str(error)
+        elif self.count <= NAMED:
+            self.others.append(name.rpartition("/")[2])
 
     def end(self, total: int, *, skip: bool) -> list[str]:
         """A line about those left out.
@@ -129,8 +131,9 @@ class Failures:
         """
         if not self.count:
             return []
-        more = f"; and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
-        named = "; ".join(self.first) + more
+        others = f"; also {', '.join(self.others)}" if self.others else ""
+        more = f"; and {self.count - NAMED} more" if self.count > NAMED else ""
+        named = f"{self.first}{others}{more}"
         if skip:
             return [f"{self.count} of {total} images cannot be read and are left out: {named}"]
         many = f"{self.count} of {total} images cannot be read: " if self.count > 1 else ""
@@ -184,7 +187,7 @@ def _size(pool: ThreadPoolExecutor, parts: Mapping[str, Part], image_size: int |
         for row, header in _each(pool, look, range(len(held))):
             if isinstance(header, DataError):
                 part.well[row] = False
-                bad.add(header)
+                bad.add(header, held.name(row))
                 continue
             part.grey[row], part.deep[row], part.narrowed[row] = header.grey, header.deep, header.narrowed
             first = first or (held.name(row), header.size)
@@ -221,7 +224,7 @@ def _levels(
         for row, result in _each(pool, measure, rows.tolist()):
             if isinstance(result, DataError):
                 part.well[row] = False
-                bad.add(result)
+                bad.add(result, held.name(row))
             else:
                 extents[split].append(result)
     every = list(chain.from_iterable(extents.values()))
@@ -258,5 +261,5 @@ def _decode(
     for row, done in _each(pool, decode, np.flatnonzero(part.well).tolist()):
         if isinstance(done, DataError):
             part.well[row] = False
-            bad.add(done)
+            bad.add(done, held.name(row))
     return into

@@ -1,6 +1,7 @@
 """One encoded image -> uint8 pixels, by Pillow; docs/data.md has the rule for each of its modes."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,14 @@ ORIENTATION = 0x0112  # tag of EXIF and TIFF
 
 # registered with Pillow, but no pictures, without a decoder, or decoded by starting another program (EPS)
 NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
+FILMS = {"DCX", "FLI"}
+"""Many pictures in a file by their nature; which of them would be the one that its class names?"""
+LARGE = 2**26
+"""Pixels: a JPEG of more is decoded at a half, a quarter or an eighth of its size, as far as 4 times the size that is
+wanted stays, and an image that would have more once its shorter side is resized is cropped first."""
+ALONE = 2**24
+"""Pixels: of images with more only one is decoded at a time, or sixteen threads would take sixteen times the memory."""
+_one_at_a_time = threading.Lock()
 
 
 @cache
@@ -43,7 +52,7 @@ def formats() -> tuple[str, ...]:
     from PIL import Image
 
     Image.init()
-    return tuple(kind for kind in Image.OPEN if kind not in NO_PICTURES)
+    return tuple(kind for kind in Image.OPEN if kind not in NO_PICTURES | FILMS)
 
 
 class Form(NamedTuple):
@@ -103,7 +112,7 @@ def pixels(file: File, name: str, *, channels: int, size: int, levels: Levels | 
     Raises:
         DataError: no readable image; values that are not finite, or without levels that can be inferred.
     """
-    with _decoded(file, name) as image:
+    with _decoded(file, name, size) as image:
         try:
             converted = _resized(_converted(_upright(image), channels, levels, name), size)
         except DataError:
@@ -119,12 +128,13 @@ def _open(file: File, name: str) -> "Iterator[Image.Image]":
     from PIL import Image
 
     # Pillow raises many kinds of exception on damaged files, here as in decoding; all mean the same to the user.
+    handle: IO[bytes] | None = None
     try:
         # never by its path: Pillow maps such TIFFs into memory, and reads rotated ones wrongly
         handle = file.open("rb") if isinstance(file, Path) else file
         image = Image.open(handle, formats=formats())
     except Exception as error:
-        raise _unreadable(name, error) from error
+        raise _unreadable(name, error, handle) from error
     try:
         with image:
             yield image
@@ -134,24 +144,45 @@ def _open(file: File, name: str) -> "Iterator[Image.Image]":
 
 
 @contextlib.contextmanager
-def _decoded(file: File, name: str) -> "Iterator[Image.Image]":
-    with _open(file, name) as image:
+def _decoded(file: File, name: str, size: int | None = None) -> "Iterator[Image.Image]":
+    """Open and decode; where only so many pixels of the shorter side are wanted, a huge JPEG is decoded smaller."""
+    with _open(file, name) as image, contextlib.ExitStack() as held:
+        if image.width * image.height > ALONE:
+            held.enter_context(_one_at_a_time)
         try:
+            if size is not None and image.width * image.height > LARGE:
+                image.draft(image.mode, (4 * size, 4 * size))  # of other formats it does nothing
             image.load()
         except Exception as error:
             raise _unreadable(name, error) from error
         yield image
 
 
-def _unreadable(name: str, error: Exception) -> DataError:
-    from PIL import Image
+def _unreadable(name: str, error: Exception, handle: IO[bytes] | None = None) -> DataError:
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, FileNotFoundError):
         return DataError(f"{name}: no such image file")
+    if isinstance(error, MemoryError):
+        return DataError(f"{name}: no memory for its pixels; scale it down")
+    if isinstance(error, UnidentifiedImageError) and handle is not None and (kind := _refused(handle)):
+        return DataError(f"{name}: not a readable image: {kind}; docs/data.md lists the formats that are read")
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         return DataError(f"{name}: too large, Pillow reads at most {limit:,} pixels; scale it down")
     return DataError(f"{name}: not a readable image ({type(error).__name__}), damaged or truncated")
+
+
+def _refused(handle: IO[bytes]) -> str | None:
+    """What a file is that is of a format that is not read; None for no format at all."""
+    from PIL import Image
+
+    with contextlib.suppress(Exception):
+        if handle.seek(0, 2) == 0:
+            return "an empty file"
+        handle.seek(0)
+        return f"a file of {Image.open(handle, formats=sorted(NO_PICTURES | FILMS)).format}"
+    return None
 
 
 def _is_deep(image: "Image.Image") -> bool:
@@ -229,6 +260,11 @@ def _resized(image: "Image.Image", size: int) -> "Image.Image":
         return image
     shorter = min(width, height)
     width, height = int(size * width / shorter), int(size * height / shorter)
+    if width * height > LARGE:  # a strip: the centre alone is resized, with the same numbers to rounding
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        across, down = image.width / width, image.height / height
+        box = (left * across, top * down, (left + size) * across, (top + size) * down)
+        return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from supcrd.base.files import user_path
 from supcrd.base.wording import show
 from supcrd.errors import RecipeError
 from supcrd.recipe.files import builtin_names
@@ -126,7 +127,7 @@ def _teacher(teacher: str, student: dict[str, Any]) -> dict[str, Any]:
     Raises:
         RecipeError: nothing of that name.
     """
-    path = Path(teacher).expanduser()
+    path = user_path(teacher)
     if teacher == "auto":
         arch = next((name for name in TEACHERS if name != student["model"]["arch"]), TEACHERS[-1])
         augment = student.get("augment", {}) | {"views": 1}

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from supcrd import data as datasets
+from supcrd.base.files import user_path
 from supcrd.data import ImageSet, Split
 from supcrd.data.classes import match, numbered, read_names, renamed
 from supcrd.errors import DataError, RunError
@@ -99,7 +100,7 @@ def _same_source(one: str, other: str | None) -> bool:
     A new validation split would have images that the model was trained on, and so an accuracy that is too high.
     """
     kinds, paths = zip(*((text or "").partition(":")[::2] for text in (one, other)), strict=True)
-    return kinds[0] == kinds[1] and Path(paths[0]).expanduser().resolve() == Path(paths[1]).expanduser().resolve()
+    return kinds[0] == kinds[1] and user_path(paths[0]).resolve() == user_path(paths[1]).resolve()
 
 
 def check_fit(card: Card, images: ImageSet, path: Path, *, resizes: bool) -> None:

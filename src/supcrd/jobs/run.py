@@ -9,7 +9,7 @@ from typing import Any
 from supcrd import data
 from supcrd import recipe as recipes
 from supcrd.base import device
-from supcrd.base.files import fingerprint
+from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
 from supcrd.data.classes import renamed
 from supcrd.errors import RecipeError, SupcrdError
@@ -69,7 +69,7 @@ def run(
     """
     if isinstance(recipe.method, Imported):
         raise RecipeError("method.name = 'imported' stands for weights from elsewhere; there is nothing to train")
-    return _run(recipe, Path(out).expanduser(), force=force, report=report, images=images, wait=wait)
+    return _run(recipe, user_path(out, "--out"), force=force, report=report, images=images, wait=wait)
 
 
 def _run(
@@ -148,10 +148,7 @@ def _remedy(prefix: str) -> str:
     """
     if not prefix:
         return REMEDY
-    return (
-        "this is the teacher's folder: remove it and give --force to train the teacher and its student again, or give "
-        f"another {prefix}name=..."
-    )
+    return f"this is the teacher's folder: remove it and give --force, or give another {prefix}name=..."
 
 
 def _plugins(recipe: Recipe) -> dict[str, str | None]:
@@ -231,6 +228,13 @@ def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
             f"train.patience = {recipe.train.patience}: {images.source} has no validation split to stop by; "
             "data.validation = 0.1 draws one, and train.patience = 0 trains all epochs"
         )
+    for table, group in recipe.view_groups.items():
+        if group.crop == "padded" and group.crop_padding > images.image_size:
+            key = f"views.{table}" if recipe.views else table
+            raise RecipeError(
+                f"{key}.crop_padding = {group.crop_padding}: the images of {images.source} have {images.image_size} "
+                f"px; at most {images.image_size} is right"
+            )
     needed = 2 if recipe.method.contrastive else 1
     if len(images.train) < needed:
         raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")

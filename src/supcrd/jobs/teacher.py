@@ -9,7 +9,7 @@ from typing import Any
 
 from supcrd.base import device
 from supcrd.base.device import Place
-from supcrd.base.files import fingerprint
+from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet, Split
 from supcrd.data.classes import match, pick_outputs, read_names
 from supcrd.data.split import balanced, subset
@@ -174,7 +174,7 @@ def _folder(out: Path, stem: str, identity: tuple[Any, ...], model: Model) -> Pa
 def _from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Card, str, str]:
     """The network of `teacher.checkpoint` or `teacher.timm`, its card, a name, and the fingerprint of the file."""
     if settings.checkpoint is not None:
-        path = Path(settings.checkpoint).expanduser()
+        path = user_path(settings.checkpoint, "teacher.checkpoint")
         model, card = load_model(
             path,
             arch=settings.arch,

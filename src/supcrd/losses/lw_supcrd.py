@@ -63,7 +63,8 @@ def lw_supcrd(
 
     Returns:
         (B,) nats, >= 0, unreduced. An anchor without negatives or without positives among the candidates gives 0
-        with zero gradient. Finite for any finite input: 1 - p is computed as the other classes' share, never as a
+        with zero gradient. Finite for any finite input whose loss and gradient the type can hold (a row whose norm is
+        below 1e-38 counts as zeros): 1 - p is computed as the other classes' share, never as a
         difference, so a teacher that is certain still pushes by its true, tiny weight.
 
     Raises:
@@ -131,10 +132,11 @@ def plain_lw_supcrd(
 ) -> Tensor | None:
     """ln(1 + NEG / POS) on the whole B x B matrix without logarithms, which is quickest for a small batch on the CPU.
 
-    None where a number could leave float32: a teacher surer than `SURE` of anything, a low temperature. (To look at the
-    numbers means to wait for a device, so there it is always None.)
+    None where a number could leave float32: a teacher surer than `SURE` of anything, a low temperature, weights of
+    which one is a million times the other, a gradient of the fraction that overflows. (To look at the numbers means to
+    wait for a device, so there it is always None.)
     """
-    if logits.device.type != "cpu" or logits.dtype != anchors.dtype or temperature < 0.03:
+    if logits.device.type != "cpu" or logits.dtype != anchors.dtype or temperature < 0.03 or not 1e-6 < beta < 1e6:
         return None
     p = logits.softmax(dim=1)
     top = p.max(dim=1, keepdim=True).indices
@@ -147,7 +149,11 @@ def plain_lw_supcrd(
     kernel = similarities(anchors, candidates, temperature).exp()
     same = (own[:, None] == own).to(kernel.dtype)
     negative = torch.linalg.vecdot(kernel, push.index_select(1, own))
-    return torch.log1p(negative / torch.linalg.vecdot(kernel, same))
+    positive = torch.linalg.vecdot(kernel, same)
+    ratio = negative / positive
+    if not (ratio.detach() / positive.detach()).max() < torch.inf:  # what the derivative by `positive` has in it
+        return None
+    return torch.log1p(ratio)
 
 
 class PushOverPull(torch.autograd.Function):

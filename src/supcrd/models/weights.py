@@ -225,15 +225,16 @@ def _compare(card: Card, expected: dict[str, Tensor], state: dict[str, Tensor]) 
     problems = {
         "missing": [key for key in expected if key not in state and not key.endswith(counter)],
         "unexpected": [key for key in state if key not in expected and not key.endswith(counter)],
-        "of another shape": differing,
     }
+    problems["of another shape"] = differing if not any(problems.values()) else [key.split(" ")[0] for key in differing]
+    most = 1 if all(problems.values()) else 2  # all of it has to fit a line
     described = [
-        f"{len(keys)} key{'s' * (len(keys) > 1)} {what} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
+        f"{len(keys)} key{'s' * (len(keys) > 1)} {what} ({', '.join(keys[:most])}{', ...' * (len(keys) > most)})"
         for what, keys in problems.items()
         if keys
     ]
     if described:
-        has = keys_of(state) if problems["missing"] else ""
+        has = keys_of(state) if problems["missing"] and not problems["unexpected"] else ""
         near = nearest_arch(state, in_channels=card.in_channels, image_size=card.image_size)
         known = near is not None and near[0] != card.arch
         hint = f"; nearest by shapes is {near[0]} ({near[1]} of its {near[2]} keys)" if near and known else ""

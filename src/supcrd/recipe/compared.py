@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, create_model
 
-from supcrd.recipe.types import BelowOne, Count, NonNegative, Positive, Settings
+from supcrd.recipe.types import BelowOne, Count, NonNegative, Settings, Temperature
 
 
 def _several(value: Any) -> Any:
@@ -20,7 +20,7 @@ def _several(value: Any) -> Any:
 
 MAPS = "names of maps, such as stage1"
 Maps = Annotated[tuple[str, ...], BeforeValidator(_several), Field(strict=False, json_schema_extra={"range": MAPS})]
-Temperatures = Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
+Temperatures = Annotated[tuple[Temperature, ...], Field(strict=False, min_length=1, max_length=64)]
 
 
 class MapKeys(Settings):
@@ -44,7 +44,7 @@ class RKDKeys(Settings):
 class VIDKeys(Settings):
     """Keys of `vid`, beside its maps."""
 
-    variance: Annotated[float, Field(gt=1e-5)] = 5.0
+    variance: Annotated[float, Field(gt=1e-5, le=1e6)] = 5.0
     """variance that every channel starts with"""
 
 
@@ -62,7 +62,7 @@ class DISTKeys(Settings):
     """weight of the correlations within an image, over the classes"""
     gamma: NonNegative = 2.0
     """weight of the correlations within a class, over the images"""
-    temperature: Positive = 4.0
+    temperature: Temperature = 4.0
     """divides both logits before the softmax"""
 
 
@@ -73,7 +73,7 @@ class CRDNCEKeys(Settings):
     """images drawn in every step, without those of an anchor's class its negatives; at most the training images"""
     momentum: BelowOne = 0.5
     """share of the old row of a bank in the new one"""
-    temperature: Positive = 0.07
+    temperature: Temperature = 0.07
     """divides cosine similarities"""
     dim: Count = 128
     """width of the linear embeddings of both networks' features"""
@@ -100,9 +100,9 @@ class RRDKeys(Settings):
 
     queue: Count = 16384
     """rows of the queue of the teacher's embeddings"""
-    temperature: Positive = 0.1
+    temperature: Temperature = 0.1
     """divides the student's cosine similarities"""
-    teacher_temperature: Positive = 0.02
+    teacher_temperature: Temperature = 0.02
     """divides the teacher's cosine similarities"""
     dim: Count = 128
     """width of the linear embeddings of both networks' features"""
@@ -121,7 +121,7 @@ class Compared(Settings):
     """weight of cross-entropy, which teaches encoder and classifier (gamma in RepDistiller)"""
     kd_weight: NonNegative = 0.0
     """weight of an added `kd` term (alpha in RepDistiller); 0 for none"""
-    kd_temperature: Positive = 4.0
+    kd_temperature: Temperature = 4.0
     """divides both logits in the added `kd` term"""
     warmup_epochs: NonNegative = 0.0
     """epochs over which the term's weight rises linearly at the start"""

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from supcrd.base.files import user_path
 from supcrd.base.versions import migrate
 from supcrd.base.wording import nearest, show
 from supcrd.errors import RecipeError
@@ -56,7 +57,7 @@ def read(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 def folder_of(recipe: str | Path) -> Path:
     """What paths in a recipe are relative to: its file's folder; where the command is given, for a built-in one."""
     text = str(recipe)
-    return Path(text).expanduser().parent if text.endswith(".toml") or "/" in text else Path()
+    return user_path(text, "recipe", error=RecipeError).parent if text.endswith(".toml") or "/" in text else Path()
 
 
 def toml(text: str, where: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def _read(recipe: str | Path) -> tuple[dict[str, Any], str]:
     text = str(recipe)
     if not text.endswith(".toml") and "/" not in text:
         return toml(builtin_text(text), text), text
-    path = Path(text).expanduser()
+    path = user_path(text, "recipe", error=RecipeError)
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from supcrd.recipe.types import BelowOne, Count, Natural, NonNegative, Positive, Settings
+from supcrd.recipe.types import BelowOne, Count, Natural, NonNegative, Positive, Rate, Settings, Temperature
 
 
 class FitSettings(Settings):
@@ -16,9 +16,9 @@ class FitSettings(Settings):
     """images in a step, each with all its views"""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """algorithm that updates the weights"""
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     """peak learning rate"""
-    weight_decay: NonNegative = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """factor of the weights that is added to their gradient (adam, sgd) or taken off them, times lr (adamw)"""
     momentum: BelowOne = 0.9
     """momentum of sgd (Nesterov); adam and adamw use their standard betas"""
@@ -34,7 +34,7 @@ class FitSettings(Settings):
 class TrainSettings(FitSettings):
     """The main training of a run."""
 
-    epochs: Annotated[int, Field(ge=0, json_schema_extra={"range": "a whole number of 1 or more"})]
+    epochs: Annotated[int, Field(ge=0, le=10**6, json_schema_extra={"range": "a whole number of 1 to 1000000"})]
     """passes over the training images; minutes may stand in its place"""
     # 0 stands in the folder of imported weights, and where minutes are given and not yet turned into epochs
     minutes: Positive | None = None
@@ -106,7 +106,7 @@ class HeadSettings(FitSettings):
 
     epochs: Natural = 10
     """passes over the training images; 0 leaves the head as it was initialised"""
-    temperature: Positive = 0.07
+    temperature: Temperature = 0.07
     """divides cosine similarities between projections and prototypes"""
 
 
@@ -117,7 +117,7 @@ class ProbeSettings(FitSettings):
     """passes over the training images; 0 for no final probe"""
     batch_size: Count = 512
     """images in a step"""
-    lr: Positive = 1e-2
+    lr: Rate = 1e-2
     """peak learning rate"""
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
     """learning rate over the epochs: constant; half a cosine from lr to 0; or a rise over 30% and a fall to 0"""

@@ -8,10 +8,10 @@ from supcrd.recipe.types import (
     BelowOne,
     Channels,
     ClassNames,
-    Count,
     Deviations,
     Levels,
-    Natural,
+    Pixels,
+    Seed,
     Settings,
 )
 
@@ -36,9 +36,9 @@ class DataSettings(Settings):
     validation: BelowOne = 0.1
     """share of the training images held out for validation, class by class, if the source has no validation split; 0
     for none"""
-    split_seed: Natural = 0
+    split_seed: Seed = 0
     """seed of the validation split; separate from `seed`, so that all runs and their teacher share one split"""
-    image_size: Annotated[int, Field(ge=8)] | None = None
+    image_size: Pixels | None = None
     """height and width in pixels that images are resized to; for folder: and shards: sources"""
     classes: ClassNames | None = None
     """names of the classes in the order of the labels, or a text file of them, one a line: for sources whose labels are
@@ -52,9 +52,9 @@ class DataSettings(Settings):
     """what to do with image files that cannot be read: refuse the set, or leave them out"""
     unlabelled: Literal["refuse", "skip"] = "refuse"
     """what to do with images of an npz: source whose label is -1: refuse the set, or leave them out"""
-    workers: Count | None = None
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """threads that decode image files; the number of cores, at most 16, if not given"""
-    limit: Annotated[int, Field(ge=2)] | None = None
+    limit: Annotated[int, Field(ge=2, le=10**9)] | None = None
     """use at most this many images of each split, balanced over classes: to try a recipe out"""
     mean: Channels | None = None
     """channel means on the 0..1 scale; measured on the train split if not given"""

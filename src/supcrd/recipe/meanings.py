@@ -45,7 +45,7 @@ def groups(prefix: str = "") -> list[Table]:
 
     Example:
         >>> [(key.name, key.default, key.range) for group in groups("train.l") for key in group.keys]
-        [('train.lr', '0.001', 'a number above 0')]
+        [('train.lr', '0.001', 'a number above 0 and of 1000 or less')]
     """
     every = [group_of(Recipe, "", "(top level)")]
     for name, field in Recipe.model_fields.items():
@@ -97,7 +97,7 @@ def range_of(field: FieldInfo) -> str:
         >>> range_of(DataSettings.model_fields["validation"]), range_of(FitSettings.model_fields["optimizer"])
         ('a number of 0 or more and below 1', 'adam, adamw or sgd')
         >>> range_of(DataSettings.model_fields["std"])
-        '1 to 3 numbers above 0'
+        '1 to 3 numbers of 0.0001 to 1000'
     """
     extra = field.json_schema_extra
     if isinstance(extra, dict) and "range" in extra:
@@ -115,7 +115,7 @@ def field_at(location: Sequence[int | str], model: type[BaseModel] = Recipe) -> 
 
     Example:
         >>> field_at(("method", "kd", "temperature"))[1], field_at(("data", "std", 1))[1]
-        ('a number above 0', 'a number above 0')
+        ('a number of 0.001 to 1000', 'a number of 0.0001 to 1000')
     """
     name, rest = str(location[0]) if location else "", location[1:]
     if name not in model.model_fields:
@@ -164,13 +164,18 @@ def _range_of_one(annotation: Any, constraints: Sequence[Any]) -> str:
     return f"{ONES.get(annotation, 'any value')}{_bounds(constraints)}"
 
 
+def _end(number: float) -> str:
+    """Of a range, without the rounding of large whole numbers."""
+    return str(int(number)) if isinstance(number, int) or (number.is_integer() and abs(number) < 1e9) else f"{number:g}"
+
+
 def _bounds(constraints: Sequence[Any]) -> str:
     """What stands behind "a number"."""
     bounds = {name: getattr(one, name) for one in constraints for name in BOUNDS if hasattr(one, name)}
     if "ge" in bounds and "le" in bounds:
-        return f" of {bounds['ge']:g} to {bounds['le']:g}"
-    parts = [f"above {bounds['gt']:g}"] if "gt" in bounds else []
-    parts += [f"of {bounds['ge']:g} or more"] if "ge" in bounds else []
-    parts += [f"below {bounds['lt']:g}"] if "lt" in bounds else []
-    parts += [f"of {bounds['le']:g} or less"] if "le" in bounds else []
+        return f" of {_end(bounds['ge'])} to {_end(bounds['le'])}"
+    parts = [f"above {_end(bounds['gt'])}"] if "gt" in bounds else []
+    parts += [f"of {_end(bounds['ge'])} or more"] if "ge" in bounds else []
+    parts += [f"below {_end(bounds['lt'])}"] if "lt" in bounds else []
+    parts += [f"of {_end(bounds['le'])} or less"] if "le" in bounds else []
     return f" {' and '.join(parts)}" if parts else ""

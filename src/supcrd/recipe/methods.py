@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Union
 from pydantic import Field
 
 from supcrd.recipe.compared import COMPARED, Compared
-from supcrd.recipe.types import VIEWS, BelowOne, Natural, NonNegative, Positive, Settings, Share, Views
+from supcrd.recipe.types import VIEWS, BelowOne, Factor, NonNegative, Rows, Settings, Share, Temperature, Views
 
 
 class CrossEntropy(Settings):
@@ -28,7 +28,7 @@ class KD(Settings):
     contrastive: ClassVar[bool] = False
     name: Literal["kd"]
     """the method"""
-    temperature: Positive = 4.0
+    temperature: Temperature = 4.0
     """divides both logits before the softmax"""
     weight: Share = 0.9
     """share of kd in the loss; the rest is cross-entropy"""
@@ -47,7 +47,7 @@ class DKD(Settings):
     """weight of the target class's part"""
     beta: NonNegative = 8.0
     """weight of the other classes' part"""
-    temperature: Positive = 4.0
+    temperature: Temperature = 4.0
     """divides both logits before the softmax"""
     ce_weight: NonNegative = 1.0
     """weight of the added cross-entropy"""
@@ -64,7 +64,7 @@ class SupCon(Settings):
     contrastive: ClassVar[bool] = True
     name: Literal["supcon"]
     """the method"""
-    temperature: Positive = 0.07
+    temperature: Temperature = 0.07
     """divides cosine similarities"""
 
 
@@ -73,14 +73,14 @@ class Taught(Settings):
 
     reads_teacher: ClassVar[bool] = True
     contrastive: ClassVar[bool] = True
-    bank: Natural = 0
+    bank: Rows = 0
     """rows of a memory bank of the teacher's embeddings (one row a training image) that are further candidates in
     every step, at most the number of training images; 0 for no bank"""
     bank_momentum: BelowOne = 0.5
     """share of the old row in the new one"""
     kd_weight: NonNegative = 0.0
     """weight of an added `kd` term, which teaches encoder and classifier; 0 for none"""
-    kd_temperature: Positive = 4.0
+    kd_temperature: Temperature = 4.0
     """divides both logits in the added `kd` term"""
 
 
@@ -89,7 +89,7 @@ class CRD(Taught):
 
     name: Literal["crd"]
     """the method"""
-    temperature: Positive = 0.07
+    temperature: Temperature = 0.07
     """divides cosine similarities"""
 
 
@@ -98,15 +98,15 @@ class LWSupCRD(Taught):
 
     name: Literal["lw_supcrd"]
     """the method"""
-    alpha: Positive = 1.0
+    alpha: Factor = 1.0
     """weight of the pull; inside the logarithm only beta / alpha matters"""
-    beta: Positive = 10.0
+    beta: Factor = 10.0
     """weight of the push"""
-    temperature: Positive = 0.07
+    temperature: Temperature = 0.07
     """divides cosine similarities"""
     adaptive: bool = True
     """push less where the teacher is sure: beta / (p(y) + 0.5)"""
-    teacher_temperature: Positive = 1.0
+    teacher_temperature: Temperature = 1.0
     """divides the teacher's logits before the softmax that weighs"""
 
 

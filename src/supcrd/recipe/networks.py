@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from supcrd.recipe.fits import HeadSettings
-from supcrd.recipe.types import Channels, ClassNames, Deviations, Positive, Settings, Widths
+from supcrd.recipe.types import Channels, ClassNames, Deviations, Pixels, Rate, Settings, Widths
 
 
 class ModelSettings(Settings):
@@ -43,7 +43,7 @@ class TeacherSettings(Settings):
     """network of `checkpoint`; needed only if the names of its weights leave it open"""
     classes: ClassNames | None = None
     """names of the teacher's outputs in order, or a text file of them, one a line; those of its card if not given"""
-    image_size: Annotated[int, Field(ge=8)] | None = None
+    image_size: Pixels | None = None
     """pixels that the weights of `checkpoint` or `timm` expect, to which the student's views are resized; what the file
     says or timm knows of the network if not given"""
     mean: Channels | None = None
@@ -55,7 +55,7 @@ class TeacherSettings(Settings):
     """how to train a projection head for weights of `checkpoint` or `timm` that lack one"""
     joint: bool = True
     """train a copy of the teacher's projection head with the student's loss"""
-    joint_lr_scale: Positive = 0.1
+    joint_lr_scale: Rate = 0.1
     """learning rate of that copy, as a multiple of the student's"""
     compare: bool = False
     """prepare the teacher, to compare with, even if the method does not read it"""

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from supcrd.base.files import user_path
+from supcrd.errors import RecipeError
 from supcrd.recipe.settings import SOURCES
 
 logger = logging.getLogger("supcrd")
@@ -25,6 +27,9 @@ def absolute(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]
         table: as TOML gives it, of any shape; what is no path stays.
         base: a folder.
         where: the recipe, for messages.
+
+    Raises:
+        RecipeError: what no path can be, such as one with a NUL character.
 
     Example:
         >>> t = absolute({"data": {"source": "npz:a.npz"}, "teacher": {"recipe": "digits-teacher"}}, Path("/x"), "r")
@@ -77,7 +82,8 @@ def _teacher(settings: Mapping[str, Any], base: Path, where: str) -> dict[str, A
 
 def _path(text: str, base: Path, where: str) -> str:
     path = Path(text)
-    if not text or text.startswith("~") or "\0" in text or path.is_absolute():
+    user_path(text, where, error=RecipeError)
+    if not text or text.startswith("~") or path.is_absolute():
         return text
     ours, theirs = base.resolve() / path, path.absolute()
     if not ours.exists() and theirs.exists() and ours.resolve() != theirs.resolve():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from supcrd.base.files import user_path
 from supcrd.errors import PluginError
 from supcrd.registry import REGISTERED, REPLACEABLE, reason
 
@@ -53,7 +54,7 @@ def load(names: Sequence[str], base: Path) -> tuple[Plugin, ...]:
 
 
 def _file(name: str, base: Path) -> Plugin:
-    path = (base / Path(name).expanduser()).resolve()
+    path = (base / user_path(name, "plug-in", error=PluginError)).resolve()
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -35,12 +35,18 @@ from supcrd.recipe.types import (
     ClassNames,
     Count,
     Deviations,
+    Factor,
     Levels,
     Natural,
     NonNegative,
+    Pixels,
     Positive,
+    Rate,
+    Rows,
+    Seed,
     Settings,
     Share,
+    Temperature,
     Views,
     Widths,
 )
@@ -49,8 +55,8 @@ from supcrd.recipe.views import AugmentSettings, ViewSettings
 __all__ = [
     "CRD", "DKD", "KD", "METHOD_SETTINGS", "Composed", "CrossEntropy", "Hybrid", "Imported", "Joint", "LWSupCRD",
     "Method", "SupCon", "Taught",
-    "BelowOne", "Channels", "ClassNames", "Count", "Deviations", "Levels", "Natural", "NonNegative", "Positive",
-    "VIEWS", "Settings", "Share", "Views", "Widths",
+    "BelowOne", "Channels", "ClassNames", "Count", "Deviations", "Factor", "Levels", "Natural", "NonNegative", "Pixels",
+    "Positive", "Rate", "Rows", "Seed", "VIEWS", "Settings", "Share", "Temperature", "Views", "Widths",
     "SOURCES", "AugmentSettings", "DataSettings", "FitSettings", "HeadSettings", "ModelSettings", "ProbeSettings",
     "Recipe", "TeacherSettings", "TrainSettings", "ViewSettings",
 ]  # fmt: skip
@@ -68,7 +74,7 @@ class Recipe(Settings):
         ),
     ]
     """name of the run folder"""
-    seed: Natural = 0
+    seed: Seed = 0
     """seed of initial weights, order of images and augmentation"""
     data: DataSettings
     """the images"""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from supcrd.errors import RecipeError
@@ -55,7 +56,7 @@ def chain_of(student: Recipe, settings: TeacherSettings | None = None) -> list[t
     pupil, settings = student, settings or student.teacher
     while settings is not None and settings.recipe is not None:
         if settings.recipe in named:
-            circle = " -> ".join([*named, settings.recipe])
+            circle = " -> ".join(Path(name).name for name in [*named, settings.recipe])
             raise RecipeError(f"teacher.recipe {settings.recipe} is its own teacher: {circle}")
         named.append(settings.recipe)
         chain.append(_teacher(pupil, settings, settings.recipe))

@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from supcrd.recipe.types import Natural, NonNegative, Positive, Settings, Share
+from supcrd.recipe.types import Settings, Share
 
+Ratio = Annotated[float, Field(ge=0.001, le=1000)]
 AboveZero = Annotated[
-    tuple[Positive, Positive], Field(strict=False, json_schema_extra={"range": "two numbers above 0, the lower first"})
+    tuple[Ratio, Ratio],
+    Field(strict=False, json_schema_extra={"range": "two numbers of 0.001 to 1000, the lower first"}),
 ]
+Strength = Annotated[float, Field(ge=0, le=100)]
 Part = Annotated[float, Field(gt=0, le=1)]
 Parts = Annotated[
     tuple[Part, Part],
@@ -29,7 +32,7 @@ class AugmentSettings(Settings):
     its label stays; 0 for none"""
     crop: Literal["padded", "resized"] = "padded"
     """padded: by `crop_padding`; resized: a box of `crop_scale` and `crop_ratio`, resized to the original size"""
-    crop_padding: Natural = 4
+    crop_padding: Annotated[int, Field(ge=0, le=1024)] = 4
     """pixels of black added to each side before a random crop of the original size; 0 for none"""
     crop_scale: Parts = (0.08, 1.0)
     """area of the box of crop = resized, as a share of the image's: the range that it is drawn from"""
@@ -43,11 +46,11 @@ class AugmentSettings(Settings):
     """operations of RandAugment in turn, drawn from 14; 0 for none"""
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     """magnitude of RandAugment's operations"""
-    brightness: NonNegative = 0.2
+    brightness: Strength = 0.2
     """strength x: brightness is multiplied by a factor drawn from [max(0, 1 - x), 1 + x]; 0 for none"""
-    contrast: NonNegative = 0.2
+    contrast: Strength = 0.2
     """strength of the random change of contrast, as for brightness; 0 for none"""
-    saturation: NonNegative = 0.2
+    saturation: Strength = 0.2
     """strength of the random change of saturation, as for brightness; 0 for none"""
     grayscale: Share = 0.0
     """probability of shades of grey"""
@@ -61,7 +64,7 @@ class AugmentSettings(Settings):
     """area of that box, as a share of the image's: the range that it is drawn from"""
     erasing_ratio: AboveZero = (0.3, 3.3)
     """height over width of that box: the range that it is drawn from, uniformly in its logarithm"""
-    cutout: Natural = 0
+    cutout: Annotated[int, Field(ge=0, le=4096)] = 0
     """side in pixels of a black square whose centre is any pixel; 0 for none"""
     mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
     """alpha: images of a batch are mixed in pairs, the own one by a share drawn from Beta(alpha, alpha); 0 for none"""

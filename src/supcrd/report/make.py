@@ -6,7 +6,7 @@ from pathlib import Path
 
 from supcrd.analysis.caveats import threads
 from supcrd.analysis.compare import compare_runs, find_baseline
-from supcrd.base.files import write_text
+from supcrd.base.files import user_path, write_text
 from supcrd.errors import SupcrdError
 from supcrd.figures.extra import check_drawing
 from supcrd.report.collect import DataSet, Material, collect
@@ -53,7 +53,7 @@ def report(
 
 def check_out(out: str | Path) -> Path:
     """The file of a report, its folder created if needed; any other ending than .html is refused."""
-    out = Path(out).expanduser()
+    out = user_path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise SupcrdError(f"{out}: a report is an .html file")
     check_drawing()

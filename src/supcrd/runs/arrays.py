@@ -1,6 +1,5 @@
 """Arrays of a run: npz files that are written at once, with a version, and refused where they are damaged."""
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,5 +42,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             if missing:
                 raise RunError(f"{path} has no {', '.join(missing)}; it is not a file of a finished run")
             return {name: stored[name] for name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} cannot be read: {error}; is the run finished?") from None
+    except RunError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds on damaged files
+        raise RunError(f"{path} cannot be read: {str(error) or type(error).__name__}; is the run finished?") from None

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from supcrd.base.files import user_path
 from supcrd.errors import RunError, SupcrdError
 from supcrd.runs.folder import RunFolder
 
@@ -28,7 +29,7 @@ def find(folders: Sequence[str | Path]) -> dict[RunFolder, bool]:
         supcrd.errors.RunError: nowhere is not there
     """
     runs: dict[RunFolder, bool] = {}
-    for folder in (Path(folder).expanduser() for folder in folders):
+    for folder in (user_path(folder) for folder in folders):
         run = RunFolder(folder)
         inside = [run] if run.exists else runs_in(folder)
         if not inside:

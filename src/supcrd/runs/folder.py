@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from supcrd import recipe as recipes
-from supcrd.base.files import fingerprint, write_json, write_text
+from supcrd.base.files import fingerprint, user_path, write_json, write_text
 from supcrd.base.versions import migrate
 from supcrd.errors import CheckpointError, RunError
 from supcrd.models.card import CARD, WEIGHTS, Card
@@ -41,7 +41,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, recipe: Recipe | None = None) -> None:
-        self.path = path = Path(path).expanduser()
+        self.path = path = user_path(path)
         self.evaluation_file = path / "evaluation.json"
         self.recipe_file = path / recipes.RESOLVED
         self.environment_file = path / "environment.json"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import tomli_w
 
 from supcrd import recipe as recipes
+from supcrd.base.files import user_path
 from supcrd.base.wording import choices, show
 from supcrd.errors import RecipeError
 from supcrd.recipe.settings import Recipe
@@ -64,7 +65,7 @@ def load_sweep(path: str | Path) -> list[Recipe]:
         ...     [recipe.name for recipe in load_sweep(path)]
         ['digits-crd_lr=0.001', 'digits-crd_seed=1_lr=0.001', 'digits-crd_lr=0.003', 'digits-crd_seed=1_lr=0.003']
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -119,7 +120,7 @@ def _entries(table: Mapping[str, Any], shared: Changes, folder: Path) -> list[En
             raise RecipeError(f'{what}; recipe = "NAME" at the top of the file gives all runs their base')
         stem = re.sub(r"[^A-Za-z0-9._=+-]+", "-", Path(named).stem if named.endswith(".toml") else named)
         if named.endswith(".toml") or "/" in named:
-            named = str(folder / Path(named).expanduser())
+            named = str(folder / user_path(named))
         name, changes = _text(entry, "name", where), _changes(where, own)
         parts = [title, name or (stem if "recipe" in entry else None)]
         label = "_".join(part for part in parts if part) if title or name else None

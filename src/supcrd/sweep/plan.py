@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from supcrd import recipe as recipes
+from supcrd.base.files import user_path
 from supcrd.errors import RecipeError, RunError, SupcrdError
 from supcrd.recipe.settings import Imported, Recipe, TeacherSettings
 from supcrd.runs.catalogue import runs_in
@@ -94,7 +95,7 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
     for job in jobs.values():
         for settings in () if is_finished(job.recipe, out) else job.recipe.all_teachers.values():
             if settings.run is not None:  # it may be one of these very runs
-                teacher = folders.get(Path(settings.run).expanduser().resolve())
+                teacher = folders.get(user_path(settings.run).resolve())
                 job.needs += [teacher] if teacher is not None and teacher is not job else []
     return list(jobs.values())
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from supcrd import recipe as recipes
+from supcrd.base.files import user_path
 from supcrd.base.workers import LocalExecutor
 from supcrd.errors import SupcrdError, Terminated
 from supcrd.jobs import run as pipeline
@@ -68,7 +69,7 @@ def run_all(
     """
     if workers < 1:
         raise SupcrdError(f"workers = {workers} is not 1 or more")
-    out = Path(out).expanduser()
+    out = user_path(out)
     jobs = plan(wanted, out)
 
     def tell() -> None:

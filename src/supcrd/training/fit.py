@@ -22,7 +22,7 @@ from supcrd.recipe.settings import FitSettings, TrainSettings
 from supcrd.training.optimiser import learning_rate_factor, make_optimizer, set_rate
 from supcrd.training.signals import interruptible
 from supcrd.training.step import take_step
-from supcrd.training.tally import Tally
+from supcrd.training.tally import Tally, check_row
 from supcrd.training.world import ALONE, World
 
 VERSION = 2
@@ -139,6 +139,7 @@ def fit(
             row["images_per_second"] = round(whole.images / max(whole.seconds, 1e-9), 1)
             if on_epoch is not None:
                 on_epoch(row, history)
+            check_row(row)
             history.append(row)
             first_step, tally = 0, None
             save(epoch + 1, 0, None)

@@ -1,6 +1,7 @@
 """Sums over an epoch of training: the loss, its terms, correct predictions."""
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,11 @@ from torch import Tensor, nn
 from supcrd.data.loader import Batch
 from supcrd.errors import RunError
 from supcrd.training.world import ALONE, World
+
+REMEDY = (
+    "a checkpoint of the epochs before remains (try a lower train.lr, lower weights of the terms, train.grad_clip or "
+    "train.precision=float32)"
+)
 
 
 class Tally:
@@ -34,8 +40,11 @@ class Tally:
         # float64 sums would be better still, but MPS has none; float32 means over 10^4 steps keep 5 digits
         sums, bad = state.get("sums"), state.get("bad")
         self.sums: Tensor = torch.zeros(0, device=device) if sums is None else sums.to(device)
-        self.bad: Tensor = torch.zeros(0, dtype=torch.int64, device=device) if bad is None else bad.to(device)
-        """the first step in which a term was not finite; -1: none"""
+        # a state of before has no place for the sum
+        self.bad: Tensor = torch.full((1,), -1, device=device) if bad is None else bad.to(device)
+        if len(self.bad) == len(self.names):
+            self.bad = torch.cat([self.bad, self.bad.new_full((1,), -1)])
+        """the first step in which a term was not finite, and last the first in which their sum was not; -1: none"""
         self.correct: Tensor = state.get("correct", torch.zeros((), dtype=torch.int64)).to(device)
         self.rows: int = state.get("rows", 0)
         self.images: int = state.get("images", 0)
@@ -54,7 +63,8 @@ class Tally:
         if terms:
             values = torch.stack([term.detach().float() for term in terms.values()])
             self.sums = self.sums + values * rows
-            self.bad = torch.where((self.bad < 0) & ~values.isfinite(), step, self.bad)
+            finite = torch.cat([values, values.sum(dim=0, keepdim=True)]).isfinite()
+            self.bad = torch.where((self.bad < 0) & ~finite, step, self.bad)
         self.correct = self.correct + correct
         self.rows += rows
         self.images += len(batch.indices)
@@ -64,7 +74,7 @@ class Tally:
         new = [name for name in terms if name not in self.names]
         self.names = [*self.names, *new]
         self.sums = torch.cat([self.sums, self.sums.new_zeros(len(new))])
-        self.bad = torch.cat([self.bad, self.bad.new_full((len(new),), -1)])
+        self.bad = torch.cat([self.bad[:-1], self.bad.new_full((len(new),), -1), self.bad[-1:]])
         absent = self.sums.new_zeros(())
         return {name: terms.get(name, absent) for name in self.names}
 
@@ -87,23 +97,36 @@ class Tally:
         return {"loss": sum(values)} | (terms if len(terms) > 1 else {}) | accuracy
 
     def check(self, task: nn.Module, epoch: int, world: World = ALONE) -> None:
-        """Raise RunError in all processes if a term was not finite in a step so far, or a weight is not finite now."""
+        """Raise RunError in all processes if a term, or the sum of them, or a weight is not finite."""
         problem = self._problem(task, epoch)
         if world.agree(problem is not None):
             message = problem or f"a loss term or a weight of another process was not finite in epoch {epoch + 1}"
-            raise RunError(
-                f"{message}; stopped; a checkpoint of the epochs before remains (try a lower train.lr, train.grad_clip "
-                "or train.precision=float32)"
-            )
+            raise RunError(f"{message}; stopped; {REMEDY}")
 
     def _problem(self, task: nn.Module, epoch: int) -> str | None:
-        bad = [(step, name) for name, step in zip(self.names, self.bad.tolist(), strict=True) if step >= 0]
+        *terms, whole = self.bad.tolist()
+        bad = [(step, name) for name, step in zip(self.names, terms, strict=True) if step >= 0]
         if bad:
             # the first one: its step makes the weights non-finite, and so every other term of the next step
             step, name = min(bad)
             return f"loss term {name} was not finite in epoch {epoch + 1}, step {step + 1}"
+        if whole >= 0:
+            return f"the sum of the loss terms was not finite in epoch {epoch + 1}, step {whole + 1}"
+        if not bool(self.sums.isfinite().all()):
+            return f"the mean of a loss term over epoch {epoch + 1} was not finite"
         statistics = [b for name, b in task.named_buffers() if name.endswith(("running_mean", "running_var"))]
         weights = [t.detach().isfinite().all() for t in (*task.parameters(), *statistics)]
         if weights and not bool(torch.stack(weights).all()):
             return f"a weight was not finite at the end of epoch {epoch + 1}"
         return None
+
+
+def check_row(row: Mapping[str, Any]) -> None:
+    """Raise RunError if a number of an epoch's metrics is not finite, such as the loss on validation.
+
+    Example:
+        >>> check_row({"epoch": 1, "loss": 0.5})
+    """
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RunError(f"{name} was not finite at the end of epoch {row['epoch']}; stopped; {REMEDY}")

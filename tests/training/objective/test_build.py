@@ -64,7 +64,7 @@ class Hint(Term):
         ({"crdd": {}}, "unknown term 'crdd'; did you mean crd\\?"),
         ({"mine": {"term": "rkdd"}}, "unknown term 'rkdd'"),
         ({"kd": {"temprature": 2.0}}, r"unknown key objective.kd.temprature = 2.0; did you mean temperature"),
-        ({"kd": {"temperature": -1.0}}, r"objective.kd.temperature = -1.0: a number above 0 is right"),
+        ({"kd": {"temperature": -1.0}}, r"objective.kd.temperature = -1.0: a number of 0.001 to 1000 is right"),
         ({"test-hint": {"widht": 3}}, "unknown key objective.test-hint.widht = 3; did you mean width"),
         ({"kd": {"teacher": "big"}}, "objective.kd reads the teacher 'big'; the recipe has teacher, small"),
         ({"kd": {"views": [0, 2]}}, "objective.kd.views has view 2; there are 2"),

@@ -6,7 +6,9 @@ Each has `source(request)`, which gives the `Contents`; what takes long to decod
 from pathlib import Path
 from typing import NamedTuple
 
+from supcrd.base.files import user_path
 from supcrd.data.encoded import Reading
+from supcrd.errors import DataError
 
 
 class Request(NamedTuple):
@@ -25,4 +27,4 @@ class Request(NamedTuple):
     @property
     def path(self) -> Path:
         """The rest, as a path."""
-        return Path(self.rest).expanduser()
+        return user_path(self.rest, "data.source", error=DataError)

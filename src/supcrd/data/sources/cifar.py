@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from supcrd.base import locks
+from supcrd.base.wording import show
 from supcrd.data import decoded
 from supcrd.data.images import Contents, Split
 from supcrd.data.sources import Request
@@ -170,8 +171,8 @@ def _download(layout: Layout, folder: Path) -> None:
                 folder.rmdir()
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{archive} is not there, and downloading {layout.url} failed ({reason}); "
-            f"fetch it by other means and put it at {archive}"
+            f"{layout.archive} is not there, and downloading {layout.url} failed ({show(reason)}); put it at {archive} "
+            "by other means"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """The samples of a shard: which members of a tar file belong together, and what their labels say."""
 
 import json
+import os
 import re
 import tarfile
 from collections import Counter
@@ -8,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from supcrd.base.wording import show
 from supcrd.errors import DataError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 CLASS_NAMES = "classes.txt"
+LABEL = 2**24  # bytes that a .cls or .json may have: it is read whole
 
 
 class Member(NamedTuple):
@@ -48,11 +51,17 @@ def samples_of(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
     first: dict[str, int] = {}  # key -> offset of its first member
     try:
         with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            whole = os.fstat(file.fileno()).st_size
             for member in tar:
                 # "a.b/c.seg.png" is file seg.png of sample a.b/c, as in webdataset; hidden files are of none
                 parts = re.fullmatch(r"((?:.*/)?[^./][^./]*)\.([^/]*)", member.name, re.DOTALL)
                 if parts is None or not member.isreg() or member.issparse():
                     continue
+                if not 0 <= member.size <= whole - member.offset_data:
+                    raise DataError(
+                        f"{shard}: {show(member.name)} is said to have {member.size:,} bytes, more than the shard has "
+                        "behind it; damaged or cut short, write it again"
+                    )
                 key, kind = parts[1], parts[2].lower()
                 first.setdefault(key, member.offset)
                 if "." in kind and kind.rpartition(".")[2] in (*IMAGES, "cls", "json"):
@@ -67,7 +76,8 @@ def samples_of(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
                     sample.image = Member(member.name, member.offset_data, member.size)
                 elif kind in ("cls", "json"):
                     file.seek(member.offset_data)
-                    _add_label(shard, samples.setdefault(key, Sample()), member.name, kind, file.read(member.size))
+                    content = file.read(min(member.size, LABEL + 1))
+                    _add_label(shard, samples.setdefault(key, Sample()), member.name, kind, content)
                 else:
                     skipped[f".{kind}"] += 1
             end = tar.offset
@@ -76,7 +86,7 @@ def samples_of(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
             # tarfile takes any header that it cannot read for the end, which has to be a block of zeros
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise DataError(f"{shard}: damaged or cut short at byte {end}; write it again")
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise DataError(f"{shard}: not an uncompressed tar file, or a damaged one ({_line(error)})") from error
     except OSError as error:
         raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
@@ -109,7 +119,7 @@ def _add_dotted(
             held = samples.setdefault(key, Sample())
             if kind not in IMAGES:
                 file.seek(member.offset)
-                _add_label(shard, held, member.name, kind, file.read(member.size))
+                _add_label(shard, held, member.name, kind, file.read(min(member.size, LABEL + 1)))
             elif held.image is not None:
                 raise DataError(f"{shard}: {member.name} is a second image of {key!r} (after {held.image.name})")
             else:
@@ -124,6 +134,8 @@ def _add_dotted(
 
 def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes) -> None:
     """Read a label into a sample; .cls takes precedence over .json, which may hold something else."""
+    if len(content) > LABEL:
+        raise DataError(f"{shard}: {show(name)} has more than {LABEL:,} bytes; a label of fewer is right")
     if kind == "cls":
         if not re.fullmatch(rb"\s*[+-]?\d{1,18}\s*", content):
             raise DataError(f"{shard}: {name} holds {_line(content)}; an integer as text is right")

@@ -1,5 +1,6 @@
 """timm's models as encoders, with a low-resolution stem where the images are small."""
 
+import contextlib
 import dataclasses
 import logging
 from difflib import get_close_matches
@@ -7,6 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+
+from supcrd.models.archs import hub
 
 LOW_RESOLUTION = 32
 """Pixels: at this size and below, a stem made for ImageNet would throw most of the image away."""
@@ -50,7 +53,8 @@ def timm_defaults(arch: str) -> Defaults:
     name = arch.removeprefix("timm:")
     config: dict[str, Any] = {}
     if name.startswith(HUB):
-        config = timm.models.load_model_config_from_hf(name[len(HUB[0]) :])[0]
+        with hub.patient():
+            config = timm.models.load_model_config_from_hf(name[len(HUB[0]) :])[0]
     elif (known := timm.models.get_pretrained_cfg(name)) is not None:
         config = dataclasses.asdict(known)
     mean, std = config.get("mean", timm.data.IMAGENET_DEFAULT_MEAN), config.get("std", timm.data.IMAGENET_DEFAULT_STD)
@@ -106,12 +110,13 @@ def build_timm(name: str, *, in_channels: int, image_size: int, pretrained: bool
     """
     wanted = stem or ("low" if image_size <= LOW_RESOLUTION else "native")
     try:
-        net, did = _create(name, in_channels, image_size, pretrained, wanted)
+        with hub.patient() if pretrained or name.startswith(HUB) else contextlib.nullcontext():
+            net, did = _create(name, in_channels, image_size, pretrained, wanted)
+            arch = _offline_name(name)
         net_class = type(net).__name__
         classifier = net.get_classifier() if pretrained else None
         net.reset_classifier(0)
         feature_dim = _feature_dim(net, in_channels, image_size)
-        arch = _offline_name(name)
     except Exception as error:  # timm and the hub raise errors of any kind: they become one line for the user
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"arch 'timm:{name}' does not work for {image_size} px images: {reason}") from error

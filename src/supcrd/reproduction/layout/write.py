@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from supcrd.analysis.configurations import check_same_data
-from supcrd.base.files import write_json
+from supcrd.base.files import user_path, write_json
 from supcrd.errors import RunError, SupcrdError
 from supcrd.figures.draw import plot
 from supcrd.figures.extra import check_drawing
@@ -104,7 +104,7 @@ def export_layout(folders: Sequence[str | Path], out: str | Path, *, plots: bool
     """
     if plots:
         check_drawing()
-    out = Path(out).expanduser()
+    out = user_path(out)
     jobs, notes = read_jobs(folders)
     results = _results(jobs)
     for job in jobs:  # all weights are read once before a file is written, but not kept: they may be many

@@ -1,14 +1,11 @@
 """What terms with an optional memory bank of candidates have in common."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from supcrd.data.loader import Batch
 from supcrd.errors import RecipeError
-from supcrd.recipe.settings import Positive
+from supcrd.recipe.settings import BelowOne, Rows, Temperature
 from supcrd.training.objective.bank import Bank
 from supcrd.training.objective.term import Context, Outputs, TermSettings
 from supcrd.training.world import ALONE, World
@@ -17,12 +14,12 @@ from supcrd.training.world import ALONE, World
 class BankedSettings(TermSettings):
     """A contrastive term towards a teacher's projections."""
 
-    temperature: Positive = 0.07
+    temperature: Temperature = 0.07
     """divides cosine similarities"""
-    bank: Annotated[int, Field(ge=0)] = 0
+    bank: Rows = 0
     """rows of a memory bank of the teacher's embeddings, one per training image, that are further candidates in
     every step; 0 for no bank"""
-    bank_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    bank_momentum: BelowOne = 0.5
     """share of the old row in the new one"""
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from supcrd import losses
-from supcrd.recipe.settings import NonNegative, Positive
+from supcrd.recipe.settings import NonNegative, Temperature
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 
 
@@ -20,7 +20,7 @@ class DKD(Term):
         """weight of the target class's part"""
         beta: NonNegative = 8.0
         """weight of the other classes' part"""
-        temperature: Positive = 4.0
+        temperature: Temperature = 4.0
         """divides both logits before the softmax"""
         standardise: bool = False
         """z-score both logits first (Sun et al. 2024)"""

@@ -8,7 +8,7 @@ from torch import Tensor
 from supcrd.errors import RecipeError
 from supcrd.losses import kd
 from supcrd.losses.logit import standardise
-from supcrd.recipe.settings import Positive
+from supcrd.recipe.settings import Temperature
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 
 
@@ -23,7 +23,7 @@ class KD(Term):
     class Settings(TermSettings):
         """Settings of `kd`."""
 
-        temperature: Positive = 4.0
+        temperature: Temperature = 4.0
         """divides both logits before the softmax"""
         standardise: bool = False
         """z-score both logits first (Sun et al. 2024); the published weights and temperatures then differ"""

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from supcrd import losses
-from supcrd.recipe.settings import Positive
+from supcrd.recipe.settings import Factor, Temperature
 from supcrd.training.objective.term import Context, Reads, Step, Term, term
 from supcrd.training.objective.terms.banked import BankedSettings, candidates, make_bank
 
@@ -15,13 +15,13 @@ class LWSupCRD(Term):
     class Settings(BankedSettings):
         """Settings of `lw_supcrd`."""
 
-        alpha: Positive = 1.0
+        alpha: Factor = 1.0
         """weight of the pull; inside the logarithm only beta / alpha matters"""
-        beta: Positive = 10.0
+        beta: Factor = 10.0
         """weight of the push"""
         adaptive: bool = True
         """push less where the teacher is sure: beta / (p(y) + 0.5)"""
-        teacher_temperature: Positive = 1.0
+        teacher_temperature: Temperature = 1.0
         """divides the teacher's logits before the softmax that weighs"""
 
     reads = Reads({"projections"}, {"projections", "logits"}, others=True)

@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from supcrd import losses
-from supcrd.recipe.settings import Positive
+from supcrd.recipe.settings import Temperature
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 
 
@@ -16,7 +16,7 @@ class SupCon(Term):
     class Settings(TermSettings):
         """Settings of `supcon`."""
 
-        temperature: Positive = 0.07
+        temperature: Temperature = 0.07
         """divides cosine similarities"""
 
     paper: ClassVar[str] = "Khosla et al. 2020, arXiv:2004.11362"
