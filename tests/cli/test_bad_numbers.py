@@ -128,7 +128,7 @@ def test_every_number_of_a_recipe_has_two_ends():
     tables: list[Any] = [
         Recipe,
         *METHOD_SETTINGS.values(),
-        *(TERMS.get(name).Settings for name in TERMS),
+        *(kind.Settings for kind in map(TERMS.get, TERMS) if kind.__module__.startswith("supcrd.")),
     ]
     tables += [
         type(getattr(load("digits-crd"), name)) for name in ("data", "model", "augment", "train", "head", "probe")

@@ -91,7 +91,7 @@ def test_the_keys_of_a_recipe_are_listed_without_torch():
     out, _ = supcrd("recipes", "train.l", "--keys")
     assert [line.strip() for line in out.splitlines()] == [
         "train: The main training of a run.",
-        "train.lr = 0.001   a number above 0",
+        "train.lr = 0.001   a number above 0 and of 1000 or less",
         "peak learning rate",
         "",
     ]

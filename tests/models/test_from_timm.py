@@ -103,6 +103,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return str(tmp_path / filename)
 
     monkeypatch.setattr("timm.models._hub.hf_hub_download", download)
+    monkeypatch.setattr("supcrd.models.archs.hub.answers", lambda url: True)
     return tmp_path
 
 

@@ -194,8 +194,10 @@ def test_shortcuts_without_weights_are_refused_by_their_keys(tmp_path: Path) -> 
     with pytest.raises(CheckpointError) as caught:
         load_model(tmp_path / "resnet20.th")
     # two shortcuts of a convolution and four keys of its batch norm
-    assert "do not fit arch 'resnet20': 10 keys missing (encoder.layer2.0.downsample.0.weight, " in str(caught.value)
-    assert f"; it has {len(state)} keys (encoder.conv1.weight, " in str(caught.value)
+    assert "do not fit arch 'resnet20': 10 keys missing (encoder.layer2.0.downsample.0.weight, ...)" in str(
+        caught.value
+    )
+    assert f"; it has {len(state)} keys (encoder.conv1.weight, ...)" in str(caught.value)
 
 
 # Our own, of 0.1 and of now

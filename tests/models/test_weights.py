@@ -323,10 +323,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no classifier, plain": (saving({"conv1.weight": torch.zeros(64, 3, 3, 3)}), "no classifier under any of"),
     "flat classifier": (with_weights(lambda s: s.update({"classifier.weight": torch.zeros(10)})), "2 dimensions"),
     "one class": (with_weights(lambda s: s.update({"classifier.weight": torch.zeros(1, 128)})), "num_classes is 1"),
-    "no convolution": (saving({"fc.weight": torch.zeros(2, 3)}), "belong to no architecture"),
+    "no convolution": (saving({"fc.weight": torch.zeros(2, 3)}), "its keys are of no known architecture"),
     "unknown": (
         saving({"conv1.weight": torch.zeros(9, 3, 3, 3), "layer1.0.x": torch.zeros(1), "fc.weight": torch.zeros(2, 9)}),
-        "belong to no architecture",
+        "its keys are of no known architecture",
     ),
     "too much": (with_weights(lambda s: s.update(extra=torch.zeros(1))), r"1 key unexpected \(extra\)"),
     "of other widths": (
@@ -355,11 +355,9 @@ def test_another_architecture_tells_which_keys(tmp_path: Path) -> None:
         load_model(tmp_path / "a.pth", arch="resnet8")
     # resnet8: a stem, three blocks and two shortcuts are 9 convolutions, each with 4 keys of batch norm (its counter
     # is not asked for).
-    assert "do not fit arch 'resnet8': 45 keys missing (encoder.conv1.weight, encoder.bn1.weight" in str(caught.value)
-    assert "8 keys unexpected (encoder.conv.0.weight, encoder.conv.0.bias, encoder.conv.3.weight, ...)" in str(
-        caught.value
-    )
-    assert "2 keys of another shape (projector.0.weight (128, 128) in place of (128, 64)" in str(caught.value)
+    assert "do not fit arch 'resnet8': 45 keys missing (encoder.conv1.weight, ...)" in str(caught.value)
+    assert "8 keys unexpected (encoder.conv.0.weight, ...)" in str(caught.value)
+    assert "2 keys of another shape" in str(caught.value)
 
 
 @pytest.mark.parametrize(

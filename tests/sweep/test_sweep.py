@@ -140,7 +140,10 @@ BASE = 'recipe = "digits-crd"\n'
         (BASE + "grid.train.lr = 0.1", "grid.train.lr = 0.1 is no list of values"),
         (BASE + "grid.train.lrr = [0.1]", "unknown key train.lrr = 0.1; did you mean train.lr?"),
         (BASE + "grid.train.lr = [0.1, -1]", "train.lr = -1"),
-        (BASE + "grid.method.beta = [1]", "method crd has no key beta = 1 (dkd, lw_supcrd, hybrid and joint have it; "),
+        (
+            BASE + "grid.method.beta = [1]",
+            "method crd has no key beta = 1 (dkd, lw_supcrd, hybrid, joint and dist have it; ",
+        ),
         (
             'recipe = "digits-lw-supcrd"\n[[run]]\nmethod.beta = 5\nmethod.name = "crd"',
             "method crd has no key beta = 5 (dkd, ",

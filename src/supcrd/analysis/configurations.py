@@ -83,7 +83,7 @@ def checked(run: RunFolder) -> RunFolder:
         if value is None or measure.fits(value) or not measure.short:
             continue  # what no terminal shows is a gap where it is damaged
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
-            raise RunError(f"{where}: {measure.key} = {show(value)} is not a number that it can be")
+            raise RunError(f"{where}: {measure.key} = {show(value, 40)} is not a number that it can be")
         raise RunError(f"{where}: {measure.key} = {value!r} is outside {measure.low:g}..{measure.high:g}")
     return run
 

@@ -111,8 +111,8 @@ def evaluate_file(
     resizes = image_size is not None or not has_card(path)
     if image_size is None and resizes and card.stem != "native" and card.image_size != images.image_size:
         model, card = read_model(path, default_size=images.image_size, **known)  # the file may not determine the size
-    measured_on.check_fit(card, images, path, resizes=resizes)
     images = measured_on.in_order(card, images, path, source, classes)
+    measured_on.check_fit(card, images, path, resizes=resizes)
     chosen = measured_on.chosen(images, split)
     if card.mean is None or card.std is None:
         if images.train is None:

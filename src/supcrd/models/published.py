@@ -120,14 +120,14 @@ def read_layout(
 
 
 def keys_of(state: dict[str, Tensor]) -> str:
-    """ "; it has ..." of the keys of a state dict: how many, and the first few.
+    """ "; it has ..." of the keys of a state dict: how many, and the first.
 
     Example:
         >>> keys_of({"a": Tensor(), "b": Tensor()})
-        '; it has 2 keys (a, b)'
+        '; it has 2 keys (a, ...)'
     """
     keys = list(state)
-    return f"; it has {len(keys)} keys ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
+    return f"; it has {len(keys)} keys ({keys[0]}{', ...' * (len(keys) > 1)})" if keys else "; it has no keys"
 
 
 def projector_widths(state: dict[str, Tensor]) -> list[int]:

@@ -60,8 +60,7 @@ def recognise(state: dict[str, Tensor], *, in_channels: int, image_size: int | N
         near = sorted(index(), key=lambda name: _distance(index()[name], own))[:3]
         likely = ", ".join(f"timm:{name}" for name in near)
         raise ValueError(
-            "its keys belong to no architecture that supcrd can recognise; give its arch (--arch or teacher.arch); "
-            f"the nearest are {likely}"
+            f"its keys are of no known architecture; give its arch (--arch or teacher.arch); the nearest are {likely}"
         )
     size = size_of(state) or image_size
     fitting.sort(key=lambda name: (timm_defaults(f"timm:{name}").image_size != size, len(name), name))

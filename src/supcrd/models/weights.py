@@ -226,13 +226,15 @@ def _compare(card: Card, expected: dict[str, Tensor], state: dict[str, Tensor]) 
         "missing": [key for key in expected if key not in state and not key.endswith(counter)],
         "unexpected": [key for key in state if key not in expected and not key.endswith(counter)],
     }
-    problems["of another shape"] = differing if not any(problems.values()) else [key.split(" ")[0] for key in differing]
-    most = 1 if all(problems.values()) else 2  # all of it has to fit a line
+    alone = not any(problems.values())
     described = [
-        f"{len(keys)} key{'s' * (len(keys) > 1)} {what} ({', '.join(keys[:most])}{', ...' * (len(keys) > most)})"
+        f"{len(keys)} key{'s' * (len(keys) > 1)} {what} ({keys[0]}{', ...' * (len(keys) > 1)})"
         for what, keys in problems.items()
         if keys
     ]
+    if differing:  # named where nothing else is wrong: all of it has to fit a line
+        named = f" ({differing[0]}{', ...' * (len(differing) > 1)})" if alone else ""
+        described.append(f"{len(differing)} key{'s' * (len(differing) > 1)} of another shape{named}")
     if described:
         has = keys_of(state) if problems["missing"] and not problems["unexpected"] else ""
         near = nearest_arch(state, in_channels=card.in_channels, image_size=card.image_size)

@@ -140,6 +140,10 @@ def check_origins(run: RunFolder, origins: Mapping[str, str | None], remedy: str
     changed = [name for name, old, now in both if None not in (old, now) and old != now]
     if changed:
         name = changed[0]
-        raise RunError(
-            f"{run.path} was begun with another {name} (fingerprint {before[name]}, now {origins[name]}); {remedy}"
-        )
+        prints = f"fingerprint {_short(before[name])}, now {_short(origins[name])}"
+        raise RunError(f"{run.path} was begun with another {name} ({prints}); {remedy}")
+
+
+def _short(fingerprint: object) -> str:
+    """As much of a fingerprint as tells two apart."""
+    return str(fingerprint)[:8]

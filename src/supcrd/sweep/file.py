@@ -14,7 +14,7 @@ import tomli_w
 from supcrd import recipe as recipes
 from supcrd.base.files import user_path
 from supcrd.base.wording import choices, show
-from supcrd.errors import RecipeError
+from supcrd.errors import LINE, WORD, RecipeError
 from supcrd.recipe.settings import Recipe
 
 KEYS = ("recipe", "name", "seeds", "set", "grid", "run")
@@ -139,7 +139,9 @@ def _recipe(entry: Entry, chosen: Changes) -> Recipe:
             loaded = recipes.load(entry.recipe, [*overrides, f"name={json.dumps(name)}"])
     except RecipeError as error:
         keys = ", ".join(f"{key} = {show(value)}" for key, value in {**entry.shared, **entry.own, **chosen}.items())
-        raise RecipeError(f"{error} (the run with {keys})" if keys else str(error)) from None
+        which = f" (the run with {keys})" if keys else ""
+        fits = len(f"{error}{which}") <= LINE - 2 * WORD  # beside the path of the sweep file
+        raise RecipeError(f"{error}{which if fits else ''}") from None
     return loaded
 
 
