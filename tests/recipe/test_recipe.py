@@ -8,7 +8,6 @@ from supcrd.models.archs.cifar_resnet import LAYERS
 from supcrd.models.archs.small_resnet import DEPTHS
 from supcrd.models.names import ARCHS
 from supcrd.recipe import load
-from supcrd.recipe.compared import COMPARED
 from supcrd.recipe.keys import all_keys, meant
 from supcrd.recipe.meanings import groups
 from supcrd.recipe.settings import METHOD_SETTINGS
@@ -205,7 +204,7 @@ def misspellings(word):
 
 @pytest.mark.parametrize(
     "method",
-    [pytest.param(m, marks=pytest.mark.long if m in COMPARED and m != "review" else ()) for m in METHOD_SETTINGS],
+    [pytest.param(m, marks=() if m in ("joint", "review") else pytest.mark.long) for m in METHOD_SETTINGS],
 )
 def test_a_misspelt_key_is_told_the_right_one(method):
     """Every key of every table with each typo of its last word, and of its table's name."""

@@ -195,9 +195,7 @@ def _in_channels(state: dict[str, Tensor]) -> int:
     named = [encoder[f"{name}.weight"] for name in FIRST if f"{name}.weight" in encoder]
     kernels = [tensor for tensor in (*named, *encoder.values()) if tensor.ndim == 4]
     if not kernels:
-        raise ValueError(
-            f"its keys belong to no architecture that supcrd can recognise: no convolution{keys_of(state)}"
-        )
+        raise ValueError(f"its keys are of no known architecture: no convolution{keys_of(state)}")
     if not named and any(kernel.shape[1] == 3 for kernel in kernels):
         return 3
     return int(kernels[0].shape[1])
