@@ -235,8 +235,22 @@ def keep(done: Sequence[RunFolder], before: dict[str, Any], options: argparse.Na
         "training_images": options.images,
         "tables": {name: list(table) for name, table in TABLES.items()},
         "configurations": before.get("configurations", {}) | configurations,
+        "teachers": before.get("teachers", {})
+        | {name: teacher(path) for name, path in (("teacher", options.teacher), ("weak", options.weak)) if path},
     }
     write_json(options.results, about | gathered([run.path for run in done], before))
+
+
+def teacher(path: Path) -> dict[str, Any]:
+    """Recipe and numbers of a teacher; nothing of one that is not finished."""
+    run = RunFolder(path)
+    if not run.finished:
+        return {}
+    table = recipes.to_table(run.recipe)
+    source = table["data"]["source"].rpartition("/")[2]
+    recipe = {key: table[key] for key in ("model", "method", "augment", "train")} | {"source": source}
+    numbers = {key: value for key, value in run.evaluation.items() if isinstance(value, int | float) or value is None}
+    return {"recipe": recipe, "numbers": numbers}
 
 
 def stated(table: dict[str, Any]) -> dict[str, Any]:
