@@ -62,6 +62,17 @@ def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageS
     return load_images(DataSettings(**table), data_folder, require_train=False)
 
 
+def as_they_are(card: Card, path: Path, source: str | None, data_folder: str, split: str) -> ImageSet:
+    """The data in the order of the model's classes, for a file that takes images of one size.
+
+    Raises:
+        DataError: they cannot be loaded, or do not fit the model.
+    """
+    images = load(card, source, data_folder, split)
+    check_fit(card, images, path, resizes=False)
+    return in_order(card, images, path, source, None)
+
+
 def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:
     """Warn if a run's own data are no longer those that it was trained and measured on."""
     with contextlib.suppress(RunError):
