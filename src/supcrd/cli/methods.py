@@ -7,10 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from supcrd.cli.console import JsonOption, app, guarded, print_json
-from supcrd.cli.screen import stdout
-from supcrd.cli.terminal import Terminal
+from supcrd.cli.screen import stdout, wide
 
-WIDE = 160  # columns where a file or a pipe has none
+WIDE = 160  # columns of all of the table
 FACTS = "methods.json"
 """In the folder `recipe`; written by benchmarks/tables.py from the code and docs/results/terms-cpu.json."""
 
@@ -32,8 +31,7 @@ def methods(as_json: JsonOption = False) -> None:
         read = [", ".join(fact[side]) or "-" for side in ("student", "teacher")]
         same = "the same" if fact["teacher"] and read[0] == read[1] else read[1]
         rows.add_row(name, fact["paper"] or "-", read[0], same, f"{fact['parameters']:,}", f"{fact['to_kd']:.2f}")
-    wide = stdout if stdout.is_terminal else Terminal(width=max(stdout.width, WIDE))
-    wide.print(rows, highlight=False)
+    wide(WIDE).print(rows, highlight=False)
     about = f"Parameters that are trained beside the networks, and the time of a step: {facts['about']}."
     stdout.print(about, markup=False, highlight=False, soft_wrap=True)
     stdout.print("Keys: supcrd recipes --keys method; formulas: docs/terms.md.", markup=False, highlight=False)

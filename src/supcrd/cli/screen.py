@@ -26,6 +26,11 @@ stderr = Terminal(stderr=True)
 FULL = 100  # columns that all numbers of a comparison need
 
 
+def wide(columns: int) -> Terminal:
+    """stdout with so many columns at least where it is a file, which has no width (80, as rich gives it, is narrow)."""
+    return stdout if stdout.is_terminal else Terminal(width=max(stdout.width, columns))
+
+
 class Screen(logging.Handler):
     """A bar for each fit under way, and the package's log above them; on a file or pipe, a line for each fit."""
 
@@ -128,9 +133,8 @@ def show_warnings(warned: Sequence[tuple[str, Sequence[str]]]) -> None:
 
 def show_compare(compared: "Comparison") -> None:
     """Configurations with their means, their differences to the baseline, and what to be careful about."""
-    # a file has no width, and the 80 columns that rich gives it are narrow
-    wide = stdout if stdout.is_terminal else Terminal(width=max(stdout.width, FULL))
-    wide.print(_means(compared, wide.width))
+    screen = wide(FULL)
+    screen.print(_means(compared, screen.width))
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
         "trained: with the classifier that was trained with the encoder, where another one is saved\n"
@@ -138,7 +142,7 @@ def show_compare(compared: "Comparison") -> None:
     )
     if compared.baseline is not None:
         stdout.print()
-        wide.print(_differences(compared, wide.width))
+        screen.print(_differences(compared, screen.width))
         _dim(
             "p: two-sided paired t-test over seeds; Holm: corrected for all tests; "
             f"better, worse: p (Holm) < {compared.level:g}"

@@ -1,15 +1,14 @@
 """What a model costs where it is deployed: its size, and its latency on this machine."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from supcrd.base.device import Place, choose
+from supcrd.base.device import choose
+from supcrd.base.timing import durations
 from supcrd.models.weights import load_model
 
 SECONDS = 1.0  # of timing for each batch size
@@ -50,7 +49,8 @@ def cost(model: str | Path, *, device: str = "cpu", batch_size: int = 64) -> Cos
     def seconds(count: int) -> float:
         images = torch.rand(count, card.in_channels, card.image_size, card.image_size, device=place.device)
         images = images.contiguous(memory_format=torch.channels_last)
-        return timed(lambda: network(images), place)
+        with torch.inference_mode():
+            return median(durations(lambda: network(images), seconds=SECONDS, rounds=ROUNDS, wait=place.wait))
 
     kind = place.device.type
     name = torch.cuda.get_device_name(place.device) if kind == "cuda" else kind
@@ -64,23 +64,3 @@ def cost(model: str | Path, *, device: str = "cpu", batch_size: int = 64) -> Cos
         batch_size=batch_size,
         place=where,
     )
-
-
-def timed(run: Callable[[], Tensor], place: Place) -> float:
-    """The median time of a call in seconds, after three calls that do not count.
-
-    Example:
-        >>> 0 < timed(lambda: torch.zeros(1), choose("cpu")) < 1
-        True
-    """
-    times: list[float] = []
-    with torch.inference_mode():
-        for _ in range(3):
-            run()
-        while not times or (sum(times) < SECONDS and len(times) < ROUNDS):
-            place.wait()
-            start = time.perf_counter()
-            run()
-            place.wait()
-            times.append(time.perf_counter() - start)
-    return median(times)

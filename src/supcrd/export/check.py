@@ -1,7 +1,6 @@
 """What an exported file is worth beside the model that it was made of: agreement, accuracy, latency."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supcrd.base.timing import durations
 from supcrd.errors import CheckpointError
 from supcrd.export.load import Exported
 
@@ -62,13 +62,7 @@ def latency(run: Callable[[Tensor], Any], image: Tensor, threads: int) -> Latenc
         >>> latency(torch.square, torch.zeros(3), threads=1).median > 0
         True
     """
-    times: list[float] = []
-    for _ in range(3):
-        run(image)
-    while not times or (sum(times) < 1e3 * SECONDS and len(times) < ROUNDS):
-        start = time.perf_counter()
-        run(image)
-        times.append(1e3 * (time.perf_counter() - start))
+    times = 1e3 * np.array(durations(lambda: run(image), seconds=SECONDS, rounds=ROUNDS))
     return Latency(float(np.median(times)), float(np.percentile(times, 95)), threads)
 
 

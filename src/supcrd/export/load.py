@@ -11,9 +11,11 @@ from torch import Tensor
 from supcrd.errors import CheckpointError
 from supcrd.export.about import KEY, About
 from supcrd.export.extra import need
+from supcrd.export.network import as_input
 from supcrd.export.onnx import IMAGES
 
-SUFFIXES = (".onnx", ".pt2")
+SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
+"""What files of each format end with."""
 
 
 class Exported:
@@ -32,7 +34,7 @@ class Exported:
         self.path = Path(path)
         if not self.path.is_file():
             raise CheckpointError(f"{self.path} is not there, or no file")
-        read = _onnx if self.path.suffix == ".onnx" else _program
+        read = _onnx if self.path.suffix == SUFFIX["onnx"] else _program
         try:
             self.about, self._run = read(self.path, threads)
         except CheckpointError as error:
@@ -47,7 +49,7 @@ class Exported:
         Returns:
             (B, C) float32.
         """
-        return self._run(pixels if self.about.input == "uint8" else pixels.float() / 255)
+        return self._run(as_input(pixels, self.about.input))
 
 
 def is_exported(path: str | Path) -> bool:
@@ -57,7 +59,7 @@ def is_exported(path: str | Path) -> bool:
         >>> is_exported("digits.onnx"), is_exported("model.safetensors")
         (True, False)
     """
-    return Path(path).suffix in SUFFIXES
+    return Path(path).suffix in SUFFIX.values()
 
 
 def _onnx(path: Path, threads: int | None) -> tuple[About, Callable[[Tensor], Tensor]]:

@@ -57,3 +57,13 @@ class Deployed(nn.Module):
         """Images to trace the network with: zeros of the right shape and type."""
         kind = torch.uint8 if self.input == "uint8" else torch.float32
         return torch.zeros(count, card.in_channels, card.image_size, card.image_size, dtype=kind)
+
+
+def as_input(images: Tensor, kind: Input) -> Tensor:
+    """uint8 pixels as a network of that input takes them.
+
+    Example:
+        >>> as_input(torch.tensor([255], dtype=torch.uint8), "float")
+        tensor([1.])
+    """
+    return images if kind == "uint8" else images.float() / 255

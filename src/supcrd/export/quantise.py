@@ -1,6 +1,7 @@
 """An ONNX file whose layers compute with 8-bit integers: static, QDQ, a scale for each output channel of weights."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -136,6 +137,6 @@ def sensitive(
             if name in about.float_layers:
                 continue
             path = Path(folder, "one.onnx")
-            quantise(source, About(**vars(about) | {"float_layers": (*about.float_layers, name)}), batches, path)
+            quantise(source, replace(about, float_layers=(*about.float_layers, name)), batches, path)
             ratios.append((name, signal_to_noise(right, logits(path))))
     return sorted(ratios, key=lambda pair: -pair[1])[:count]

@@ -95,7 +95,9 @@ def evaluate_file(
         SupcrdError: the model or the data cannot be loaded, or do not fit each other.
     """
     if is_exported(path):
-        file = exported.readable(path, arch=arch, mean=mean, std=std, classes=classes, image_size=image_size)
+        file = exported.readable(
+            path, arch=arch, num_classes=num_classes, mean=mean, std=std, classes=classes, image_size=image_size
+        )
         return exported.evaluate(file, source, split=split, data_folder=data_folder)
     measured_on.check_split(split)
     if (mean is None) != (std is None):

@@ -21,15 +21,14 @@ from supcrd.errors import CheckpointError, DataError
 from supcrd.export import check, onnx, program, quantise
 from supcrd.export.about import About
 from supcrd.export.extra import need
-from supcrd.export.load import Exported
-from supcrd.export.network import INPUTS, Deployed, Input
+from supcrd.export.load import SUFFIX, Exported
+from supcrd.export.network import INPUTS, Deployed, Input, as_input
 from supcrd.jobs import measured_on
 from supcrd.jobs.exported import logits, measure, pixels
 from supcrd.models.card import Card
 from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_model
 
-SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
 FEWEST, MOST = 32, 512  # calibration images
 CHECKED = 16  # images whose logits are compared
 LIMIT = 0.5
@@ -147,9 +146,7 @@ def _images(path: Path, card: Card, source: str | None, split: str, data_folder:
     """The data to measure on; None where there are none."""
     if source is None and "source" not in (card.recipe or {}).get("data", {}):
         return None
-    images = measured_on.load(card, source, data_folder, split)
-    measured_on.check_fit(card, images, path, resizes=False)
-    return measured_on.in_order(card, images, path, source, None)
+    return measured_on.as_they_are(card, path, source, data_folder, split)
 
 
 def _there(images: ImageSet, split: str) -> str:
@@ -174,12 +171,7 @@ def _calibration(
     rows = permutation(count, "calibration", images.fingerprint)[:MOST].sort().values
     (drawn,) = fetch(train.images, [rows], torch.device("cpu"))
     given = pixels(drawn)
-    return [_as_input(batch, wanted.input).numpy() for batch in torch.split(given, BATCH)]
-
-
-def _as_input(images: Tensor, kind: Input) -> Tensor:
-    """uint8 pixels as a file's input has them."""
-    return images if kind == "uint8" else images.float() / 255
+    return [as_input(batch, wanted.input).numpy() for batch in torch.split(given, BATCH)]
 
 
 def _measured(subject: Normalised, card: Card, file: Path, part: Split | None, wanted: Wanted) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from supcrd import metrics
 from supcrd.data import Split
 from supcrd.data.stream import Images, fetch
 from supcrd.errors import CheckpointError, RunError
-from supcrd.export.load import Exported
+from supcrd.export.load import SUFFIX, Exported
 from supcrd.jobs import measured_on
 
 BATCH = 64
@@ -29,7 +29,7 @@ def readable(path: Path, **changed: object) -> Exported:
     given = [name for name, value in changed.items() if value is not None]
     if given:
         raise CheckpointError(f"--{given[0].replace('_', '-')} is for weights; {path} is whole and says it itself")
-    if path.suffix == ".pt2":
+    if path.suffix == SUFFIX["torch"]:
         raise CheckpointError(
             f"{path} is a program, which can run code of its writer's: torch.export.load is for one that you trust, "
             "and an .onnx file is read here"
@@ -55,9 +55,7 @@ def evaluate(exported: Exported, source: str | None, *, split: str, data_folder:
     """
     measured_on.check_split(split)
     card, path = exported.about.card, exported.path
-    images = measured_on.load(card, source, data_folder, split)
-    measured_on.check_fit(card, images, path, resizes=False)
-    images = measured_on.in_order(card, images, path, source, None)
+    images = measured_on.as_they_are(card, path, source, data_folder, split)
     about = {"model": str(path), "arch": card.arch, "precision": exported.about.precision}
     numbers = measure(exported, measured_on.chosen(images, split))
     return about | {"source": images.source, "split": split} | numbers | {"class_names": list(images.class_names)}

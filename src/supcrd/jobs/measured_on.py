@@ -4,11 +4,11 @@ import contextlib
 import logging
 from pathlib import Path
 
-from supcrd import data as datasets
 from supcrd.base.files import user_path
 from supcrd.data import ImageSet, Split
-from supcrd.data.classes import match, numbered, read_names, renamed
+from supcrd.data.classes import match, numbered, read_names
 from supcrd.errors import DataError, RunError
+from supcrd.jobs.images import load_images
 from supcrd.models.card import Card
 from supcrd.recipe.settings import DataSettings
 from supcrd.runs.folder import RunFolder
@@ -59,22 +59,18 @@ def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageS
         table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
         if source.startswith(("folder:", "shards:")):
             table |= {"image_size": card.image_size, "levels": card.levels}
-    settings = DataSettings(**table)
-    loaded = datasets.load(
-        settings.source,
-        folder=data_folder,
-        validation=settings.validation,
-        split_seed=settings.split_seed,
-        image_size=settings.image_size,
-        limit=settings.limit,
-        require_train=False,
-        stream=settings.stream,
-        workers=settings.workers,
-        levels=settings.levels,
-        damaged=settings.damaged,
-        unlabelled=settings.unlabelled,
-    )
-    return renamed(loaded, settings.classes)
+    return load_images(DataSettings(**table), data_folder, require_train=False)
+
+
+def as_they_are(card: Card, path: Path, source: str | None, data_folder: str, split: str) -> ImageSet:
+    """The data in the order of the model's classes, for a file that takes images of one size.
+
+    Raises:
+        DataError: they cannot be loaded, or do not fit the model.
+    """
+    images = load(card, source, data_folder, split)
+    check_fit(card, images, path, resizes=False)
+    return in_order(card, images, path, source, None)
 
 
 def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supcrd import data
 from supcrd import recipe as recipes
 from supcrd.base import device
 from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
-from supcrd.data.classes import renamed
 from supcrd.errors import RecipeError, SupcrdError
 from supcrd.evaluation.measures import deployed
 from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
 from supcrd.jobs.classifier import check_classifier, settle
+from supcrd.jobs.images import load_images
 from supcrd.jobs.measure import measure
 from supcrd.jobs.network import new_student
 from supcrd.jobs.objective import check_objective, make_objective, tables
@@ -158,21 +157,7 @@ def _plugins(recipe: Recipe) -> dict[str, str | None]:
 
 def load_data(recipe: Recipe) -> ImageSet:
     """The images of a recipe's data source."""
-    d = recipe.data
-    loaded = data.load(
-        d.source,
-        folder=d.folder,
-        validation=d.validation,
-        split_seed=d.split_seed,
-        image_size=d.image_size,
-        limit=d.limit,
-        stream=d.stream,
-        workers=d.workers,
-        levels=d.levels,
-        damaged=d.damaged,
-        unlabelled=d.unlabelled,
-    )
-    return renamed(loaded, d.classes)
+    return load_images(recipe.data)
 
 
 def prepare_teachers(
