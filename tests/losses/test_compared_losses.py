@@ -1,5 +1,6 @@
 """The losses of other papers: against loops over their equations, and what every loss must pass."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from supcrd import losses
 from supcrd.losses.pairs import same_size
+from supcrd.losses.vid import starting_scale
 
 
 @dataclass
@@ -266,3 +268,40 @@ def test_an_anchor_without_a_negative_is_nothing() -> None:
     loss.sum().backward()
     assert b.student.grad.isfinite().all()
     assert not b.student.grad[2].any()
+
+
+def test_maps_need_not_be_square() -> None:
+    """Height and width are pooled each to its own smaller one."""
+    b = inputs()
+    wide, narrow = b.large[:, :, :4], b.large[:, :, :, :4]  # 4 x 8 and 8 x 4
+    by_hand = wide.unflatten(3, (4, 2)).mean(dim=4), narrow.unflatten(2, (4, 2)).mean(dim=3)
+    for one, expected in zip(same_size(wide, narrow), by_hand, strict=True):
+        torch.testing.assert_close(one, expected)
+    for loss in (losses.at, losses.nst):
+        torch.testing.assert_close(loss(wide, narrow), loss(*by_hand))
+
+
+def test_rrd_gives_teacher_and_queue_no_gradient() -> None:
+    b = inputs()
+    rows = [part.requires_grad_() for part in (b.student, b.teacher, b.bank)]
+    losses.rrd(*rows).sum().backward()
+    assert b.student.grad is not None
+    assert b.teacher.grad is None
+    assert b.bank.grad is None
+
+
+def test_the_least_variance_of_vid() -> None:
+    """(t - m)^2 / v + ln v with v = 1e-5, where softplus is 0, and the scale of a variance that is hardly more."""
+    mean, teacher = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.01)
+    expected = torch.tensor([(0.01**2 / 1e-5 + math.log(1e-5)) / 2])
+    torch.testing.assert_close(losses.vid(mean, teacher, torch.tensor([-200.0])), expected)
+    for variance in (1.1e-5, 2e-5, 1.0):
+        expected = torch.tensor([(0.01**2 / variance + math.log(variance)) / 2])
+        torch.testing.assert_close(losses.vid(mean, teacher, starting_scale(variance, 1)), expected)
+
+
+def test_short_distances_between_long_rows() -> None:
+    """Rows that are moved have the same distances; products of 4096 * 4096 would leave a digit of them."""
+    rows, other = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [1.0], [2.0]])
+    expected = torch.tensor([0.2604167, 0.5208333, 0.2604167])  # as in the docstring
+    torch.testing.assert_close(losses.rkd(rows + 4096, other, angle=0.0), expected)
