@@ -74,7 +74,7 @@ def ready(
     if card.mean is None or card.std is None:
         raise CheckpointError(f"{folder}: the teacher's card has no normalisation")
     imported = trained is None and settings.run is None
-    order = _fitted(model, card, images, folder, None if imported else settings)
+    order = fitted(model, card, images, folder, None if imported else settings)
     if model.image_size != images.image_size:
         logger.info("the teacher %s sees the student's views resized from %d to %d px", folder, images.image_size,
                     model.image_size)  # fmt: skip
@@ -113,8 +113,8 @@ def _imported(
         The folder, and the result of the trial, which comes before anything is written; None if the folder is there
         already.
     """
-    model, card, stem, key = _from_outside(settings, images)
-    order = _fitted(model, card, images, stem, settings)
+    model, card, stem, key = from_outside(settings, images)
+    order = fitted(model, card, images, stem, settings)
     mean, std = statistics(recipe, images)
     own = card.evaluation
     card = replace(
@@ -171,7 +171,7 @@ def _folder(out: Path, stem: str, identity: tuple[Any, ...], model: Model) -> Pa
     return folder
 
 
-def _from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Card, str, str]:
+def from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Card, str, str]:
     """The network of `teacher.checkpoint` or `teacher.timm`, its card, a name, and the fingerprint of the file."""
     if settings.checkpoint is not None:
         path = user_path(settings.checkpoint, "teacher.checkpoint")
@@ -215,7 +215,7 @@ def _recipe_of(recipe: Recipe, settings: TeacherSettings, model: Model, name: st
     )
 
 
-def _fitted(
+def fitted(
     model: Model, card: Card, images: ImageSet, name: object, settings: TeacherSettings | None
 ) -> tuple[int, ...]:
     """Reduce the teacher to one output per class of the data, in their order; refuse one that does not fit.

@@ -1,0 +1,60 @@
+"""Which of the published orderings of methods hold in our runs, which do not, and which cannot be told."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+from supcrd.analysis.compare import LEVEL
+from supcrd.analysis.statistics import Paired, holm, paired
+from supcrd.benchmark import published
+from supcrd.benchmark.pairs import Pair
+
+
+def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dict[str, Any]]:
+    """Every two methods that one source ranks, with our difference, paired by seed.
+
+    Args:
+        pair: of networks.
+        values: by configuration, seed -> accuracy of the last epoch, 0..1.
+
+    Returns:
+        A row for each source and two methods of different published accuracy: source, better, worse, published (their
+        difference there), ours (the mean difference; None without common seeds), low, high, n, p (Holm's, over all of
+        the pair) and verdict: holds or reversed where p is below the level, else cannot tell.
+
+    Example:
+        >>> found = orderings(Pair("resnet56", "resnet20"), {"kd": {0: 0.7, 1: 0.71, 2: 0.69}, "at": {0: 0.6, 1: 0.61,
+        ...     2: 0.58}})
+        >>> [(row["better"], row["worse"], row["verdict"]) for row in found]
+        [('kd', 'at', 'holds')]
+    """
+    ranked: list[tuple[str, str, str, float, Paired]] = []
+    for source in published.sources():
+        known = {name: one.accuracy for name in values for one in published.figures(pair, name) if one.source == source}
+        for a, b in combinations(known, 2):
+            better, worse = (a, b) if known[a] > known[b] else (b, a)
+            if known[a] != known[b]:
+                difference = paired(values[better], values[worse])
+                ranked.append((source, better, worse, known[better] - known[worse], difference))
+    corrected = holm([difference.p for *_, difference in ranked])
+    return [
+        {
+            "source": source,
+            "better": better,
+            "worse": worse,
+            "published": round(gap, 4),
+            "ours": difference.mean,
+            "low": difference.low,
+            "high": difference.high,
+            "n": difference.n,
+            "p": p,
+            "verdict": _verdict(difference.mean, p),
+        }
+        for (source, better, worse, gap, difference), p in zip(ranked, corrected, strict=True)
+    ]
+
+
+def _verdict(difference: float | None, p: float | None) -> str:
+    if difference is None or p is None or p >= LEVEL:
+        return "cannot tell"
+    return "holds" if difference > 0 else "reversed"
