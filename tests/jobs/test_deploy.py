@@ -129,6 +129,20 @@ def test_options_about_weights_do_not_apply(int8):
     out, _ = int8
     with pytest.raises(SupcrdError, match=r"--arch is for weights; .* is whole"):
         evaluate_file(out, None, arch="resnet8")
+    with pytest.raises(SupcrdError, match=r"--device cuda: .* computes on the CPU here; auto or cpu is right"):
+        evaluate_file(out, None, device="cuda")
+
+
+def test_names_of_a_files_outputs(int8, tmp_path):
+    """The digits under other names in another order: 8 and 9 are taken for one another."""
+    out, _ = int8
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join("0123456798"))
+    told = evaluate_file(out, None, classes=str(names))
+    right = evaluate_file(out, None)
+    by_class = dict(zip(told["class_names"], told["class_accuracy"], strict=True))
+    assert by_class["5"] == right["class_accuracy"][5]
+    assert max(by_class["8"], by_class["9"]) < 0.2
 
 
 def test_the_command(model, tmp_path):

@@ -54,8 +54,8 @@ def threads(groups: Mapping[str, Sequence[RunFolder]]) -> list[str]:
         return []
     listed = "; ".join(f"{number} ({_some(labels)})" for number, labels in users.items())
     return [
-        f"runs on different numbers of threads: {listed}; sums in another order can end in an accuracy that is points "
-        "away (docs/training.md), so differences, seed by seed too, are partly the threads'"
+        f"runs on different numbers of threads: {listed}; sums in another order end in another accuracy "
+        "(docs/training.md says how far away), so differences, seed by seed too, are partly the threads'"
     ]
 
 

@@ -27,7 +27,9 @@ def export(
     model: ModelArgument,
     out: Annotated[Path, typer.Option("--out", help="The file: .onnx, or .pt2 of --to torch.")],
     to: Annotated[str, typer.Option(help="onnx, or torch: a torch.export program.")] = "onnx",
-    int8: Annotated[bool, typer.Option("--int8", help="Compute with 8-bit integers: a quarter of the size.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute with 8-bit integers: about a quarter of the size.")
+    ] = False,
     data: Annotated[str | None, typer.Option(help="Data to measure on; the run's own if not given.")] = None,
     split: Annotated[str, typer.Option(help="validation (test where there is none), test or train.")] = "validation",
     calibrate: Annotated[

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
-from supcrd.cli.screen import FULL, Screen, stderr, stdout, wide
+from supcrd.cli.screen import FULL, Screen, stderr, stdout
 from supcrd.errors import SupcrdError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def show_candidates(ranked: "Candidates") -> None:
             f"{row.spread:.2f}",
         ]
         table.add_row(Text(Path(row.run).name + (" !" if row.notes else "")), *cells)
-    wide(FULL).print(table)
+    stdout.wide(FULL).print(table)
     for row in ranked.rows:
         for line in row.notes:
             stdout.print(f"! {Path(row.run).name}: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from supcrd.cli.console import JsonOption, app, guarded, print_json
-from supcrd.cli.screen import stdout, wide
+from supcrd.cli.screen import stdout
 
 WIDE = 160  # columns of all of the table
 FACTS = "methods.json"
@@ -31,7 +31,7 @@ def methods(as_json: JsonOption = False) -> None:
         read = [", ".join(fact[side]) or "-" for side in ("student", "teacher")]
         same = "the same" if fact["teacher"] and read[0] == read[1] else read[1]
         rows.add_row(name, fact["paper"] or "-", read[0], same, f"{fact['parameters']:,}", f"{fact['to_kd']:.2f}")
-    wide(WIDE).print(rows, highlight=False)
+    stdout.wide(WIDE).print(rows, highlight=False)
     about = f"Parameters that are trained beside the networks, and the time of a step: {facts['about']}."
     stdout.print(about, markup=False, highlight=False, soft_wrap=True)
     stdout.print("Keys: supcrd recipes --keys method; formulas: docs/terms.md.", markup=False, highlight=False)

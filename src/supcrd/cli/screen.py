@@ -26,11 +26,6 @@ stderr = Terminal(stderr=True)
 FULL = 100  # columns that all numbers of a comparison need
 
 
-def wide(columns: int) -> Terminal:
-    """stdout with so many columns at least where it is a file, which has no width (80, as rich gives it, is narrow)."""
-    return stdout if stdout.is_terminal else Terminal(width=max(stdout.width, columns))
-
-
 class Screen(logging.Handler):
     """A bar for each fit under way, and the package's log above them; on a file or pipe, a line for each fit."""
 
@@ -133,7 +128,7 @@ def show_warnings(warned: Sequence[tuple[str, Sequence[str]]]) -> None:
 
 def show_compare(compared: "Comparison") -> None:
     """Configurations with their means, their differences to the baseline, and what to be careful about."""
-    screen = wide(FULL)
+    screen = stdout.wide(FULL)
     screen.print(_means(compared, screen.width))
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)\n"

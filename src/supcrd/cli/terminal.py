@@ -19,3 +19,7 @@ class Terminal(Console):
         """The parts of what is printed, their control characters replaced by U+FFFD."""
         for part in super().render(renderable, options):
             yield part if part.control is not None else Segment(printable(part.text), part.style)
+
+    def wide(self, columns: int) -> "Terminal":
+        """Itself, or if it is a file one of so many columns: a file has no width, and rich's 80 are narrow."""
+        return self if self.is_terminal else Terminal(width=max(self.width, columns))

@@ -96,9 +96,9 @@ def evaluate_file(
     """
     if is_exported(path):
         file = exported.readable(
-            path, arch=arch, num_classes=num_classes, mean=mean, std=std, classes=classes, image_size=image_size
+            path, device, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=image_size
         )
-        return exported.evaluate(file, source, split=split, data_folder=data_folder)
+        return exported.evaluate(file, source, split=split, classes=classes, data_folder=data_folder)
     measured_on.check_split(split)
     if (mean is None) != (std is None):
         raise CheckpointError("--mean and --std must be given together")

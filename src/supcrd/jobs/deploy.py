@@ -121,12 +121,13 @@ def export(
         file = Path(folder, f"float32{out.suffix}")
         about = About(card=card, input=wanted.input, precision="float32")
         (onnx if wanted.to == "onnx" else program).write(network, about, file)
-        result = _measured(Normalised(model, network.view.mean, network.view.std), card, file, part, wanted)
+        subject, sample = Normalised(model, network.view.mean, network.view.std), _sample(card, part)
+        result = _measured(subject, file, part, sample, wanted)
         if wanted.int8:
             plain, file = file, Path(folder, "int8.onnx")
             about = replace(about, precision="int8", float_layers=wanted.keep)
             quantise.quantise(plain, about, batches, file)
-            result["files"]["int8"] = _of_file(file, part, wanted, card)
+            result["files"]["int8"] = _of_file(file, part, sample, wanted)
             result["notes"] += _processor()
             _check_loss(result, plain, about, batches, part, wanted)
         with replacing(out) as temporary:
@@ -174,7 +175,7 @@ def _calibration(
     return [as_input(batch, wanted.input).numpy() for batch in torch.split(given, BATCH)]
 
 
-def _measured(subject: Normalised, card: Card, file: Path, part: Split | None, wanted: Wanted) -> dict[str, Any]:
+def _measured(subject: Normalised, file: Path, part: Split | None, sample: Tensor, wanted: Wanted) -> dict[str, Any]:
     """The model and its float32 file beside one another."""
 
     def right(images: Tensor) -> Tensor:
@@ -182,13 +183,12 @@ def _measured(subject: Normalised, card: Card, file: Path, part: Split | None, w
             answers: Tensor = subject.model(subject.prepare(images.float() / 255)).logits
         return answers
 
-    sample = _sample(card, part)
     notes = [] if part is not None else ["checked on random images: give --data for its accuracy"]
     difference = check.agrees(Exported(file), right, sample)
     with check.threads(wanted.threads):
         time = check.latency(right, sample[:1], wanted.threads)
     own = {"milliseconds": time.median, "milliseconds_p95": time.p95}
-    files = {"torch": own, "float32": _of_file(file, part, wanted, card)}
+    files = {"torch": own, "float32": _of_file(file, part, sample, wanted)}
     about = {"n": len(part)} if part is not None else {}
     return about | {"difference": difference, "threads": wanted.threads, "files": files, "notes": notes}
 
@@ -203,11 +203,11 @@ def _sample(card: Card, part: Split | None) -> Tensor:
     return pixels(images)
 
 
-def _of_file(file: Path, part: Split | None, wanted: Wanted, card: Card) -> dict[str, Any]:
+def _of_file(file: Path, part: Split | None, sample: Tensor, wanted: Wanted) -> dict[str, Any]:
     """Size, latency and accuracy of a file."""
     timed = Exported(file, threads=wanted.threads)
     with check.threads(wanted.threads):
-        time = check.latency(timed.logits, _sample(card, part)[:1], wanted.threads)
+        time = check.latency(timed.logits, sample[:1], wanted.threads)
     numbers = {"megabytes": check.megabytes(file), "milliseconds": time.median, "milliseconds_p95": time.p95}
     if part is not None:
         measures = measure(Exported(file), part)

@@ -16,16 +16,19 @@ from supcrd.jobs import measured_on
 BATCH = 64
 
 
-def readable(path: Path, **changed: object) -> Exported:
+def readable(path: Path, device: str = "auto", **changed: object) -> Exported:
     """An exported file to evaluate or to predict with.
 
     Args:
         path: an .onnx file.
+        device: auto or cpu, where it computes.
         changed: options about weights, by name: an exported file knows all of that itself.
 
     Raises:
-        CheckpointError: an option that cannot apply; a .pt2 file, which is code; a file that cannot be read.
+        CheckpointError: an option or a device that cannot apply; a .pt2 file, which is code; a damaged file.
     """
+    if device not in ("auto", "cpu"):
+        raise CheckpointError(f"--device {device:.80}: {path} computes on the CPU here; auto or cpu is right")
     given = [name for name, value in changed.items() if value is not None]
     if given:
         raise CheckpointError(f"--{given[0].replace('_', '-')} is for weights; {path} is whole and says it itself")
@@ -37,13 +40,16 @@ def readable(path: Path, **changed: object) -> Exported:
     return Exported(path)
 
 
-def evaluate(exported: Exported, source: str | None, *, split: str, data_folder: str) -> dict[str, Any]:
+def evaluate(
+    exported: Exported, source: str | None, *, split: str, classes: str | None, data_folder: str
+) -> dict[str, Any]:
     """Measure an exported file on a split of a data source.
 
     Args:
         exported: the file.
         source: as `supcrd.data.load`; None for that of the run that trained the model.
         split: test, validation or train.
+        classes: a text file with the names of the file's outputs in their order, one per line, instead of its own.
         data_folder: the folder of CIFAR archives.
 
     Returns:
@@ -55,7 +61,7 @@ def evaluate(exported: Exported, source: str | None, *, split: str, data_folder:
     """
     measured_on.check_split(split)
     card, path = exported.about.card, exported.path
-    images = measured_on.as_they_are(card, path, source, data_folder, split)
+    images = measured_on.as_they_are(card, path, source, data_folder, split, classes)
     about = {"model": str(path), "arch": card.arch, "precision": exported.about.precision}
     numbers = measure(exported, measured_on.chosen(images, split))
     return about | {"source": images.source, "split": split} | numbers | {"class_names": list(images.class_names)}

@@ -62,7 +62,9 @@ def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageS
     return load_images(DataSettings(**table), data_folder, require_train=False)
 
 
-def as_they_are(card: Card, path: Path, source: str | None, data_folder: str, split: str) -> ImageSet:
+def as_they_are(
+    card: Card, path: Path, source: str | None, data_folder: str, split: str, classes: str | None = None
+) -> ImageSet:
     """The data in the order of the model's classes, for a file that takes images of one size.
 
     Raises:
@@ -70,7 +72,7 @@ def as_they_are(card: Card, path: Path, source: str | None, data_folder: str, sp
     """
     images = load(card, source, data_folder, split)
     check_fit(card, images, path, resizes=False)
-    return in_order(card, images, path, source, None)
+    return in_order(card, images, path, source, classes)
 
 
 def _check_unchanged(path: Path, images: ImageSet, source: str | None) -> None:
