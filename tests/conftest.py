@@ -22,6 +22,7 @@ from typed import images, invoke, student, write_npz
 SLOW = (
     "tests/base/test_seeding.py::test_the_same_in_another_process",
     "tests/base/test_workers.py",
+    "tests/benchmark/test_benchmark.py",
     "tests/browser/",
     "tests/chaos/",
     "tests/cli/test_bad_models.py",
@@ -84,6 +85,7 @@ SLOW = (
 # What `make test` leaves to `make long`, so that it takes minutes: the same thing for every method, network, stage or
 # browser page, where `make test` has one of them, and whole programs of others. CI runs both.
 LONG = (
+    "tests/benchmark/test_benchmark.py::test_killed_and_gone_on_it_gives_the_same",
     "tests/browser/",
     "tests/chaos/test_chaos.py",
     "tests/cli/test_cli.py::test_demo",

@@ -39,12 +39,12 @@ from typed import NET, invoke, refused, student, teacher_from, write_npz
 )
 def test_what_a_trial_refuses(tried, own, problem, caplog):
     if problem is None:
-        teachers._judge(tried, own, "t", True)
+        teachers.judge(tried, own, "t", True)
         return
     with pytest.raises(RunError, match=problem + ".*likely causes.*teacher.check=false"):
-        teachers._judge(tried, own, "t", True)
+        teachers.judge(tried, own, "t", True)
     with caplog.at_level(logging.WARNING, "supcrd"):
-        teachers._judge(tried, own, "t", False)
+        teachers.judge(tried, own, "t", False)
     assert "likely causes" in caplog.text
 
 

@@ -84,6 +84,8 @@ def _read(text: str, names: Sequence[str]) -> Change:
             raise RecipeError(f"--set {key}: it cannot be set here; {TAKEN[part]} says it")
         if part in REFUSED:
             raise RecipeError(f"--set {key}: it cannot be set here; {REFUSED[part]}")
+    if where and key.partition(".")[0] == "data":
+        raise RecipeError(f"--set {show(text)}: all runs of a benchmark have the same images; {key}=VALUE is for all")
     if not where and key.startswith("method."):
         raise RecipeError(f"--set {key}: methods have keys of their own; METHOD:{key}=VALUE sets it for one")
     return Change(where, text[len(before.rpartition(":")[0]) + len(colon) :])

@@ -19,7 +19,7 @@ from supcrd.errors import RecipeError, SupcrdError
 from supcrd.jobs import teacher as teachers
 from supcrd.jobs.classifier import check_classifier
 from supcrd.jobs.images import load_images
-from supcrd.jobs.network import new_student
+from supcrd.jobs.network import new_student, statistics
 from supcrd.jobs.objective import check_objective, make_objective
 from supcrd.jobs.taught import TEACHER, Teacher, Tried
 from supcrd.models.normalised import Normalised
@@ -119,7 +119,7 @@ def _stand_in(recipe: Recipe, images: ImageSet) -> Teacher:
     """The teacher of a recipe with one output per class of the data, untrained where it is trained first.
 
     Raises:
-        SupcrdError: it cannot be loaded, lacks classes of the data, or has another number of channels.
+        SupcrdError: it cannot be loaded, lacks classes of the data, has another number of channels, or fails its trial.
     """
     settings = recipe.teacher
     assert settings is not None
@@ -128,14 +128,21 @@ def _stand_in(recipe: Recipe, images: ImageSet) -> Teacher:
         check_objective(to_train, subject := new_student(to_train, images), images)
         return Teacher(subject, Path(), "", (), UNTRIED)
     if settings.run is not None:
-        model, card = load_model(user_path(settings.run))
-        name, head = settings.run, card.projection_trained
+        folder = user_path(settings.run)
+        model, card = load_model(folder)
+        order = teachers.fitted(model, card, images, folder, None)
+        name, own = str(folder), teachers.own_accuracy(folder, card, images)
     else:
         model, card, name, _ = teachers.from_outside(settings, images)
-        head = card.projection_trained or settings.head.epochs > 0
-    order = teachers.fitted(model, card, images, name, None if settings.run else settings)
-    zeros, ones = (0.0,) * images.channels, (1.0,) * images.channels  # nothing here depends on them
-    return Teacher(Normalised(model, card.mean or zeros, card.std or ones), Path(name), "", order, UNTRIED, head)
+        order = teachers.fitted(model, card, images, name, settings)
+        own = card.evaluation.get("accuracy") if card.evaluation else None
+    mean, std = statistics(recipe, images)
+    subject = Normalised(model, card.mean or mean, card.std or std)
+    tried = teachers.trial(subject, images, device.choose(recipe.train.device, "float32"))
+    teachers.judge(tried, own, name, settings.check)
+    head = card.projection_trained or (settings.run is None and settings.head.epochs > 0)
+    model.cpu()
+    return Teacher(subject, Path(name), "", order, tried, head)
 
 
 def _reason(recipe: Recipe, images: ImageSet, teacher: Teacher) -> str | None:

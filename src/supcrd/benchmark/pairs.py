@@ -15,12 +15,12 @@ FIELD = (
     "wrn-40-2:wrn-16-2",
     "wrn-40-2:wrn-40-1",
     "vgg13:vgg8",
-    "resnet50:mobilenetv2",
+    "resnet50-2048:mobilenetv2",
     "resnet32x4:shufflenetv1",
     "resnet32x4:shufflenetv2",
     "resnet50:resnet18",
 )
-"""The pairs of RepDistiller and its successors, and the last one, this package's own."""
+"""The pairs of RepDistiller and its successors (their ResNet-50 has 2048 features); the last is this package's own."""
 ALL = "field"
 
 

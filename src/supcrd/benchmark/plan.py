@@ -10,7 +10,7 @@ from typing import Any
 
 from supcrd.base.wording import choices, show
 from supcrd.benchmark import published
-from supcrd.benchmark.changes import Change, chosen, read_changes
+from supcrd.benchmark.changes import TEACHER, Change, chosen, read_changes
 from supcrd.benchmark.pairs import Pair
 from supcrd.benchmark.protocol import BASE, KD, LADDER, VIEW_EPOCHS, WARMUP, train, views_of
 from supcrd.benchmark.teachers import read_teachers, trained_first
@@ -98,6 +98,9 @@ def plan(
         raise RecipeError(f"--view-epochs {view_epochs} is not right; 1 or more is, as {VIEW_EPOCHS}")
     names = configurations(methods)
     wanted, known = read_changes(changes, names), read_teachers(teachers, pairs)
+    in_vain = [change.override for change in wanted if change.where == TEACHER]
+    if in_vain and all(pair.teacher in known for pair in pairs):
+        raise RecipeError(f"--set {TEACHER}:{in_vain[0]}: no teacher is trained here, all are by --teacher")
     groups: dict[Pair, Groups] = {}
     for pair in pairs:
         groups[pair] = {}
@@ -188,13 +191,13 @@ def _seeded(recipe: Recipe, seed: int) -> Recipe:
     return recipe.model_copy(update={"seed": seed, "name": name})
 
 
-def _placed(made: Plan, devices: Sequence[str]) -> Plan:
+def _placed(planned: Plan, devices: Sequence[str]) -> Plan:
     """The plan with the runs on devices in turn, in the order in which they are begun."""
     if not devices:
-        return made
-    places = {recipe.name: devices[number % len(devices)] for number, recipe in enumerate(made.recipes)}
+        return planned
+    places = {recipe.name: devices[number % len(devices)] for number, recipe in enumerate(planned.recipes)}
 
     def placed(recipe: Recipe) -> Recipe:
         return recipe.model_copy(update={"train": recipe.train.model_copy(update={"device": places[recipe.name]})})
 
-    return made.changed(placed)
+    return planned.changed(placed)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from supcrd.analysis.caveats import environments, threads, under_trained
 from supcrd.analysis.configurations import number
 from supcrd.analysis.statistics import holm, paired, summary
 from supcrd.benchmark import published
@@ -13,6 +14,7 @@ from supcrd.benchmark.orderings import orderings
 from supcrd.benchmark.pairs import Pair
 from supcrd.benchmark.plan import Groups
 from supcrd.benchmark.protocol import BASE, KD
+from supcrd.evaluation import health
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
 from supcrd.sweep.plan import Outcome
@@ -36,7 +38,7 @@ def results(pair: Pair, groups: Groups, out: Path, outcomes: Mapping[str, Outcom
         rows: by configuration views, epochs, training images and runs; `last`, `selected`, `selected_less_last`,
             `probe`, `seconds` in short over the seeds; parameters; `differences` to KD and to cross-entropy, paired by
             seed, with p corrected by Holm for all of the pair and kind; published figures; what failed.
-        orderings: see `orderings.orderings`.
+        orderings: see `orderings.orderings`; caveats: what to be careful about, a line each.
         comparable: whether the data have the classes that the published figures are of.
     """
     runs = {name: [_read(recipe, out) for recipe in group] for name, group in groups.items()}
@@ -52,13 +54,24 @@ def results(pair: Pair, groups: Groups, out: Path, outcomes: Mapping[str, Outcom
         known = row["parameters"] is not None and plain is not None
         row["extra_parameters"] = row["parameters"] - plain if known else None
     last = {name: of["last"] for name, of in values.items()}
+    there = {name: [run for run in group if run is not None] for name, group in runs.items()}
     return {
         "pair": pair.key,
         "comparable": comparable,
         "teacher": _teacher(pair, finished, comparable=comparable),
         "rows": rows,
         "orderings": orderings(pair, last) if comparable else [],
+        "caveats": _caveats({name: group for name, group in there.items() if group}),
     }
+
+
+def _caveats(groups: Mapping[str, Sequence[RunFolder]]) -> list[str]:
+    """Of the comparison: other code, threads or teachers, baselines that may be under-trained."""
+    lines = [*environments(groups), *threads(groups)]
+    for baseline in (name for name in BASELINES if name in groups):
+        split = str(groups[baseline][0].evaluation.get("split"))
+        lines += [line for part in under_trained(baseline, groups[baseline], split) for line in part]
+    return lines
 
 
 def _read(recipe: Recipe, out: Path) -> RunFolder | None:
@@ -82,8 +95,8 @@ def _row(
     comparable: bool,
 ) -> dict[str, Any]:
     first, there = group[0], [run for run in runs if run is not None]
-    told = [_run(run) for run in there]
-    less = [run["selected"] - run["last"] for run in told if None not in (run["selected"], run["last"])]
+    entries = [_run(run) for run in there]
+    less = [run["selected"] - run["last"] for run in entries if None not in (run["selected"], run["last"])]
     failed = [outcomes[recipe.name] for recipe in group if recipe.name in outcomes]
     return {
         "method": first.method.model_dump(mode="json"),
@@ -91,16 +104,17 @@ def _row(
         "epochs": first.train.epochs,
         "seeds": [run.recipe.seed for run in there],
         "n": len(there),
-        "last": _short([run["last"] for run in told]),
-        "selected": _short([run["selected"] for run in told]),
+        "last": _short([run["last"] for run in entries]),
+        "selected": _short([run["selected"] for run in entries]),
         "selected_less_last": asdict(summary(less)),
-        "probe": _short([run["probe"] for run in told]),
-        "seconds": _short([run["seconds"] for run in told]),
-        "parameters": next((run["parameters"] for run in told), None),
+        "probe": _short([run["probe"] for run in entries]),
+        "seconds": _short([run["seconds"] for run in entries]),
+        "parameters": next((run["parameters"] for run in entries), None),
         "differences": {},
         "published": [asdict(one) for one in published.figures(pair, name)] if comparable else [],
+        "warnings": health.merged([run["warnings"] for run in entries]),
         "failed": [{"run": one.name, "status": one.status, "reason": one.reason} for one in failed if not one.good],
-        "runs": told,
+        "runs": entries,
     }
 
 
@@ -123,7 +137,7 @@ def _run(run: RunFolder) -> dict[str, Any]:
         "threads": about.get("threads"),
         "commit": about.get("commit"),
         "packages": about.get("packages"),
-        "warnings": evaluation.get("warnings", []),
+        "warnings": health.told(evaluation),
     }
 
 

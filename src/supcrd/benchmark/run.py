@@ -60,15 +60,15 @@ def benchmark(
 def _document(
     checked: Checked, out: Path, outcomes: dict[str, Outcome], command: str, about: dict[str, Any]
 ) -> dict[str, Any]:
-    made = checked.plan
+    planned = checked.plan
     return {
         "command": command,
         "environment": about,
-        "view_epochs": made.view_epochs,
-        "planned": len(made.recipes),
+        "view_epochs": planned.view_epochs,
+        "planned": len(planned.recipes),
         "images": checked.images,
         "left_out": {pair.key: why for pair, why in checked.left_out.items()},
-        "pairs": [results(pair, groups, out, outcomes) for pair, groups in made.groups.items()],
+        "pairs": [results(pair, groups, out, outcomes) for pair, groups in planned.groups.items()],
         "sources": published.sources(),
     }
 
@@ -80,5 +80,5 @@ def failures(document: dict[str, Any]) -> list[str]:
         >>> failures({"pairs": []})
         []
     """
-    rows = [row for found in document["pairs"] for row in found["rows"].values()]
+    rows = [row for result in document["pairs"] for row in result["rows"].values()]
     return [f"{one['run']} {one['status']}: {one['reason']}" for row in rows for one in row["failed"]]

@@ -24,9 +24,9 @@ DETACHED = ("supcon", "crd", "lw_supcrd", "hybrid")
 """Methods whose classifier is a linear probe, trained together with the encoder."""
 
 
-def rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """The cells of a pair's table, as `COLUMNS`; `found` is of `results.results`."""
-    return [_cells(name, row) for name, row in found["rows"].items()]
+def rows(result: Mapping[str, Any]) -> list[list[str]]:
+    """The cells of a pair's table, as `COLUMNS`; `result` is of `results.results`."""
+    return [_cells(name, row) for name, row in result["rows"].items()]
 
 
 def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
@@ -89,15 +89,15 @@ def _points(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.2f}"
 
 
-def notes(document: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def notes(document: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
     """What to be careful about in a pair's table, a line each."""
     lines = []
-    images, teacher = document["images"], found["teacher"]
+    images, teacher = document["images"], result["teacher"]
     held_out = (
         "none held out, so no epoch is selected" if not images["validation"] else f"{images['validation']:,} held out"
     )
     size = f"{images['train']:,} training images ({held_out}), {images['test']:,} test images"
-    lines.append(f"{size}; the published figures are of 50,000 training images" if found["comparable"] else size)
+    lines.append(f"{size}; the published figures are of 50,000 training images" if result["comparable"] else size)
     if teacher is not None:
         theirs = (
             "; published: " + ", ".join(figure(one) for one in teacher["published"]) if teacher["published"] else ""
@@ -108,17 +108,21 @@ def notes(document: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
                 "the teacher was trained on other data or another validation split: it may have learnt from the "
                 "students' validation images, which then flatter methods that copy it"
             )
-    half = [name for name, row in found["rows"].items() if row["views"] > 1]
+    half = [name for name, row in result["rows"].items() if row["views"] > 1]
     if half:
         lines.append(f"two views an image or more, and so fewer epochs: {', '.join(half)}")
-    probes = [name for name in DETACHED if name in found["rows"]]
+    probes = [name for name in DETACHED if name in result["rows"]]
     if probes:
         lines.append(
             f"their classifier is a linear probe trained along, far from what probe % shows: {', '.join(probes)}"
         )
-    for line in document["left_out"].get(found["pair"], {}).items():
-        lines.append(f"{line[0]} is left out: {line[1]}")
-    for name, row in found["rows"].items():
+    lines += result["caveats"]
+    for name, row in result["rows"].items():
+        if row["warnings"]:
+            kinds = ", ".join(line.partition(":")[0] for line in row["warnings"])
+            lines.append(f"warned of {name} (supcrd report has the details): {kinds}")
+    lines += [f"{name} is left out: {why}" for name, why in document["left_out"].get(result["pair"], {}).items()]
+    for name, row in result["rows"].items():
         lines += [f"{name}: {one['run']} {one['status']}: {one['reason']}" for one in row["failed"]]
     return lines
 
@@ -129,11 +133,11 @@ def _accuracy(teacher: Mapping[str, Any]) -> str:
     return f"{100 * teacher['accuracy']:.2f} % on its own {teacher['split']} split"
 
 
-def ordering_lines(found: Mapping[str, Any]) -> list[str]:
+def ordering_lines(result: Mapping[str, Any]) -> list[str]:
     """Which of the published orderings hold, a line a source and verdict."""
     lines = []
-    for source in dict.fromkeys(row["source"] for row in found["orderings"]):
-        own = [row for row in found["orderings"] if row["source"] == source]
+    for source in dict.fromkeys(row["source"] for row in result["orderings"]):
+        own = [row for row in result["orderings"] if row["source"] == source]
         by = {verdict: [row for row in own if row["verdict"] == verdict] for verdict in ("holds", "reversed")}
         lines.append(
             f"{source}: of {len(own)} published orderings of two methods {len(by['holds'])} hold, "
@@ -150,20 +154,22 @@ def markdown(document: Mapping[str, Any]) -> str:
     """benchmark.md of what benchmark.json has."""
     lines = ["# Benchmark", "", f"`{document['command']}`", ""]
     lines += [f"* {line}" for line in about(document)]
-    for found in document["pairs"]:
-        lines += ["", f"## {found['pair'].replace(':', ' to ')}", ""]
+    for result in document["pairs"]:
+        lines += ["", f"## {result['pair'].replace(':', ' to ')}", ""]
         lines += [_line(COLUMNS), "|---|" + "---:|" * (len(COLUMNS) - 2) + "---|"]
-        lines += [_line(cells) for cells in rows(found)]
-        lines += ["", *(f"* {line}" for line in notes(document, found))]
-        if found["orderings"]:
+        lines += [_line(cells) for cells in rows(result)]
+        lines += ["", *(f"* {line}" for line in notes(document, result))]
+        if result["orderings"]:
             lines += [
                 "",
                 "Published orderings, by our last epochs, paired by seed, p < 0.05 after Holm's correction:",
                 "",
             ]
-            lines += [f"* {line}" for line in ordering_lines(found)]
+            lines += [f"* {line}" for line in ordering_lines(result)]
     lines += ["", "## Columns", "", *(f"* {line}" for line in LEGEND)]
-    used = {one["source"] for found in document["pairs"] for row in found["rows"].values() for one in row["published"]}
+    used = {
+        one["source"] for result in document["pairs"] for row in result["rows"].values() for one in row["published"]
+    }
     if used:
         lines += ["", "## Published figures", ""]
         lines += [f"* {key}: {source(key)}" for key in published.sources() if key in used]
@@ -180,19 +186,25 @@ def source(key: str) -> str:
 
 def about(document: Mapping[str, Any]) -> list[str]:
     """What all runs share, a line each."""
-    runs = [run for found in document["pairs"] for row in found["rows"].values() for run in row["runs"]]
+    runs = [run for result in document["pairs"] for row in result["rows"].values() for run in row["runs"]]
     machines = list(dict.fromkeys(", ".join([run["processor"] or "?", *(run["gpus"] or [])]) for run in runs))
     threads = sorted({run["threads"] for run in runs if run["threads"]})
     packages = document["environment"]["packages"]
     return [
         f"{document['view_epochs']} view-epochs (epochs x views an image) of every student, on "
-        f"{document['images']['source']}; the settings are those of the published runs' 240, scaled",
+        f"{_named(document['images']['source'])}; the settings are those of the published runs' 240, scaled",
         f"{len(runs)} of {document['planned']} runs finished; "
         f"{'; '.join(machines) or 'no machine yet'}{f', {threads[0]} thread(s)' if len(threads) == 1 else ''}; "
         f"torch {packages.get('torch')}, supcrd {packages.get('supcrd')}, commit {document['environment']['commit']}",
         "validation chooses the epoch; the test split is read when a run is over. Published figures of the best test "
         "epoch chose it on test",
     ]
+
+
+def _named(source: str) -> str:
+    """A data source, a path by its last part."""
+    kind, colon, path = source.partition(":")
+    return f"{kind}{colon}{path.rstrip('/').rpartition('/')[2]}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, app, fail, guarded, print_json
-from supcrd.cli.screen import stderr, stdout, wide
+from supcrd.cli.screen import stderr, stdout
 
-WIDE = 150  # columns of all of the table
+WIDE = 180  # columns of all of the table
 
 
 @app.command()
@@ -109,15 +109,16 @@ def show_benchmark(document: Mapping[str, Any], out: Path) -> None:
     """A table a pair, with what to be careful about."""
     from supcrd.benchmark import table
 
-    for found in document["pairs"]:
-        shown = Table(title=found["pair"].replace(":", " to "), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for result in document["pairs"]:
+        shown = Table(title=result["pair"].replace(":", " to "), title_justify="left", box=None, padding=(0, 1, 0, 0))
         for column in table.COLUMNS:
-            left = column in (table.COLUMNS[0], table.COLUMNS[-1])
-            shown.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-        for cells in table.rows(found):
+            last = column == table.COLUMNS[-1]
+            left = last or column == table.COLUMNS[0]
+            shown.add_column(column, justify="left" if left else "right", no_wrap=not last, min_width=last * 12)
+        for cells in table.rows(result):
             shown.add_row(*map(Text, cells))
-        wide(WIDE).print(shown)
-        for line in [*table.notes(document, found), *table.ordering_lines(found)]:
+        stdout.wide(WIDE).print(shown)
+        for line in [*table.notes(document, result), *table.ordering_lines(result)]:
             stdout.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
         stdout.print()
     for line in [*table.about(document), *table.LEGEND]:

@@ -80,8 +80,8 @@ def ready(
                     model.image_size)  # fmt: skip
     subject = Normalised(model, card.mean, card.std)
     if tried is None:
-        tried = _try(subject, images, place)
-        _judge(tried, None if imported else _own_accuracy(folder, card, images), folder, settings.check)
+        tried = trial(subject, images, place)
+        judge(tried, None if imported else own_accuracy(folder, card, images), folder, settings.check)
     model.cpu()  # the trial was on the device; a training moves there only what it runs
     return Teacher(subject, folder, fingerprint(RunFolder(folder).weights), order, tried, card.projection_trained)
 
@@ -137,8 +137,8 @@ def _imported(
     assert card.std is not None
     subject = Normalised(model, card.mean, card.std)
     # before anything is written, and compared with what the weights' own card says
-    tried = _try(subject, images, place)
-    _judge(tried, own.get("accuracy") if own else None, stem, settings.check)
+    tried = trial(subject, images, place)
+    judge(tried, own.get("accuracy") if own else None, stem, settings.check)
     with locked(folder, wait=wait):
         if RunFolder(folder).finished:
             return folder, None  # another process imported it in the meantime
@@ -241,7 +241,7 @@ def fitted(
     return order
 
 
-def _try(subject: Normalised, images: ImageSet, place: Place) -> Tried:
+def trial(subject: Normalised, images: ImageSet, place: Place) -> Tried:
     """The teacher's accuracy on the student's validation images, or on training images without a validation split."""
     name, split = ("validation", images.validation) if images.validation is not None else ("train", images.train)
     assert split is not None
@@ -257,7 +257,7 @@ def _chance(split: Split) -> float:
     return int(split.labels.bincount().max()) / len(split)
 
 
-def _own_accuracy(folder: Path, card: Card, images: ImageSet) -> float | None:
+def own_accuracy(folder: Path, card: Card, images: ImageSet) -> float | None:
     """The accuracy of a teacher in its own run: on these validation images if it had the same, else on test."""
     run = RunFolder(folder)
     if run.measured_others():
@@ -271,7 +271,7 @@ def _own_accuracy(folder: Path, card: Card, images: ImageSet) -> float | None:
     return float(accuracy) if isinstance(accuracy, int | float) else None
 
 
-def _judge(tried: Tried, own: float | None, name: object, check: bool) -> None:
+def judge(tried: Tried, own: float | None, name: object, check: bool) -> None:
     """Log the result of a teacher's trial; with `check`, refuse a teacher that fails it.
 
     Raises:

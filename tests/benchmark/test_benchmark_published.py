@@ -1,0 +1,153 @@
+"""The committed table of published figures, and what is made of it beside runs."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from supcrd import recipe as recipes
+from supcrd.base.files import write_json, write_text
+from supcrd.benchmark import published
+from supcrd.benchmark.orderings import orderings
+from supcrd.benchmark.pairs import FIELD, Pair, read_pairs
+from supcrd.benchmark.plan import plan
+from supcrd.benchmark.results import results
+from supcrd.benchmark.table import markdown, notes, ordering_lines, rows
+from supcrd.figures.superclasses import SUPERCLASSES
+from supcrd.recipe.settings import METHOD_SETTINGS
+
+CIFAR100 = sorted(name for group in SUPERCLASSES.values() for name in group)
+# of RepDistiller's README, typed from its page: KD, FitNet, RKD, CRD and the undistilled student
+TYPED = {
+    "resnet56:resnet20": (70.66, 69.21, 69.61, 71.16, 69.06),
+    "resnet110:resnet32": (73.08, 71.06, 71.82, 73.48, 71.14),
+    "resnet32x4:resnet8x4": (73.33, 73.50, 71.90, 75.51, 72.50),
+    "wrn-40-2:wrn-16-2": (74.92, 73.58, 73.35, 75.48, 73.26),
+    "wrn-40-2:wrn-40-1": (73.54, 72.24, 72.22, 74.14, 71.98),
+    "vgg13:vgg8": (72.98, 71.02, 71.48, 73.94, 70.36),
+    "resnet50-2048:mobilenetv2": (67.35, 63.16, 64.43, 69.11, 64.60),
+    "resnet32x4:shufflenetv1": (74.07, 73.59, 72.28, 75.11, 70.50),
+    "resnet32x4:shufflenetv2": (74.45, 73.54, 73.21, 75.65, 71.82),
+}
+
+
+def pair_of(key):
+    return Pair(*key.split(":"))
+
+
+@pytest.mark.parametrize("key", TYPED)
+def test_figures_are_those_of_the_source(key):
+    methods = ("kd", "fitnet", "rkd", "crd_nce", "cross_entropy")
+    for name, percent in zip(methods, TYPED[key], strict=True):
+        (one,) = [one for one in published.figures(pair_of(key), name) if one.source == "repdistiller"]
+        assert 100 * one.accuracy == pytest.approx(percent, abs=1e-6)
+        assert (one.epoch, one.view_epochs) == ("last", 240)
+    assert key in FIELD
+
+
+def test_the_table_is_whole():
+    table = published._table()
+    assert {row["source"] for row in [*table["figures"], *table["settings"]]} == set(table["sources"])
+    for row in table["figures"]:
+        assert row["method"] in (*METHOD_SETTINGS, published.TEACHER)
+        assert 0.5 < row["accuracy"] < 0.82
+    places = [(row["pair"], row["method"], row["source"]) for row in table["figures"]]
+    assert len(places) == len(set(places))
+    for source in table["sources"].values():
+        assert source["epoch"] in ("last", "best", "not stated")
+        assert source["url"].startswith("https://")
+    for row in table["settings"]:
+        assert row["key"] in METHOD_SETTINGS[row["method"]].model_fields
+    assert {row["method"] for row in table["figures"]} >= {"dkd", "dist", "review", "simkd", "mlkd", "rrd"}
+
+
+def test_two_views_are_said():
+    found = published.figures(Pair("resnet32x4", "shufflenetv2"), "mlkd")
+    assert [(one.view_epochs, one.epoch) for one in found] == [(1920, "best")]
+
+
+def test_orderings_against_scipy():
+    random = np.random.default_rng(0)
+    noise = {name: random.normal(0, 0.001, 5) for name in ("kd", "fitnet", "rkd", "crd_nce", "cross_entropy")}
+    means = {"kd": 0.70, "fitnet": 0.72, "rkd": 0.7001, "crd_nce": 0.73, "cross_entropy": 0.65}  # fitnet > kd: reversed
+    values = {name: dict(enumerate(means[name] + noise[name])) for name in means}
+    found = orderings(Pair("resnet56", "resnet20"), values)
+    assert len(found) == 10
+    raw = {}
+    for row in found:
+        better, worse = (np.array(list(values[row[key]].values())) for key in ("better", "worse"))
+        assert row["ours"] == pytest.approx((better - worse).mean())
+        raw[row["better"], row["worse"]] = stats.ttest_rel(better, worse).pvalue
+    order = sorted(raw, key=raw.get)
+    expected, reached = {}, 0.0
+    for rank, names in enumerate(order):
+        reached = max(reached, min(1.0, raw[names] * (len(order) - rank)))
+        expected[names] = reached
+    verdicts = {}
+    for row in found:
+        names = row["better"], row["worse"]
+        assert row["p"] == pytest.approx(expected[names])
+        verdicts[names] = row["verdict"]
+    assert verdicts["crd_nce", "kd"] == "holds"
+    assert verdicts["kd", "fitnet"] == "reversed"
+    assert verdicts["kd", "rkd"] == "cannot tell"
+
+
+def made(out, pair, accuracies):
+    """Finished runs of a pair on what has CIFAR-100's classes: method -> accuracy by seed."""
+    names = [name for name in accuracies if not name.startswith("cross_entropy")]
+    groups = plan([pair], methods=names, seeds=len(accuracies["kd"]), data="cifar100").groups[pair]
+    for name, values in accuracies.items():
+        for recipe, value in zip(groups[name], values, strict=True):
+            (out / recipe.name).mkdir(parents=True)
+            write_text(out / recipe.name / "recipe.toml", recipes.to_toml(recipe))
+            numbers = {"trained_accuracy": value, "accuracy_at_best": value + 0.001, "seed": recipe.seed, "n": 10000}
+            numbers |= {"split": "test", "data_fingerprint": "0", "class_names": CIFAR100, "train_seconds": 60.0}
+            numbers |= {"parameters": 278_324 + 1000 * (name == "simkd"), "train_accuracy": 0.99}
+            write_json(out / recipe.name / "evaluation.json", numbers)
+    return groups
+
+
+def test_published_figures_stand_beside_ours(tmp_path):
+    accuracies = {"kd": [0.70, 0.71, 0.72], "cross_entropy": [0.68, 0.69, 0.69], "simkd": [0.75, 0.751, 0.752],
+                  "dist": [0.71, 0.72, 0.73], "mlkd": [0.70, 0.72, 0.71]}  # fmt: skip
+    pair = Pair("resnet32x4", "resnet8x4")
+    found = results(pair, made(tmp_path, pair, accuracies), tmp_path, {})
+    assert found["comparable"]
+    cells = {row[0]: row for row in rows(found)}
+    assert cells["kd"][:3] == ["kd", "3", "71.00 ± 1.00"]
+    assert cells["kd"][-1] == "73.33 (last, 240) [repdistiller]; 74.42 (epoch?, 240) [simkd]"
+    assert cells["dist"][-1] == "76.31 ± 0.19 (epoch?, 240) [dist]"
+    assert cells["mlkd"][-1] == "77.08 (best, 480) [ls]"
+    assert cells["simkd"][-1] == "78.08 (epoch?, 240) [simkd]"
+    assert cells["simkd"][-2] == "1,000"
+    assert cells["dist"][6:8] == ["+1.00", "-"]  # all differences are equal: no interval
+    assert cells["simkd"][8] == f"{100 * np.mean([0.07, 0.061, 0.062]):+.2f}"
+    sizes = {"source": "npz:some/where/cifar.npz", "train": 45000, "validation": 5000, "test": 10000}
+    document = {"images": sizes, "pairs": [found], "left_out": {pair.key: {"at": "no maps"}}, "view_epochs": 240}
+    document |= {"planned": 9, "command": "supcrd benchmark", "environment": {"packages": {}, "commit": None}}
+    assert notes(document, found)[0].endswith("the published figures are of 50,000 training images")
+    assert "at is left out: no maps" in notes(document, found)
+    lines = "\n".join(ordering_lines(found))
+    assert "repdistiller: of 1 published orderings of two methods" in lines
+    page = markdown(document)
+    assert "* ls: [logit-standardization-KD" in page
+    assert "best test epoch" in page
+    assert "on npz:cifar.npz;" in page
+    assert "* nd: " not in page
+
+
+def test_other_classes_have_no_published_figures(tmp_path):
+    pair = Pair("resnet56", "resnet20")
+    groups = made(tmp_path, pair, {"kd": [0.7], "cross_entropy": [0.6]})
+    file = tmp_path / groups["kd"][0].name / "evaluation.json"
+    other = tmp_path / groups["cross_entropy"][0].name / "evaluation.json"
+    for path in (file, other):
+        path.write_text(path.read_text().replace('"apple"', '"melon"'))
+    found = results(pair, groups, tmp_path, {})
+    assert not found["comparable"]
+    assert {row["published"] == [] for row in found["rows"].values()} == {True}
+    assert found["orderings"] == []
+
+
+def test_the_fields_pairs_are_known():
+    assert [pair.key for pair in read_pairs(["field"])] == list(FIELD)
