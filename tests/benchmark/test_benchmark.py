@@ -238,6 +238,35 @@ def test_workers_and_a_teacher_of_another_file(done, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_without_validation_images_there_is_no_selected_epoch(npz, tmp_path):
+    shown = invoke(*command(npz, tmp_path, methods="cc", seeds=1, changes=[*SMALL, *TEACHER, "data.validation=0"]))
+    assert shown.exit_code == 0, shown.output
+    rows = json.loads((tmp_path / "benchmark.json").read_text())["pairs"][0]["rows"]
+    assert {row["selected"]["n"] for row in rows.values()} == {0}
+    assert {row["last"]["n"] for row in rows.values()} == {1}
+    assert "60 training images (none held out, so no epoch is selected)" in (tmp_path / "benchmark.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["--devices", "cuda:77"], "cuda:77"),
+        (["--workers", 0], "workers = 0 is not 1 or more"),
+        (["--data", "npz:nowhere.npz"], "nowhere.npz"),
+    ],
+)
+def test_what_is_refused_before_anything_is_written(more, line, npz, tmp_path):
+    assert line in refused(*command(npz, tmp_path / "runs", *more, methods="cc", seeds=1))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_without_a_test_split(npz, tmp_path):
+    arrays = dict(np.load(npz))
+    np.savez(tmp_path / "half.npz", **{name: array for name, array in arrays.items() if not name.startswith("test")})
+    line = refused(*command(tmp_path / "half.npz", tmp_path / "runs", methods="cc"))
+    assert "has no test images; a benchmark trains, and reports a test split" in line
+
+
 def test_weights_as_a_teacher(done, tmp_path):
     data, whole, _ = done
     weights = whole / "teacher-convnet" / "model.safetensors"

@@ -63,8 +63,11 @@ def check(planned: Plan, out: Path, asked: Collection[str] = ()) -> Checked:
     Raises:
         RecipeError: a method that was asked for cannot run on a pair (those that can are named).
         RunError: the folder has runs of another benchmark.
-        SupcrdError: the data or a teacher cannot be loaded, or do not fit one another; there is no test split.
+        SupcrdError: a device is not there; the data or a teacher cannot be loaded, or do not fit one another; there is
+            no test split.
     """
+    for train in {recipe.train.device: recipe.train for recipe in planned.recipes}.values():
+        device.choose(train.device, train.precision)
     images = load_images(planned.recipes[0].data)
     if images.test is None or images.train is None:
         lacking = "test" if images.test is None else "training"

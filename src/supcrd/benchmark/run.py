@@ -40,6 +40,7 @@ def benchmark(
 
     def keep() -> dict[str, Any]:
         document = _document(checked, out, outcomes, command, about)
+        out.mkdir(parents=True, exist_ok=True)
         write_json(out / JSON, document)
         write_text(out / TABLE, markdown(document))
         return document
@@ -52,7 +53,6 @@ def benchmark(
         if report is not None:
             report(jobs)
 
-    out.mkdir(parents=True, exist_ok=True)
     run_all(checked.plan.recipes, out, workers=workers, report=tell)
     return keep()
 
