@@ -9,6 +9,7 @@ from supcrd.benchmark.pairs import Pair, read_pairs
 from supcrd.benchmark.plan import plan
 from supcrd.errors import RecipeError
 from supcrd.recipe.settings import METHOD_SETTINGS
+from supcrd.training.optimiser import learning_rate_factor
 from typed import refused
 
 PAIR = Pair("resnet14", "resnet8")
@@ -48,7 +49,9 @@ def test_the_published_settings():
     (recipe,) = planned(seeds=1).groups[PAIR]["rkd"]
     train = recipe.train
     assert (train.lr, train.weight_decay, train.momentum, train.batch_size) == (0.05, 5e-4, 0.9, 64)
-    assert (train.optimizer, train.epochs) == ("sgd", 24)
+    assert (train.optimizer, train.epochs, train.schedule) == ("sgd", 24, "step")
+    rates = [learning_rate_factor(train, step, 10) for step in range(240)]  # of 10 steps an epoch
+    assert rates == pytest.approx([1.0] * 150 + [0.1] * 30 + [0.01] * 30 + [0.001] * 30)
     view = recipe.augment
     assert (view.views, view.crop_padding, view.flip) == (1, 4, 0.5)
     assert view.brightness == view.contrast == view.saturation == 0.0

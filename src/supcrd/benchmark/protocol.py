@@ -9,8 +9,6 @@ from typing import Any
 
 VIEW_EPOCHS = 240
 """Epochs x views an image of the published runs."""
-MILESTONES = (150 / 240, 180 / 240, 210 / 240)
-"""Shares of the training after which the learning rate is divided by 10."""
 SLOW = ("mobilenet", "shufflenet")
 """How the networks begin whose learning rate is 0.01."""
 VIEW = {"views": 1, "crop_padding": 4, "flip": 0.5, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
@@ -39,7 +37,7 @@ def train(arch: str, epochs: int) -> dict[str, Any]:
         "momentum": 0.9,
         "lr": 0.01 if arch.startswith(SLOW) else 0.05,
         "weight_decay": 5e-4,
-        "schedule": "cosine",
+        "schedule": "step",
     }
 
 
