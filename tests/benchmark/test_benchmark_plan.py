@@ -1,12 +1,18 @@
 """What a benchmark would train, and what it refuses."""
 
 import re
+import shlex
+from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from supcrd import recipe as recipes
+from supcrd.benchmark.changes import read_changes
 from supcrd.benchmark.pairs import Pair, read_pairs
-from supcrd.benchmark.plan import plan
+from supcrd.benchmark.plan import configurations, plan
+from supcrd.cli import app
 from supcrd.errors import RecipeError
 from supcrd.recipe.settings import METHOD_SETTINGS
 from supcrd.training.optimiser import learning_rate_factor
@@ -166,3 +172,18 @@ def test_the_command_refuses_before_it_writes(tmp_path):
     assert "is no method" in refused("benchmark", "resnet14:resnet8", "--methods", "x", *data)
     assert "has 2 views an image" in refused("benchmark", "resnet14:resnet8", "--view-epochs", 3, *data)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("page", ["docs/benchmark.md", "README.md"])
+def test_commands_of_the_documents_are_understood(page):
+    text = (Path(__file__).resolve().parents[2] / page).read_text()
+    commands = [
+        shlex.split(line, comments=True)[2:] for line in re.findall(r"^supcrd benchmark .*", text, re.MULTILINE)
+    ]
+    assert len(commands) >= 2
+    command: Any = vars(get_command(app))["commands"]["benchmark"]
+    for words in commands:
+        options = command.make_context("benchmark", list(words)).params
+        assert read_pairs(options["pairs"])
+        names = configurations([] if options["methods"] == "all" else options["methods"].split(","))
+        assert read_changes(options["changes"] or [], names) is not None

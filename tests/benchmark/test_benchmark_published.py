@@ -136,6 +136,21 @@ def test_published_figures_stand_beside_ours(tmp_path):
     assert "* nd: " not in page
 
 
+def test_a_pair_of_ones_own_is_held_against_the_smallest_published_one(tmp_path):
+    pair = Pair("resnet20", "resnet8")
+    accuracies = {"kd": [0.50, 0.51, 0.515], "at": [0.41, 0.40, 0.42], "cross_entropy": [0.30, 0.31, 0.29]}
+    result = results(pair, made(tmp_path, pair, accuracies), tmp_path, {})
+    assert {row["published"] == [] for row in result["rows"].values()} == {True}
+    assert [(row["pair"], row["better"], row["worse"]) for row in result["orderings"]] == [
+        ("resnet56:resnet20", "kd", "cross_entropy"),
+        ("resnet56:resnet20", "at", "cross_entropy"),
+        ("resnet56:resnet20", "kd", "at"),
+    ]
+    lines = ordering_lines(result)
+    assert lines[0] == "nothing was published of this pair: the orderings are those of resnet56 to resnet20"
+    assert lines[1] == "repdistiller: of 3 published orderings of two methods 3 hold, 0 are reversed, 0 cannot be told"
+
+
 def test_other_classes_have_no_published_figures(tmp_path):
     pair = Pair("resnet56", "resnet20")
     groups = made(tmp_path, pair, {"kd": [0.7], "cross_entropy": [0.6]})

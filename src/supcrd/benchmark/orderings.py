@@ -9,18 +9,21 @@ from supcrd.analysis.statistics import Paired, holm, paired
 from supcrd.benchmark import published
 from supcrd.benchmark.pairs import Pair
 
+SMALLEST = Pair("resnet56", "resnet20")
+"""The published pair whose orderings stand in for those of a pair of which nothing was published."""
+
 
 def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dict[str, Any]]:
     """Every two methods that one source ranks, with our difference, paired by seed.
 
     Args:
-        pair: of networks.
+        pair: of networks; where nothing is published of it, the orderings are those of `SMALLEST`.
         values: by configuration, seed -> accuracy of the last epoch, 0..1.
 
     Returns:
-        A row for each source and two methods of different published accuracy: source, better, worse, published (their
-        difference there), ours (the mean difference; None without common seeds), low, high, n, p (Holm's, over all of
-        the pair) and verdict: holds or reversed where p is below the level, else cannot tell.
+        A row for each source and two methods of different published accuracy: pair, source, better, worse, published
+        (their difference there), ours (the mean difference; None without common seeds), low, high, n, p (Holm's, over
+        all rows) and verdict: holds or reversed where p is below the level, else cannot tell.
 
     Example:
         >>> found = orderings(Pair("resnet56", "resnet20"), {"kd": {0: 0.7, 1: 0.71, 2: 0.69}, "at": {0: 0.6, 1: 0.61,
@@ -28,6 +31,7 @@ def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dic
         >>> [(row["better"], row["worse"], row["verdict"]) for row in found]
         [('kd', 'at', 'holds')]
     """
+    pair = pair if any(published.figures(pair, name) for name in values) else SMALLEST
     ranked: list[tuple[str, str, str, float, Paired]] = []
     for source in published.sources():
         known = {name: one.accuracy for name in values for one in published.figures(pair, name) if one.source == source}
@@ -39,6 +43,7 @@ def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dic
     corrected = holm([difference.p for *_, difference in ranked])
     return [
         {
+            "pair": pair.key,
             "source": source,
             "better": better,
             "worse": worse,

@@ -97,7 +97,8 @@ def notes(document: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
         "none held out, so no epoch is selected" if not images["validation"] else f"{images['validation']:,} held out"
     )
     size = f"{images['train']:,} training images ({held_out}), {images['test']:,} test images"
-    lines.append(f"{size}; the published figures are of 50,000 training images" if result["comparable"] else size)
+    published_too = any(row["published"] for row in result["rows"].values())
+    lines.append(f"{size}; the published figures are of 50,000 training images" if published_too else size)
     if teacher is not None:
         theirs = (
             "; published: " + ", ".join(figure(one) for one in teacher["published"]) if teacher["published"] else ""
@@ -136,6 +137,9 @@ def _accuracy(teacher: Mapping[str, Any]) -> str:
 def ordering_lines(result: Mapping[str, Any]) -> list[str]:
     """Which of the published orderings hold, a line a source and verdict."""
     lines = []
+    pair = next((row["pair"] for row in result["orderings"]), result["pair"])
+    if pair != result["pair"]:
+        lines.append(f"nothing was published of this pair: the orderings are those of {pair.replace(':', ' to ')}")
     for source in dict.fromkeys(row["source"] for row in result["orderings"]):
         own = [row for row in result["orderings"] if row["source"] == source]
         by = {verdict: [row for row in own if row["verdict"] == verdict] for verdict in ("holds", "reversed")}
