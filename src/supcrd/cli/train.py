@@ -113,19 +113,39 @@ def train(
         bool,
         typer.Option("--no-wait", help="End, not wait, if another process is training the teacher."),
     ] = False,
+    devices: Annotated[
+        int, typer.Option(help="Processes on this machine that share every batch, one for each GPU.", min=1, max=1024)
+    ] = 1,
+    restarts: Annotated[
+        int, typer.Option(help="With --devices: how often all start again if one dies.", min=0, max=1000)
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model from a recipe, training its teacher first if needed.
 
-    Resumes an unfinished run; leaves a finished one alone.
+    Resumes an unfinished run; leaves a finished one alone. Under torchrun, on several machines too, its processes share
+    every batch: torchrun --nproc-per-node 2 -m supcrd train RECIPE
     """
     from supcrd.recipe import load
 
     loaded = load(recipe, overrides or [])
     from supcrd.jobs import run as pipeline  # brings torch, which takes seconds: mistakes are reported before
 
-    with Screen() as screen:
-        result = pipeline.run(loaded, out, force=force, report=screen.report, wait=not no_wait)
+    if devices > 1:
+        from supcrd.jobs.launch import launch
+
+        given = [recipe, *(overrides or []), "--out", str(out), *(["--force"] if force else [])]
+        given += [*(["--no-wait"] if no_wait else []), *(["--json"] if as_json else [])]
+        raise typer.Exit(launch(loaded, devices, ["train", *given], restarts=restarts))
+    from supcrd.jobs.follow import follow
+    from supcrd.jobs.shared import joined
+
+    with joined(loaded) as first:
+        if not first:
+            follow()
+            return
+        with Screen() as screen:
+            result = pipeline.run(loaded, out, force=force, report=screen.report, wait=not no_wait)
     if as_json:
         folders = {"student": str(result.folder), "teacher": str(result.teacher) if result.teacher else None}
         print_json({"status": result.status, "runs": folders, "evaluation": result.evaluation})

@@ -72,6 +72,6 @@ def candidates(
 def _gathered(part: Tensor, batch: Batch, world: World) -> tuple[Tensor, Tensor]:
     """Rows (V B, ...) of all processes, in two orders: this process's first; view after view, as one large batch."""
     count = len(batch.indices)
-    whole = world.gather(part.reshape(-1, count, *part.shape[1:]).transpose(0, 1).contiguous())  # (R B, V, ...)
-    others = torch.cat([whole[: world.rank * count], whole[(world.rank + 1) * count :]])
+    whole = world.gather(part.reshape(-1, count, *part.shape[1:]).transpose(0, 1).contiguous())  # (B of all, V, ...)
+    others = torch.cat([whole[: world.before], whole[world.before + count :]])
     return torch.cat([part, others.flatten(0, 1)]), whole.transpose(0, 1).flatten(0, 1)
