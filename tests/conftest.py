@@ -93,6 +93,11 @@ LONG = (
     "tests/fuzz/",
     "tests/jobs/test_deploy.py::test_int8_that_loses_too_much_leaves_the_old_file",
     "tests/jobs/test_pipeline.py::test_every_builtin_recipe_takes_two_steps",
+    "tests/jobs/test_shared_training.py::test_a_dead_process_ends_the_others_and_one_goes_on",
+    "tests/jobs/test_shared_training.py::test_four_processes_give_the_numbers_of_one",
+    "tests/jobs/test_shared_training.py::test_processes_start_again_where_they_are_asked_to",
+    "tests/jobs/test_shared_training.py::test_processes_that_were_started_with_other_recipes_end",
+    "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one",
     "tests/jobs/test_teachers.py::test_a_teacher_that_another_process_trains_is_waited_for",
     "tests/jobs/test_terminated.py::test_sigterm_in_any_stage_is_as_if_it_had_not_come",
     "tests/models/test_outside.py::test_evaluate_gives_timms_accuracy",
@@ -103,6 +108,8 @@ LONG = (
     "tests/sweep/test_sweep.py::test_interrupted_workers_checkpoint_and_the_same_sweep_goes_on",
     "tests/test_golden.py::test_runs_are_reported_and_drawn",
     "tests/test_notebook.py::test_it_runs_from_top_to_bottom_and_trains_again_only_where_asked",
+    "tests/training/test_processes.py::test_terms_have_the_value_and_gradient_of_one_process[2-8]",
+    "tests/training/test_processes.py::test_terms_have_the_value_and_gradient_of_one_process[4-10]",
     "tests/training/test_plugins.py::test_weights_need_the_plug_in_and_run_no_code",
 )
 

@@ -1,14 +1,14 @@
 """Two processes that share each batch do what one does with the whole of it."""
 
 import json
-import multiprocessing
 import signal
 from unittest.mock import patch
 
 import pytest
 import torch
-from torch import distributed, nn
+from torch import nn
 
+from processes import together
 from supcrd.base.device import choose
 from supcrd.data.loader import Batch
 from supcrd.data.shares import Shares
@@ -82,10 +82,8 @@ def whole():
     return task, fit(task, Shared(), SETTINGS, seed=0, place=CPU)
 
 
-def worker(rank, folder, stage):
+def worker(rank, size, folder, stage):
     """What a process of the world does; what it saw goes into a file."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/{stage}", rank=rank, world_size=2)
     world, shared, state = Group(Shares(2, rank, 2)), Shared(rank, 2), folder / "state.pt"
 
     def seen(batch):
@@ -115,14 +113,7 @@ def worker(rank, folder, stage):
 
 
 def two(folder, stage):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["supcrd.training.fit", "supcrd.training.task", "torch._dynamo"])
-    processes = [context.Process(target=worker, args=(rank, folder, stage)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    together(2, worker, folder, stage)
     return [json.loads((folder / f"{stage}-{rank}.json").read_text()) for rank in range(2)]
 
 

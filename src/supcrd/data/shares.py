@@ -38,8 +38,8 @@ class Shares(NamedTuple):
 
     def own(self, images: int, rank: int | None = None) -> list[int]:
         """The numbers of the parts of this process, or of another one."""
-        rank, each = self.rank if rank is None else rank, self.parts // self.size
-        return [number for number in range(rank * each, (rank + 1) * each) if number < len(self.cut(images))]
+        rank, count = self.rank if rank is None else rank, self.parts // self.size
+        return [number for number in range(rank * count, (rank + 1) * count) if number < len(self.cut(images))]
 
     def images(self, images: int, rank: int | None = None) -> slice:
         """The places in the batch that this process, or another one, has."""

@@ -49,15 +49,14 @@ def joined(recipe: Recipe) -> Iterator[bool]:
     if size == 1:
         yield True
         return
-    group = Group(Shares(size, rank, size))
+    check_processes(recipe.train, size)
+    group, here = Group(Shares(size, rank, size)), environment()
+    about = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
+    agreed(group, about | {"commit": here["commit"], "recipe": recipes.to_toml(recipe)})
     try:
-        check_processes(recipe.train, size)
-        here = environment()
-        about = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
-        agreed(group, about | {"commit": here["commit"], "recipe": recipes.to_toml(recipe)})
         yield rank == 0
     finally:
-        if rank == 0:
+        if rank == 0:  # the others wait for the next training, unless they failed too and are gone
             with contextlib.suppress(SupcrdError):
                 group.told(None)
         distributed.destroy_process_group()
@@ -79,10 +78,10 @@ def agreed(group: Group, facts: Facts, problem: str | None = None) -> None:
     """
     of_all = group.all((dict(facts), problem))
     first = of_all[0][0]
-    for rank, (found, why) in enumerate(of_all):
+    for rank, (facts, why) in enumerate(of_all):
         if why is not None:
             raise RunError(f"process {rank} of {group.size}: {why}")
-        for name, value in found.items():
+        for name, value in facts.items():
             if value != first[name]:
                 raise RunError(
                     f"process {rank} of {group.size} has another {name} than process 0 {_apart(value, first[name])}; "

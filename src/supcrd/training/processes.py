@@ -92,8 +92,8 @@ class Group:
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all processes, in the order of their ranks; see `World.gather`."""
         own = self._sizes[self.rank]
-        each = len(rows) // own if own else 0
-        sizes = [each * size for size in self._sizes]
+        rows_each = len(rows) // own if own else 0
+        sizes = [rows_each * size for size in self._sizes]
         if rows.requires_grad:
             gathered: Tensor = _Gather.apply(rows, sizes, self.rank)
             return gathered

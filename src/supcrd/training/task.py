@@ -209,7 +209,7 @@ class Distillation(nn.Module):
             features, maps = cached, dict[str, Tensor]()
         else:
             features, maps = teacher.encode(batch.inputs, self._subject[0].view, normalised)
-        features = features.float()  # cached ones have half precision
+        features = features.float() if features.element_size() < 4 else features  # cached ones have half precision
         with torch.no_grad():
             logits = teacher.classifier(features) if "logits" in teacher.reads else None
         projections = self.heads[name](features) if name in self.heads else None

@@ -72,10 +72,10 @@ def gradients(
     backward = [_gradient(total, wanted) for total in sums]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     networks = [p for p in parameters if p not in set(of_terms)]
-    found = parts.through(outputs, leaves, backward, networks)
+    of_parts = parts.through(outputs, leaves, backward, networks)
     totals = [
         of_networks | {p: known[p] for p in of_terms if p in known}
-        for of_networks, known in zip(found, backward, strict=True)
+        for of_networks, known in zip(of_parts, backward, strict=True)
     ]
     for p in parameters:
         p.grad = totals[0].get(p)
@@ -241,8 +241,8 @@ def _gradient(total: Tensor | None, wanted: Sequence[Tensor]) -> dict[Tensor, Te
     """The gradient in those of `wanted` that the loss reads; another loss may share its graph."""
     if total is None:
         return {}
-    found = torch.autograd.grad(total, wanted, retain_graph=True, allow_unused=True)
-    return {leaf: gradient for leaf, gradient in zip(wanted, found, strict=True) if gradient is not None}
+    gradients = torch.autograd.grad(total, wanted, retain_graph=True, allow_unused=True)
+    return {leaf: gradient for leaf, gradient in zip(wanted, gradients, strict=True) if gradient is not None}
 
 
 def _by_image(rows: Tensor, views: int) -> Tensor:
