@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from processes import together
+from jointly import together
 from supcrd.data.loader import Batch
 from supcrd.data.shares import Shares
 from supcrd.training import processes

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from processes import together
+from jointly import together
 from supcrd.base.device import choose
 from supcrd.data.loader import Batch
 from supcrd.data.shares import Shares
