@@ -44,6 +44,7 @@ SLOW = (
     "tests/jobs/",
     "tests/metrics/test_metrics_estimates.py",
     "tests/metrics/test_metrics_logits.py::test_knn_of_equal_cosines",
+    "tests/models/archs/test_archs_counts.py::test_the_document_is_of_these_networks",
     "tests/models/test_from_timm.py",
     "tests/models/test_frozen.py",
     "tests/models/test_models.py::test_resnet_names_are_torchvisions",
@@ -73,6 +74,7 @@ SLOW = (
     "tests/test_objectives.py::test_the_commands_run_in_their_order",
     "tests/test_public.py",
     "tests/test_theory.py",
+    "tests/training/objective/test_pairs_of_the_field.py",
     "tests/training/test_cache.py",
     "tests/training/test_compile.py",
     "tests/training/test_generators.py",
@@ -88,6 +90,7 @@ LONG = (
     "tests/chaos/test_chaos.py",
     "tests/cli/test_cli.py::test_demo",
     "tests/data/test_data_stream.py::test_a_process_that_stops_early_ends",
+    "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files",
     "tests/export/test_onnx_files.py::test_other_networks",
     "tests/figures/test_extra.py::test_the_rest_is_there_without_it",
     "tests/fuzz/",
@@ -110,6 +113,7 @@ LONG = (
     "tests/test_notebook.py::test_it_runs_from_top_to_bottom_and_trains_again_only_where_asked",
     "tests/training/test_processes.py::test_terms_have_the_value_and_gradient_of_one_process[2-8]",
     "tests/training/test_processes.py::test_terms_have_the_value_and_gradient_of_one_process[4-10]",
+    "tests/training/objective/test_pairs_of_the_field.py::test_every_method_on_a_pair_of_the_field",
     "tests/training/test_plugins.py::test_weights_need_the_plug_in_and_run_no_code",
 )
 

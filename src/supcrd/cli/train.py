@@ -137,8 +137,10 @@ def train(
         given = [recipe, *(overrides or []), "--out", str(out), *(["--force"] if force else [])]
         given += [*(["--no-wait"] if no_wait else []), *(["--json"] if as_json else [])]
         raise typer.Exit(launch(loaded, devices, ["train", *given], restarts=restarts))
+    from supcrd.cli.summary import show_result
     from supcrd.jobs.follow import follow
     from supcrd.jobs.shared import joined
+    from supcrd.runs.folder import RunFolder
 
     with joined(loaded) as first:
         if not first:
@@ -150,9 +152,10 @@ def train(
         folders = {"student": str(result.folder), "teacher": str(result.teacher) if result.teacher else None}
         print_json({"status": result.status, "runs": folders, "evaluation": result.evaluation})
         return
-    again = " (already finished; --force starts it over)" if result.status == "already finished" else ""
-    stdout.print(f"{result.folder}{again}", markup=False, highlight=False, soft_wrap=True)
-    show_evaluation(result.evaluation)
+    teacher = None
+    if result.teacher is not None and (beside := RunFolder(result.teacher)).finished:
+        teacher = beside.evaluation
+    show_result(result.evaluation, result.folder, teacher, again=result.status == "already finished")
 
 
 @app.command()
