@@ -79,6 +79,9 @@ class Model(nn.Module):
         self.projector = _head((self.feature_dim, *projector))
         self.projection_dim = projector[-1]
         self.classifier = nn.Linear(self.feature_dim, num_classes)
+        start = getattr(self.encoder, "start_classifier", None)  # of a network that was published with one of its own
+        if start is not None:
+            start(self.classifier)
         if classifier is not None and classifier.weight.shape == self.classifier.weight.shape:
             nn.init.zeros_(self.classifier.bias)  # theirs may have none
             self.classifier.load_state_dict(classifier.state_dict(), strict=False)

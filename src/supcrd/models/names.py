@@ -10,16 +10,24 @@ from supcrd.registry import Registry
 
 FILES = {
     "convnet": ("convnet",),
-    "cifar_resnet": ("resnet18", "resnet34", "resnet50", "resnet101"),
+    "cifar_resnet": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet50-2048"),
     "small_resnet": (
         *(f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)),
         *(f"resnet{depth}x4" for depth in (8, 14, 20, 32)),
+        *(f"resnet{depth}-a" for depth in (20, 32, 44, 56, 110)),
     ),
+    "wide_resnet": ("wrn-16-1", "wrn-16-2", "wrn-40-1", "wrn-40-2", "wrn-28-4", "wrn-28-10"),
+    "vgg": ("vgg8", "vgg11", "vgg13", "vgg16", "vgg19"),
+    "mobilenet": ("mobilenetv2",),
+    "shufflenet_v1": ("shufflenetv1",),
+    "shufflenet_v2": ("shufflenetv2",),
 }
 """Files of `archs/`, each with `make(arch, in_channels, image_size)`, and the architectures that it makes."""
 ARCHS: tuple[str, ...] = tuple(name for names in FILES.values() for name in names)
 """Every built-in architecture's name; timm's are `timm:NAME`, a plug-in's what it says."""
 
+LAST = "last"
+"""The map whose mean over places is the features, of a network in which more than a mean follows its last stage."""
 PROJECTED = "projected"
 """The map of a network with a projector, `NAME+WIDTH` (see `supcrd.models.archs.projected`)."""
 

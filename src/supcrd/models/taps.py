@@ -25,7 +25,9 @@ class Taps:
 
     A network names its maps in an attribute `taps`: name -> the submodule whose output is the map. One that ends in a
     ReLU may also be had before it, as `NAME:pre`, where the submodule (or its last block) has that ReLU as `relu`, or
-    is it. timm's networks give `stage1`, `stage2`, ... by `forward_intermediates`.
+    is it. A network whose stages end otherwise may name `NAME:pre` itself: the ReLU whose input is the map, such as the
+    one that the next stage begins with, or a submodule whose output is the map. timm's networks give `stage1`,
+    `stage2`, ... by `forward_intermediates`.
 
     Args:
         encoder: images (B, channels, H, W) to features (B, F).
@@ -54,7 +56,8 @@ class Taps:
         taps = getattr(encoder, "taps", None)
         if taps is not None:
             for name in self.names:
-                self._hook(name, encoder.get_submodule(taps[name.removesuffix(PRE)]))
+                place = taps[name] if name in taps else taps[name.removesuffix(PRE)]
+                self._hook(name, encoder.get_submodule(place), named=name in taps)
         elif any(name.endswith(PRE) for name in self.names):
             raise ValueError("timm's networks give no map before its ReLU; leave out ':pre'")
 
@@ -66,8 +69,8 @@ class Taps:
         maps = {name: self._maps.pop(name) for name in self.names}
         return Encoded(features, maps)
 
-    def _hook(self, name: str, module: nn.Module) -> None:
-        if not name.endswith(PRE):
+    def _hook(self, name: str, module: nn.Module, *, named: bool) -> None:
+        if not name.endswith(PRE) or (named and not isinstance(module, nn.ReLU)):
             self._hooks.append(module.register_forward_hook(_keep(self._maps, name)))
             return
         relu = _final_relu(module)
@@ -96,7 +99,7 @@ def tap_names(encoder: nn.Module) -> tuple[str, ...]:
     """The maps that an encoder has, in the order of the network; none where it names none."""
     taps: Mapping[str, str] | None = getattr(encoder, "taps", None)
     if taps is not None:
-        return tuple(taps)
+        return tuple(name for name in taps if not name.endswith(PRE))
     if not hasattr(encoder, "forward_intermediates"):
         return ()
     count = len(getattr(encoder, "feature_info", None) or ()) or 1
@@ -114,7 +117,7 @@ def map_shapes(encoder: nn.Module, in_channels: int, image_size: int) -> dict[st
     training = encoder.training
     encoder.eval()
     names = tap_names(encoder)
-    taps = Taps(encoder, [*names, *(f"{name}{PRE}" for name in names if _ends_in_relu(encoder, name))])
+    taps = Taps(encoder, [*names, *(f"{name}{PRE}" for name in names if _has_pre(encoder, name))])
     try:
         with torch.no_grad():
             maps = taps(torch.zeros(1, in_channels, image_size, image_size)).maps
@@ -131,10 +134,12 @@ def _keep(maps: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any],
     return hook
 
 
-def _ends_in_relu(encoder: nn.Module, name: str) -> bool:
+def _has_pre(encoder: nn.Module, name: str) -> bool:
     """Whether a network of this package or a plug-in has a map before its ReLU; timm's have none."""
     taps: Mapping[str, str] | None = getattr(encoder, "taps", None)
-    return taps is not None and _final_relu(encoder.get_submodule(taps[name])) is not None
+    if taps is None:
+        return False
+    return f"{name}{PRE}" in taps or _final_relu(encoder.get_submodule(taps[name])) is not None
 
 
 def _final_relu(module: nn.Module) -> nn.ReLU | None:

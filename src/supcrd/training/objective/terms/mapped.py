@@ -5,13 +5,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from supcrd.errors import RecipeError
-from supcrd.models.names import PROJECTED
+from supcrd.models.names import LAST, PROJECTED
 from supcrd.models.taps import PRE
 from supcrd.recipe.compared import MapKeys
 from supcrd.training.objective.checks import check_part
 from supcrd.training.objective.term import Context, Reads, Shapes, Step, Term, TermSettings
 
-NO_STAGES = ("stem", PROJECTED)
+NO_STAGES = ("stem", LAST, PROJECTED)
 
 
 class MapSettings(MapKeys, TermSettings):
@@ -19,8 +19,8 @@ class MapSettings(MapKeys, TermSettings):
 
 
 def stages(shapes: Shapes) -> tuple[str, ...]:
-    """The maps of a network from the first to the last stage: all but its stem's, a projector's and those before
-    a ReLU.
+    """The maps of a network from the first to the last stage: all but its stem's, the one behind its stages, a
+    projector's and those before a ReLU.
 
     Example:
         >>> maps = {"stem": (16, 32, 32), "stage1": (16, 32, 32), "stage2": (32, 16, 16), "stage1:pre": (16, 32, 32)}
@@ -28,6 +28,19 @@ def stages(shapes: Shapes) -> tuple[str, ...]:
         ('stage1', 'stage2')
     """
     return tuple(name for name in shapes.maps if name not in NO_STAGES and not name.endswith(PRE))
+
+
+def last_map(shapes: Shapes) -> str:
+    """The map that a network's features are the mean of, if they are one of a map's; empty of a network without maps.
+
+    Example:
+        >>> maps = {"stage1": (16, 32, 32), "stage2": (32, 16, 16)}
+        >>> last_map(Shapes(features=32, projections=8, logits=10, maps=maps))
+        'stage2'
+        >>> last_map(Shapes(features=64, projections=8, logits=10, maps=maps | {"last": (64, 16, 16)}))
+        'last'
+    """
+    return LAST if LAST in shapes.maps else next(reversed(stages(shapes)), "")
 
 
 class Mapped(Term):

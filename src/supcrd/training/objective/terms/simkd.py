@@ -9,7 +9,7 @@ from supcrd.errors import RecipeError
 from supcrd.losses.pairs import same_size
 from supcrd.models.names import PROJECTED
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
-from supcrd.training.objective.terms.mapped import stages
+from supcrd.training.objective.terms.mapped import last_map
 
 
 @term("simkd")
@@ -32,7 +32,7 @@ class SimKD(Term):
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)
-        self.map = stages(context.teachers[settings.teacher])[-1]
+        self.map = last_map(context.teachers[settings.teacher])
 
     @property
     def reads(self) -> Reads:  # type: ignore[override]
@@ -43,13 +43,13 @@ class SimKD(Term):
     def plan(cls, settings: TermSettings, context: Context) -> Reads | None:
         """Refuse networks whose features are not those of the teacher's classifier."""
         student, teacher = context.student, context.teachers[settings.teacher]
-        names = stages(teacher)
-        if not names:
+        name = last_map(teacher)
+        if not name:
             raise RecipeError("it reads the teacher's last feature map, and the network of the teacher names none")
-        if teacher is not student and teacher.maps[names[-1]][0] != teacher.features:
+        if teacher is not student and teacher.maps[name][0] != teacher.features:
             raise RecipeError(
                 f"the teacher's classifier reads {teacher.features} features that are not the mean of its last map, of "
-                f"{teacher.maps[names[-1]][0]} channels, so a student cannot reuse it"
+                f"{teacher.maps[name][0]} channels, so a student cannot reuse it"
             )
         if PROJECTED not in student.maps or (teacher is not student and student.features != teacher.features):
             wanted = teacher.features if teacher is not student else "the teacher's features"
@@ -57,7 +57,7 @@ class SimKD(Term):
                 f"the student has {student.features} features and needs a projector to the teacher's: "
                 f"model.arch = 'NAME+{wanted}' brings it"
             )
-        return Reads({"logits", f"maps/{PROJECTED}"}, {f"maps/{names[-1]}"}, labels="none")
+        return Reads({"logits", f"maps/{PROJECTED}"}, {f"maps/{name}"}, labels="none")
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows, in squared units of the maps."""
