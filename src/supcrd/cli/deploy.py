@@ -15,6 +15,7 @@ from supcrd.cli.train import (
     ModelArgument,
     PluginOption,
     SizeOption,
+    StateOption,
     StdOption,
     checked_size,
     numbers,
@@ -43,6 +44,7 @@ def export(
     std: StdOption = None,
     plugin: PluginOption = None,
     image_size: SizeOption = None,
+    state_dict: StateOption = None,
     data_folder: Annotated[str, typer.Option(help="Folder of the CIFAR archives.")] = "data",
     as_json: JsonOption = False,
 ) -> None:
@@ -68,6 +70,7 @@ def export(
         arch=arch,
         num_classes=num_classes,
         image_size=checked_size(image_size),
+        state_dict=state_dict,
     )
     print_json(result) if as_json else show(result)
 

@@ -23,7 +23,15 @@ EMA = "ema"
 
 PARTS = (
     *("student", "teacher", "model", "net", "network", *AVERAGES, "online", "target", "encoder_q", "encoder_k"),
-    *("online_network", "target_network", "online_encoder", "target_encoder", "momentum_encoder", "backbone", "encoder"),
+    *(
+        "online_network",
+        "target_network",
+        "online_encoder",
+        "target_encoder",
+        "momentum_encoder",
+        "backbone",
+        "encoder",
+    ),
 )
 """What the networks of a state dict are called that holds several."""
 

@@ -110,7 +110,10 @@ def named(state: State, *, headless: bool) -> Named:
     head = classifier_of(state)
     if head is None:
         if not headless:
-            raise HeadError(f"it has no classifier under any of the names {', '.join(HEADS)}{keys_of(state)}")
+            raise HeadError(
+                f"it has no classifier under any of the names {', '.join(HEADS)}; an encoder alone is for `evaluate` "
+                f"with training images, and for teacher.checkpoint{keys_of(state)}"
+            )
         root = next((root for root in ROOTS if _more_layers(state, root)), None)
         if root is not None:
             raise HeadError(_more_layers(state, root))
@@ -162,8 +165,8 @@ def _more_layers(state: State, root: str) -> str:
     if len(layers) < 2:
         return ""
     return (
-        f"its head has {len(layers)} layers with weights ({', '.join(layers)[:60]}), and only one linear layer is read; "
-        "save the network with its last layer alone as classifier, the others in the encoder"
+        f"its head has {len(layers)} layers with weights ({', '.join(layers)[:60]}); one linear layer is right: keep "
+        "the last as classifier and the others in a network of your own (--plugin, docs/objectives.md)"
     )
 
 

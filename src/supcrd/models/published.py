@@ -122,9 +122,10 @@ def _of(
         "in_channels": channels,
         "projector": list(projector or (128, 64)),
     }
-    alike = (arch,) if arch is not None else ()
     if arch is None:
         arch, alike = _infer_arch(known, channels, image_size, default_size)
+    else:
+        alike = (arch,)
     config["arch"] = arch
     made = Layout(config, state, bool(projector), classifier=known.classifier)
     if not arch.startswith("timm:"):

@@ -19,6 +19,7 @@ class Nothing:
     __slots__ = ()
 
     def __new__(cls, *_: Any, **__: Any) -> "Nothing":
+        """Take anything."""
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:

@@ -13,11 +13,11 @@ from supcrd.base.files import replacing, write_json
 from supcrd.base.seeding import forked
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, outside
+from supcrd.models.candidates import Chosen, choose
 from supcrd.models.card import CARD, MISSING, WEIGHTS, Card
 from supcrd.models.names import ARCHS, NETWORKS, plain
-from supcrd.models.nearest import nearest_arch
-from supcrd.models.candidates import Chosen, choose
 from supcrd.models.naming import keys_of
+from supcrd.models.nearest import nearest_arch
 from supcrd.models.published import projector_widths
 from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, torch_load
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from test_compared_terms import C, LABELS, STUDENT, TEACHER, B, context, made, outputs, preset_of, shapes, step
+from test_compared_terms import LABELS, STUDENT, TEACHER, B, C, context, made, outputs, preset_of, shapes, step
 from torch.nn import functional
 
 from supcrd import losses
