@@ -111,8 +111,8 @@ def named(state: State, *, headless: bool) -> Named:
     if head is None:
         if not headless:
             raise HeadError(
-                f"it has no classifier under any of the names {', '.join(HEADS)}; an encoder alone is for `evaluate` "
-                f"with training images, and for teacher.checkpoint{keys_of(state)}"
+                "it has no classifier under any of the usual names (fc, linear, ...); evaluate and teacher.checkpoint "
+                f"fit one to an encoder{keys_of(state)}"
             )
         root = next((root for root in ROOTS if _more_layers(state, root)), None)
         if root is not None:
