@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import networks
 import summary
 import terms as timed
 from supcrd.evaluation.measures import MEASURES
@@ -32,6 +33,7 @@ DOCUMENTS = (
     "docs/objectives.md",
     "docs/log.md",
     "docs/measures.md",
+    "docs/networks.md",
     "docs/performance.md",
     "docs/results.md",
     "docs/terms.md",
@@ -322,7 +324,13 @@ def measures() -> str:
     return "\n".join(lines)
 
 
-MADE = {"compared": compared, "measures": measures, "objective": common_keys, "presets": presets, "terms": terms}
+def sizes() -> str:
+    """The table of docs/networks.md."""
+    return networks.table(json.loads((RESULTS / "networks.json").read_text()))
+
+
+MADE = {"compared": compared, "measures": measures, "networks": sizes, "objective": common_keys, "presets": presets,
+        "terms": terms}  # fmt: skip
 
 
 def recipe_lines() -> dict[Path, str]:

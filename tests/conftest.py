@@ -44,6 +44,7 @@ SLOW = (
     "tests/jobs/",
     "tests/metrics/test_metrics_estimates.py",
     "tests/metrics/test_metrics_logits.py::test_knn_of_equal_cosines",
+    "tests/models/archs/test_archs_counts.py::test_the_document_is_of_these_networks",
     "tests/models/test_from_timm.py",
     "tests/models/test_frozen.py",
     "tests/models/test_models.py::test_resnet_names_are_torchvisions",
@@ -73,6 +74,7 @@ SLOW = (
     "tests/test_objectives.py::test_the_commands_run_in_their_order",
     "tests/test_public.py",
     "tests/test_theory.py",
+    "tests/training/objective/test_pairs_of_the_field.py",
     "tests/training/test_cache.py",
     "tests/training/test_compile.py",
     "tests/training/test_generators.py",
@@ -103,6 +105,7 @@ LONG = (
     "tests/sweep/test_sweep.py::test_interrupted_workers_checkpoint_and_the_same_sweep_goes_on",
     "tests/test_golden.py::test_runs_are_reported_and_drawn",
     "tests/test_notebook.py::test_it_runs_from_top_to_bottom_and_trains_again_only_where_asked",
+    "tests/training/objective/test_pairs_of_the_field.py::test_every_method_on_a_pair_of_the_field",
     "tests/training/test_plugins.py::test_weights_need_the_plug_in_and_run_no_code",
 )
 

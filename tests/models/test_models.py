@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from supcrd.models import ARCHS, Model, ModelWrapper, check_arch
+from supcrd.models.archs.small_resnet import DEPTHS
 
 # Encoder and classifier, 100 classes. The small nets: as RepDistiller's and mdistiller's tables imply (0.28M, 0.47M,
 # 0.86M, 1.74M, 1.23M, 7.43M); resnet18: the CIFAR form of torchvision's 11,689,512 for 1000 classes and a 7x7 stem.
@@ -50,7 +51,7 @@ def test_known_parameter_counts(arch: str) -> None:
     assert count(Model(100, arch)) == PARAMETERS[arch]
 
 
-@pytest.mark.parametrize("arch", [arch for arch in ARCHS if arch not in PARAMETERS])
+@pytest.mark.parametrize("arch", [arch for arch in DEPTHS if arch not in PARAMETERS])
 def test_counts_of_the_other_small_resnets(arch: str) -> None:
     depth, wide = int(arch.removeprefix("resnet").removesuffix("x4")), arch.endswith("x4")
     assert count(Model(7, arch)) == small_resnet_parameters(depth, 64 if wide else 16, 32 if wide else 16, 7)

@@ -4,8 +4,9 @@ import pytest
 
 from supcrd import recipe as recipes
 from supcrd.errors import RecipeError
-from supcrd.models.archs.cifar_resnet import LAYERS
-from supcrd.models.archs.small_resnet import DEPTHS
+from supcrd.models.archs.cifar_resnet import LAYERS, WIDE
+from supcrd.models.archs.small_resnet import DEPTHS, OPTION_A
+from supcrd.models.archs.vgg import BLOCKS
 from supcrd.models.names import ARCHS
 from supcrd.recipe import load
 from supcrd.recipe.keys import all_keys, meant
@@ -121,7 +122,7 @@ def test_the_teacher_learns_on_the_students_data():
         ("train.epochs=1e3", "train.epochs = 1000.0: a whole number of 1 to 1000000 is right"),
         ("data.stream=True", "data.stream = 'True': true or false is right"),
         ("data.folder=3", "data.folder = 3: text is right"),
-        ("train.schedule=linear", "train.schedule = 'linear'; valid: constant, cosine, one_cycle"),
+        ("train.schedule=linear", "train.schedule = 'linear'; valid: constant, cosine, one_cycle, step"),
         ("method.name=factor", "unknown method.name = 'factor'; valid: cross_entropy, kd, "),
         ("method.name=imported", "unknown method.name = 'imported'; valid: cross_entropy, kd, "),
         ("data.mean=1,2,3,4", "data.mean = [1, 2, 3, 4] has 4 values; 3 or fewer are right"),
@@ -275,7 +276,9 @@ def test_several_numbers_separated_by_commas():
 
 
 def test_names_of_architectures_are_known_without_networks():
-    assert ("convnet", *LAYERS, *DEPTHS) == ARCHS
+    resnets = ("convnet", *LAYERS, WIDE, *DEPTHS, *OPTION_A)
+    assert ARCHS[: len(resnets)] == resnets
+    assert ARCHS[len(resnets) :][6:11] == tuple(BLOCKS)  # behind the wide ResNets, which say themselves what they are
 
 
 def test_files_that_cannot_be_read(tmp_path):

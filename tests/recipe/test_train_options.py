@@ -6,6 +6,7 @@ from supcrd.errors import RecipeError
 from supcrd.recipe import differences, load, parse, to_table, to_toml
 from supcrd.recipe.settings import TrainSettings
 
+STEP = "train.schedule=step"
 SGD = ["train.optimizer=sgd", "train.momentum=0.9"]
 
 
@@ -30,6 +31,25 @@ SGD = ["train.optimizer=sgd", "train.momentum=0.9"]
         (["train.minutes=0"], "train.minutes = 0: a number above 0 and of 1000000 or less is right"),
         (["train.minutes=3", "train.epochs=2"], "train.epochs and train.minutes exclude one another: give one of them"),
         (["train.minutes=nan"], "train.minutes = nan: a finite number is right"),
+        (["train.milestones=3"], "train.milestones = [3]: they are for train.schedule = 'step', not 'cosine'"),
+        ([STEP, "train.milestones=5,3"], "train.milestones = [5, 3]: epochs in rising order are right"),
+        (
+            [STEP, "train.milestones=[3, 3]"],
+            "train.milestones = [3, 3]: epochs in rising order are right, none of them",
+        ),
+        (
+            [STEP, "train.epochs=9", "train.milestones=3,9"],
+            "train.milestones = [3, 9] with train.epochs = 9: numbers below 9 are right",
+        ),
+        (
+            [STEP, "train.minutes=2", "train.milestones=3"],
+            "train.milestones = [3] and train.minutes = 2: how many epochs there will be is not known; without",
+        ),
+        ([STEP, "train.milestones=0,3"], "value 1 of train.milestones = 0: a whole number of 1 to 1000000 is right"),
+        ([STEP, "train.milestones=1.5"], "train.milestones = "),
+        ([STEP, "train.decay_factor=1"], "train.decay_factor = 1: a number above 0 and below 1 is right"),
+        (["head.schedule=step"], "head.schedule = 'step'; valid: constant, cosine, one_cycle"),
+        (["probe.schedule=step"], "probe.schedule = 'step'; valid: constant, cosine, one_cycle"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(changes, message):
@@ -72,7 +92,14 @@ def test_without_a_length_both_are_named():
 
 @pytest.mark.parametrize(
     ("word", "key"),
-    [("early_stopping", "patience"), ("ema_decay", "ema"), ("grad_accum", "accumulate"), ("sampler", "sampling")],
+    [
+        ("early_stopping", "patience"),
+        ("ema_decay", "ema"),
+        ("grad_accum", "accumulate"),
+        ("sampler", "sampling"),
+        ("lr_decay_epochs", "milestones"),
+        ("lr_decay_rate", "decay_factor"),
+    ],
 )
 def test_other_names(word, key):
     with pytest.raises(RecipeError, match=rf"unknown key train.{word} = 1; did you mean train.{key}\?"):
@@ -83,7 +110,7 @@ def test_defaults_are_those_of_runs_before():
     """A run folder's recipe without the keys is the same run."""
     recipe = load("digits-kd")
     text = to_toml(recipe)
-    new = ("ema", "accumulate", "patience", "decay", "dot", "sampling")
+    new = ("ema", "accumulate", "patience", "decay", "dot", "sampling", "milestones", "decay_factor")
     old = "\n".join(line for line in text.splitlines() if line.split(" = ")[0] not in new)
     assert len(old.splitlines()) < len(text.splitlines())
     assert differences(parse(old, "old"), recipe) == {}

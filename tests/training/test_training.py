@@ -15,7 +15,7 @@ from supcrd.errors import RunError, Terminated
 from supcrd.jobs import run as pipeline
 from supcrd.models.weights import load_state
 from supcrd.recipe import load
-from supcrd.recipe.settings import AugmentSettings, FitSettings
+from supcrd.recipe.settings import AugmentSettings, FitSettings, TrainSettings
 from supcrd.runs.folder import RunFolder
 from supcrd.training.fit import fit
 from supcrd.training.optimiser import learning_rate_factor, make_optimizer
@@ -87,6 +87,30 @@ def test_schedules():
             peer.step()
     assert max(cycle) == pytest.approx(1.0, abs=1e-4)
     assert cycle[0] == pytest.approx(1 / 25)
+
+
+def test_the_step_schedule_is_torchs_multisteplr():
+    """RepDistiller lowers the rate in the epochs (from 1) 151, 181 and 211 of 240, which torch counts from 0."""
+    for epochs, given, used in (
+        (240, (150, 180, 210), [150, 180, 210]),
+        (240, (), [150, 180, 210]),
+        (24, (3, 20), [3, 20]),
+        (8, (), [5, 6, 7]),
+    ):
+        settings = TrainSettings(epochs=epochs, schedule="step", milestones=given, decay_factor=0.2)
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        peer = torch.optim.lr_scheduler.MultiStepLR(optimizer, used, gamma=0.2)
+        for epoch in range(epochs):
+            rates = {learning_rate_factor(settings, 7 * epoch + step, 7) for step in range(7)}
+            assert sorted(rates) == pytest.approx(peer.get_last_lr())
+            optimizer.step()
+            peer.step()
+    # of 10 epochs 5/8 are 6.25: in the middle of an epoch
+    settings = TrainSettings(epochs=10, schedule="step", warmup_epochs=1.0)
+    factors = [learning_rate_factor(settings, step, 4) for step in range(40)]
+    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert [step for step in range(1, 40) if factors[step] < factors[step - 1]] == [25, 30, 35]
+    assert factors[-1] == pytest.approx(1e-3)
 
 
 def test_last_batch_of_one_image_is_left_out():

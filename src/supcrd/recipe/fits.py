@@ -31,6 +31,11 @@ class FitSettings(Settings):
     separately; no clipping if not given"""
 
 
+MILESTONES = (5 / 8, 6 / 8, 7 / 8)
+"""Shares of the epochs after which `step` lowers the rate if no milestones are given: 150, 180 and 210 of 240, as in
+RepDistiller and mdistiller."""
+
+
 class TrainSettings(FitSettings):
     """The main training of a run."""
 
@@ -40,6 +45,14 @@ class TrainSettings(FitSettings):
     minutes: Positive | None = None
     """time for the training in place of epochs: some steps are timed on this machine first, and as many epochs
     as fit are trained; teacher, head, final classifier and measuring are not counted. See docs/training.md"""
+    schedule: Literal["constant", "cosine", "one_cycle", "step"] = "constant"  # type: ignore[assignment]
+    """learning rate over the epochs: constant; half a cosine from lr to 0; a rise over 30% and a fall to 0; or, step,
+    lower by decay_factor after each of the milestones"""
+    milestones: Annotated[tuple[Count, ...], Field(strict=False, max_length=100)] = ()
+    """epochs after which the schedule step lowers the learning rate, such as [150, 180, 210]; if not given 5/8, 6/8 and
+    7/8 of the epochs, which are these of 240"""
+    decay_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """factor of the learning rate at each milestone of the schedule step"""
     device: str = "auto"
     """where to compute: auto, cpu, cuda, cuda:N or mps"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -85,7 +98,23 @@ class TrainSettings(FitSettings):
             )
         if self.dot > 0:
             self._check_dot()
+        if self.milestones:
+            self._check_milestones()
         return self
+
+    def _check_milestones(self) -> None:
+        given = f"train.milestones = {list(self.milestones)}"
+        if self.schedule != "step":
+            raise ValueError(f"{given}: they are for train.schedule = 'step', not {self.schedule!r}")
+        if self.minutes is not None:
+            raise ValueError(
+                f"{given} and train.minutes = {self.minutes:g}: how many epochs there will be is not known; without "
+                "milestones they are 5/8, 6/8 and 7/8 of them"
+            )
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"{given}: epochs in rising order are right, none of them twice")
+        if self.milestones[-1] >= self.epochs:
+            raise ValueError(f"{given} with train.epochs = {self.epochs}: numbers below {self.epochs} are right")
 
     def _check_dot(self) -> None:
         if self.optimizer != "sgd":

@@ -21,6 +21,8 @@ SYNONYMS = {
     "epochs": ("n_epochs", "num_epochs", "max_epochs"),
     "optimizer": ("opt", "optim"),
     "schedule": ("sched", "scheduler", "lr_schedule", "lr_scheduler"),
+    "milestones": ("lr_decay_epochs", "lr_decay_stages", "lr_steps"),
+    "decay_factor": ("lr_decay_rate", "lr_decay", "lr_gamma"),
     "warmup_epochs": ("warmup", "warm_up"),
     "grad_clip": ("clip", "clip_grad", "grad_norm", "max_grad_norm", "gradient_clipping"),
     "precision": ("amp", "dtype", "fp16", "bf16", "mixed_precision"),

@@ -17,7 +17,7 @@ LENGTHS = ("epochs", "minutes")
 NUMBERS = (
     "data.mean", "data.std", "model.projector", "teacher.mean", "teacher.std", "augment.crop_scale",
     "augment.crop_ratio", "augment.blur_sigma", "augment.erasing_scale", "augment.erasing_ratio",
-    "method.temperatures",
+    "method.temperatures", "train.milestones",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from supcrd.recipe.fits import MILESTONES
 from supcrd.recipe.settings import FitSettings, TrainSettings
 from supcrd.training.dot import DOT
 
@@ -14,10 +15,11 @@ def learning_rate_factor(settings: FitSettings, step: int, steps_per_epoch: int)
     """The learning rate of a step divided by the peak rate, in [0, 1].
 
     constant: 1. cosine: half a cosine from 1 to 0 over the epochs. one_cycle: a cosine rise from 1/25 over the first
-    30% and a cosine fall to 0. `warmup_epochs` multiplies constant and cosine by a linear rise.
+    30% and a cosine fall to 0. step: `decay_factor` to the power of the milestones that have passed, a milestone of m
+    epochs from the first step of epoch m (from 0) on. `warmup_epochs` multiplies all but one_cycle by a linear rise.
 
     Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, per step; Smith & Topin 2019, arXiv:1708.07120 (the shape
-    and defaults of torch's OneCycleLR, which ends at 1/250000 rather than 0).
+    and defaults of torch's OneCycleLR, which ends at 1/250000 rather than 0). step is torch's MultiStepLR.
 
     Example:
         >>> settings = FitSettings(epochs=2, schedule="cosine")
@@ -32,6 +34,9 @@ def learning_rate_factor(settings: FitSettings, step: int, steps_per_epoch: int)
             return 1 - (1 - 1 / 25) * (1 + math.cos(math.pi * share / rise)) / 2
         return (1 + math.cos(math.pi * (share - rise) / (1 - rise))) / 2
     factor = (1 + math.cos(math.pi * share)) / 2 if settings.schedule == "cosine" else 1.0
+    if isinstance(settings, TrainSettings) and settings.schedule == "step":
+        milestones = settings.milestones or [part * settings.epochs for part in MILESTONES]
+        factor = settings.decay_factor ** sum(step >= milestone * steps_per_epoch for milestone in milestones)
     warmup = settings.warmup_epochs * steps_per_epoch
     return factor * min(1.0, (step + 1) / warmup) if warmup > 0 else factor
 

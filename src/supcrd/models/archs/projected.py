@@ -13,7 +13,7 @@ REDUCTION = 2
 
 
 def projected(net: nn.Module, width: int, *, in_channels: int, image_size: int) -> nn.Module:
-    """The network with a projector before its mean over places; what it does behind the mean is left out, and so are the
+    """The network with a projector before its mean over places, without what it does behind the mean and without the
     layers between its last stage and the mean that it names as its `neck`, as in the authors' code.
 
     The projector is 1x1, 3x3 and 1x1 convolutions without bias, half as wide inside, each with batch norm and ReLU; its
@@ -28,8 +28,8 @@ def projected(net: nn.Module, width: int, *, in_channels: int, image_size: int) 
     Raises:
         ValueError: the network has no such mean.
 
-    Source: Chen et al. 2022 (SimKD), arXiv:2203.14001, with the factor 2 of its experiments. Their code counts and keeps
-    the neck, but nothing reads it.
+    Source: Chen et al. 2022 (SimKD), arXiv:2203.14001, with the factor 2 of its experiments. Their code keeps the neck,
+    but nothing reads it.
     """
     if not isinstance(getattr(net, "avgpool", None), nn.Module) or not tap_names(net):
         raise ValueError("it has no map that a mean over places makes its features, before which to project")
