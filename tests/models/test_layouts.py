@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from supcrd.errors import CheckpointError
-from supcrd.models import Model
+from supcrd.models import ARCHS, Model, nearest, published
 from supcrd.models.weights import load_model
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -403,6 +403,43 @@ def test_refused(tmp_path: Path, case: str) -> None:
     assert len(line) <= 300
     assert "\n" not in line
     assert "a.pth: " in line
+
+
+def test_no_two_networks_of_ours_have_the_same_keys_and_shapes() -> None:
+    """All of them are built, without memory."""
+    assert len({nearest._built(arch, 3, 32) for arch in ARCHS}) == len(ARCHS)
+
+
+def test_networks_that_fit_alike_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "fitting_archs", lambda *_, **__: ("vgg8", "vgg9"))
+    with pytest.raises(CheckpointError, match=r"its weights fit vgg8, vgg9; say which by its arch \(--arch or teacher"):
+        load_model(saved(tmp_path / "a.pth", bare(small("vgg8"), "classifier")))
+
+
+def odd(changes: State) -> State:
+    """MobileNetV3's keys, some of them senseless."""
+    import torchvision
+
+    with torch.device("meta"):
+        state = torchvision.models.mobilenet_v3_small(num_classes=5).state_dict()
+    return {key: torch.zeros(tensor.shape) for key, tensor in state.items()} | changes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"features.9999999999.0.weight": torch.zeros(1)},
+        {"features.1.block.0.0.weight": torch.zeros(())},
+        {"features.12.0.weight": torch.zeros(())},
+        {"features.3.block.x.weight": torch.zeros(1, 1, 1, 1)},
+        {"classifier.0.weight": torch.zeros(())},
+        {"classifier.3.weight": torch.zeros(())},
+    ],
+)
+def test_senseless_keys_and_shapes_are_one_line_too(tmp_path: Path, changes: State) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        load_model(saved(tmp_path / "a.pth", odd(changes)))
+    assert len(str(caught.value)) <= 300
 
 
 def test_our_own_models_have_one_state_dict(tmp_path: Path) -> None:

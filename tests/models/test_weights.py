@@ -303,8 +303,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda path: torch.save(Evil(), path, _use_new_zipfile_serialization=False),
         r"holds code \((posix|nt).system\), refused",
     ),
-    "code, pickle": (lambda path: path.write_bytes(pickle.dumps(Evil())), r"holds code \(.+\), refused"),
-    "code, pickle 2": (lambda path: path.write_bytes(pickle.dumps(Evil(), 2)), r"holds code \(.+\), refused"),
+    "code, pickle": (lambda path: path.write_bytes(pickle.dumps(Evil())), r"holds code \((posix|nt).system\), refused"),
+    "code, pickle 2": (
+        lambda path: path.write_bytes(pickle.dumps(Evil(), 2)),
+        r"holds code \((posix|nt).system\), refused",
+    ),
     "a module": (saving(nn.Linear(2, 2)), r"holds code \(torch.nn.modules.linear.Linear\), refused"),
     "an object": (saving({"opt": argparse.Namespace(a=1)}), "no state dict, but opt"),
     "a list": (saving([1, 2]), "no state dict, but list"),

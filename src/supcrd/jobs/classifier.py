@@ -126,10 +126,10 @@ def fit_missing(
     progress = _progress(str(name), report)
     progress(0)
     train, validation, known = _rows(encoder, images, place)
-    made = refit(train, validation, images.num_classes, progress)
-    if made is None:
+    result = refit(train, validation, images.num_classes, progress)
+    if result is None:
         raise CheckpointError(f"{name} is an encoder without a classifier, and none can be fitted to its features")
-    best, fitted = made
+    best, fitted = result
     _put(encoder.model.classifier, best.calibrated)
     right = 100 * (best.validation["accuracy"] or 0)
     logger.warning(

@@ -96,12 +96,12 @@ def networks(state: dict[str, Tensor]) -> list[str]:
         >>> networks({"module.student.conv1.weight": kernel, "module.teacher.conv1.weight": kernel})
         ['student', 'teacher']
     """
-    found: dict[str, None] = {}
+    parts: dict[str, None] = {}
     for key, tensor in state.items():
         first = unwrapped(key).partition(".")[0]
         if first in PARTS and tensor.ndim == 4:
-            found[first] = None
-    return list(found)
+            parts[first] = None
+    return list(parts)
 
 
 def unwrapped(key: str) -> str:

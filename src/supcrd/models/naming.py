@@ -128,7 +128,7 @@ def named(state: State, *, headless: bool) -> Named:
             result[f"encoder.{key}"] = tensor
     if head is not None and "classifier.bias" not in result:
         weight = result["classifier.weight"]
-        result["classifier.bias"] = weight.new_zeros(len(weight))  # a linear layer without one
+        result["classifier.bias"] = weight.new_zeros(weight.shape[:1])  # a linear layer without one
     return Named(result, plain=True, classifier=head is not None, archs=archs)
 
 
@@ -184,11 +184,11 @@ def _of_residual_function(key: str) -> str:
         >>> _of_residual_function("conv3_x.1.residual_function.4.bias"), _of_residual_function("conv1.1.weight")
         ('layer2.1.bn2.bias', 'bn1.weight')
     """
-    key = re.sub(r"^conv1\.([01])\.", lambda found: ("conv1.", "bn1.")[int(found[1])], key)
-    key = re.sub(r"^conv([2-5])_x\.", lambda found: f"layer{int(found[1]) - 1}.", key)
+    key = re.sub(r"^conv1\.([01])\.", lambda place: ("conv1.", "bn1.")[int(place[1])], key)
+    key = re.sub(r"^conv([2-5])_x\.", lambda place: f"layer{int(place[1]) - 1}.", key)
 
-    def layer(found: re.Match[str]) -> str:
-        number, kind = divmod(int(found[1]), 3)
+    def layer(place: re.Match[str]) -> str:
+        number, kind = divmod(int(place[1]), 3)
         return f".{('conv', 'bn', 'relu')[kind]}{number + 1}."
 
     return re.sub(r"\.residual_function\.(\d+)\.", layer, key)

@@ -127,10 +127,10 @@ def _of(
     else:
         alike = (arch,)
     config["arch"] = arch
-    made = Layout(config, state, bool(projector), classifier=known.classifier)
+    layout = Layout(config, state, bool(projector), classifier=known.classifier)
     if not arch.startswith("timm:"):
         config |= {"image_size": image_size or _image_size(state) or default_size, "stem": None}
-        return made
+        return layout
     encoder = _encoder(state)
     stems = fitting_stems(arch, encoder, channels, image_size or (None if plain else default_size))
     usual = "native" if plain or (image_size or default_size) > LOW_RESOLUTION else "low"
@@ -140,7 +140,7 @@ def _of(
     config["image_size"] = size or (own[0].image_size if own else default_size)
     statistics = {(defaults.mean, defaults.std) for defaults in own}
     usable = len(statistics) == 1 and channels == 3
-    return made._replace(statistics=statistics.pop() if usable else None, size_known=size is not None)
+    return layout._replace(statistics=statistics.pop() if usable else None, size_known=size is not None)
 
 
 def _fit(layout: Layout) -> bool:
@@ -203,8 +203,10 @@ def _nearer(state: dict[str, Tensor], sizes: dict[str, int]) -> str:
     near = nearest_arch(state, **sizes)
     if near is None:
         return ""
-    told = difference(state, near.arch, **sizes)
-    return f"its keys are of no known architecture; the nearest is {near.arch}, with {told} (--arch says which it is)"
+    lacking = difference(state, near.arch, **sizes)
+    return (
+        f"its keys are of no known architecture; the nearest is {near.arch}, with {lacking} (--arch says which it is)"
+    )
 
 
 def _blocks(state: dict[str, Tensor]) -> Sequence[int]:

@@ -37,7 +37,7 @@ def of_torchvision(state: State) -> tuple[State, tuple[str, ...]]:
     kind = next((kind for kind in (V2, V3) if f"features.1.{kind}.0.0.weight" in state), None)
     if kind is None or "features.0.0.weight" not in state:
         return state, ()
-    last = max(int(key.split(".")[1]) for key in state if re.match(r"features\.\d+\.", key))
+    last = max(int(key.split(".")[1]) for key in state if re.match(r"features\.\d{1,2}\.", key))
     names = {"features.0.0": "conv_stem", "features.0.1": "bn1"}
     if kind == V2:
         names |= {f"features.{last}.0": "conv_head", f"features.{last}.1": "bn2", "classifier.1": "classifier"}
@@ -63,7 +63,7 @@ def of_torchvision(state: State) -> tuple[State, tuple[str, ...]]:
 def _value(tensor: Tensor, module: str, parameter: str, kind: str) -> Tensor:
     if kind == V3 and parameter == "running_var":
         return tensor + (EPSILON - TIMMS)
-    if kind == V3 and module == "conv_head" and parameter == "weight":
+    if kind == V3 and module == "conv_head" and parameter == "weight" and tensor.ndim == 2:
         return tensor[:, :, None, None]
     return tensor
 
@@ -84,8 +84,7 @@ def _layers(state: State, block: str, kind: str, *, alone: bool) -> Iterator[tup
 
 
 def _is_convolution(key: str, state: State, inside: str) -> bool:
-    plain = key.startswith(f"{inside}.") and key.endswith(".weight") and state[key].ndim == 4
-    return plain and ".fc1." not in key and ".fc2." not in key
+    return re.fullmatch(rf"{re.escape(inside)}(\.\d){{1,2}}\.weight", key) is not None and state[key].ndim == 4
 
 
 def _norm_behind(convolution: str) -> str:
@@ -98,6 +97,6 @@ def _width(state: State, layers: dict[str, str]) -> int:
     """Channels that a block gives: those of its last convolution."""
     for timms in ("conv_pwl", "conv_pw", "conv"):
         theirs = next((key for key, name in layers.items() if name == timms), None)
-        if theirs is not None:
-            return int(state[f"{theirs}.weight"].shape[0])
+        if theirs is not None and f"{theirs}.weight" in state:
+            return sum(state[f"{theirs}.weight"].shape[:1])  # a scalar has none
     return 0

@@ -111,6 +111,8 @@ def load_model(
             for name, wanted in (("arch", arch), ("num_classes", num_classes), ("image_size", image_size)):
                 if wanted not in (None, getattr(card, name)):
                     raise CheckpointError(f"{name} is {wanted!r}, but the file's is {getattr(card, name)!r}")
+            if card.classifier == MISSING:
+                raise CheckpointError("its card says that it has no classifier")
             card = outside.with_statistics(card, mean, std)
         return _build(card, state), card
     except (CheckpointError, ValueError) as error:
