@@ -136,7 +136,7 @@ def test_two_networks_in_one_state_dict(tmp_path: Path) -> None:
     teacher, student = small("resnet14"), small()
     whole = prefixed(bare(teacher), "module.teacher.") | prefixed(bare(student), "module.student.")
     path = saved(tmp_path / "epoch_9", {"epoch": 9, "model": whole, "best_acc": 71.2})
-    with pytest.raises(CheckpointError, match=r"weights of 2 networks \(teacher, student\); --state-dict teacher \("):
+    with pytest.raises(CheckpointError, match=r"weights of 2 networks \(teacher, student\); --state-dict NAME \("):
         load_model(path)
     loaded, card = load_model(path, state_dict="student")
     assert card.arch == "resnet8"
@@ -385,6 +385,8 @@ REFUSED = {
     "bare": (lambda: bare(small()), {"state_dict": "ema"}, "it is one bare state dict"),
     "an average alone": (lambda: {"model_ema": bare(small())}, {},
                          r"no other weights than a moving average \(model_ema\); --state-dict ema"),
+    "another nest": (lambda: {"weights": bare(small()), "epoch": 3}, {},
+                     r"it has weights under 'weights', which is no usual name; --state-dict weights \("),
     "a key less": (lambda: without("layer1.0.bn1.bias"), {},
                    r"1 key missing \(encoder.layer1.0.bn1.bias\)"),
     "a part more": (lambda: bare(small("wrn-16-1")) | {"block1.layer.0.extra": torch.zeros(1)}, {},

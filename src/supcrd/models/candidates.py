@@ -83,7 +83,7 @@ def choose(value: Any, asked: str | None = None) -> Chosen:
     state = _checked(_innermost(value[name] if name else value))
     parts = networks(state)
     if len(parts) > 1:
-        raise CheckpointError(f"it holds the weights of {len(parts)} networks ({', '.join(parts)}); {_ask(parts[0])}")
+        raise CheckpointError(f"it holds the weights of {len(parts)} networks ({', '.join(parts)}); {_ask('NAME')}")
     return Chosen(state, name, tuple(key for key in there if key != name))
 
 
@@ -161,7 +161,7 @@ def _meant(asked: str) -> tuple[str, ...]:
 
 
 def _ask(name: str) -> str:
-    return f"--state-dict {name} (teacher.state_dict) reads {'it' if name == EMA else 'one'}"
+    return f"--state-dict {name} (teacher.state_dict) reads it"
 
 
 def _checked(value: Any) -> dict[str, Tensor]:
@@ -172,6 +172,8 @@ def _checked(value: Any) -> dict[str, Tensor]:
         raise CheckpointError(f"no state dict, but {', '.join(map(str, value))[:80]}")
     for key, tensor in value.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
+            if _holds_weights(tensor):
+                raise CheckpointError(f"it has weights under {key!r}, which is no usual name; {_ask(str(key))}")
             kind = "an object" if isinstance(tensor, Nothing) else type(tensor).__name__
             raise CheckpointError(f"its state dict has {kind} in place of a tensor at {key!r}")
         # Views of less memory than they show, sparse and quantised tensors are no weights anyone saved.

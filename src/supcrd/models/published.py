@@ -204,9 +204,7 @@ def _nearer(state: dict[str, Tensor], sizes: dict[str, int]) -> str:
     if near is None:
         return ""
     lacking = difference(state, near.arch, **sizes)
-    return (
-        f"its keys are of no known architecture; the nearest is {near.arch}, with {lacking} (--arch says which it is)"
-    )
+    return f"its keys are of no known architecture; the nearest is {near.arch}, with {lacking}"
 
 
 def _blocks(state: dict[str, Tensor]) -> Sequence[int]:
