@@ -90,6 +90,7 @@ LONG = (
     "tests/chaos/test_chaos.py",
     "tests/cli/test_cli.py::test_demo",
     "tests/data/test_data_stream.py::test_a_process_that_stops_early_ends",
+    "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files",
     "tests/export/test_onnx_files.py::test_other_networks",
     "tests/figures/test_extra.py::test_the_rest_is_there_without_it",
     "tests/fuzz/",

@@ -61,9 +61,15 @@ def _model(network: nn.Module, example: Tensor) -> Any:
 
 
 def _name_layers(model: Any) -> None:
-    """Name each layer with weights as its module is named, so that people can speak of it."""
+    """Name each layer with weights as its module is named, so that people can speak of it.
+
+    The exporter keeps equal weights once, such as those of batch norms that have not been trained: of the layers that
+    share them the first one has the name, since a name stands once in a file.
+    """
     weights = {weight.name for weight in model.graph.initializer}
+    taken = set()
     for node in model.graph.node:
         initializer = next((name for name in node.input if name in weights and name.endswith(".weight")), None)
-        if initializer is not None:
+        if initializer is not None and initializer not in taken:
+            taken.add(initializer)
             node.name = initializer.removesuffix(".weight")

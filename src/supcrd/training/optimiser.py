@@ -27,16 +27,17 @@ def learning_rate_factor(settings: FitSettings, step: int, steps_per_epoch: int)
         [1.0, 0.854, 0.5, 0.146]
     """
     total = max(settings.epochs * steps_per_epoch, 1)
-    share = step / total
-    if settings.schedule == "one_cycle":
+    share, factor = step / total, 1.0
+    if isinstance(settings, TrainSettings) and settings.schedule == "step":
+        milestones = settings.milestones or [part * settings.epochs for part in MILESTONES]
+        factor = settings.decay_factor ** sum(step >= milestone * steps_per_epoch for milestone in milestones)
+    elif settings.schedule == "one_cycle":
         rise = 0.3
         if share < rise:
             return 1 - (1 - 1 / 25) * (1 + math.cos(math.pi * share / rise)) / 2
         return (1 + math.cos(math.pi * (share - rise) / (1 - rise))) / 2
-    factor = (1 + math.cos(math.pi * share)) / 2 if settings.schedule == "cosine" else 1.0
-    if isinstance(settings, TrainSettings) and settings.schedule == "step":
-        milestones = settings.milestones or [part * settings.epochs for part in MILESTONES]
-        factor = settings.decay_factor ** sum(step >= milestone * steps_per_epoch for milestone in milestones)
+    elif settings.schedule == "cosine":
+        factor = (1 + math.cos(math.pi * share)) / 2
     warmup = settings.warmup_epochs * steps_per_epoch
     return factor * min(1.0, (step + 1) / warmup) if warmup > 0 else factor
 

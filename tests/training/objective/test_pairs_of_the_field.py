@@ -38,7 +38,7 @@ def takes_a_step(method: str, teacher: Normalised, arch: str) -> None:
     assert all(value.isfinite() for value in terms.values()), method
     sum(terms.values()).backward()
     before = {name: value.clone() for name, value in student.model.encoder.named_parameters()}
-    torch.optim.SGD([p for group in task.groups(1e-3) for p in group["params"]], lr=1e-3).step()
+    torch.optim.SGD(task.groups(1e-3)).step()
     still = [name for name, value in student.model.encoder.named_parameters() if value.grad is None]
     assert still == [], method
     assert not torch.equal(before[next(iter(before))], next(student.model.encoder.parameters())), method
