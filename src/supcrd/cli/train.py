@@ -25,6 +25,10 @@ ArchOption = Annotated[
     str | None, typer.Option(help="Architecture of weights from elsewhere, if their names leave it open.")
 ]
 SizeOption = Annotated[int | None, typer.Option(help="Pixels the weights expect; images are resized to them.")]
+StateOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of a file with several: a key of it, ema, or what its keys begin with."),
+]
 ClassesOption = Annotated[int | None, typer.Option(help="Number of classes that the weights must have.")]
 NamesOption = Annotated[
     str | None,
@@ -171,6 +175,7 @@ def evaluate(
     classes: NamesOption = None,
     plugin: PluginOption = None,
     image_size: SizeOption = None,
+    state_dict: StateOption = None,
     data_folder: Annotated[str, typer.Option(help="Folder of the CIFAR archives.")] = "data",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
@@ -192,6 +197,7 @@ def evaluate(
             std=numbers("--std", std),
             classes=classes,
             image_size=checked_size(image_size),
+            state_dict=state_dict,
             data_folder=data_folder,
             device=device,
             report=screen.report,
@@ -214,6 +220,7 @@ def predict(
     classes: NamesOption = None,
     plugin: PluginOption = None,
     image_size: SizeOption = None,
+    state_dict: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the five most probable classes of each image."""
@@ -231,6 +238,7 @@ def predict(
         std=numbers("--std", std),
         classes=classes,
         image_size=checked_size(image_size),
+        state_dict=state_dict,
     )
     if as_json:
         print_json({"model": str(model), "predictions": rows})
