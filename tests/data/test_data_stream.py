@@ -22,8 +22,8 @@ from supcrd.data.imagefile import File
 from supcrd.data.loader import ViewBatches
 from supcrd.data.stream import AHEAD, StreamedImages, fetch
 from supcrd.errors import DataError
+from supcrd.jobs import ready
 from supcrd.jobs import run as pipeline
-from supcrd.jobs import student as stages
 from supcrd.models.weights import load_model, load_state
 from supcrd.recipe.settings import AugmentSettings
 from typed import NET, TIMES, invoke, refused
@@ -321,7 +321,7 @@ def test_a_streamed_run_goes_on_in_the_middle_of_an_epoch(
                 yield batch
 
     with monkeypatch.context() as patched:
-        patched.setattr(stages, "ViewBatches", Cut)
+        patched.setattr(ready, "ViewBatches", Cut)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(recipe, tmp_path / "cut")
     state = load_state(tmp_path / "cut" / recipe.name / "checkpoint.pt")
@@ -344,7 +344,7 @@ def test_an_image_that_breaks_while_training_ends_the_run_and_leaves_its_checkpo
                 broken.write_bytes(b"no image")
             yield from super().epoch(epoch, start)
 
-    monkeypatch.setattr(stages, "ViewBatches", Breaking)
+    monkeypatch.setattr(ready, "ViewBatches", Breaking)
     options = [f"data.source=folder:{tree}", *SMALL, "data.stream=true", "data.validation=0", "name=x"]
     line = refused("train", "digits-teacher", *options, "--out", tmp_path / "runs")
     assert f"{broken}: not a readable image" in line

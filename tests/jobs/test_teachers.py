@@ -15,9 +15,9 @@ from supcrd import recipe
 from supcrd.analysis.compare import compare
 from supcrd.errors import RecipeError, RunError
 from supcrd.jobs import run as pipeline
-from supcrd.jobs import teacher as teachers
 from supcrd.jobs.network import new_student
 from supcrd.jobs.taught import Teacher, Tried
+from supcrd.jobs.trial import judge
 from supcrd.models import Model
 from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_model, save_model
@@ -39,12 +39,12 @@ from typed import NET, invoke, refused, student, teacher_from, write_npz
 )
 def test_what_a_trial_refuses(tried, own, problem, caplog):
     if problem is None:
-        teachers.judge(tried, own, "t", True)
+        judge(tried, own, "t", True)
         return
     with pytest.raises(RunError, match=problem + ".*likely causes.*teacher.check=false"):
-        teachers.judge(tried, own, "t", True)
+        judge(tried, own, "t", True)
     with caplog.at_level(logging.WARNING, "supcrd"):
-        teachers.judge(tried, own, "t", False)
+        judge(tried, own, "t", False)
     assert "likely causes" in caplog.text
 
 

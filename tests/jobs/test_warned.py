@@ -132,7 +132,7 @@ def test_numbers_by_class_are_sklearns(runs, short):
     for number, share in enumerate(told["class_accuracy"]):
         own = held["labels"] == number
         assert share == pytest.approx(accuracy_score(held["labels"][own], predicted[own]))
-    shown = invoke("train", "digits-teacher", *short, "--out", runs).stdout
+    shown = invoke("evaluate", result.folder).stdout
     assert "balanced accuracy" in shown
     assert "class accuracy" not in shown
     worst = min(range(3), key=told["class_accuracy"].__getitem__)

@@ -183,23 +183,6 @@ def test_an_architecture_without_its_prefix(tmp_path: Path) -> None:
         load_model(path, arch="mobilenetv3_small_050")
 
 
-def test_shortcuts_without_weights_are_refused_by_their_keys(tmp_path: Path) -> None:
-    """As the CIFAR ResNets of He et al. with option A are saved by many."""
-    state = {
-        f"module.{key.removeprefix('encoder.').replace('classifier', 'linear')}": tensor
-        for key, tensor in Model(10, "resnet20").state_dict().items()
-        if "downsample" not in key and "projector" not in key
-    }
-    torch.save({"state_dict": state, "best_prec1": 91.7}, tmp_path / "resnet20.th")
-    with pytest.raises(CheckpointError) as caught:
-        load_model(tmp_path / "resnet20.th")
-    # two shortcuts of a convolution and four keys of its batch norm
-    assert "do not fit arch 'resnet20': 10 keys missing (encoder.layer2.0.downsample.0.weight, ...)" in str(
-        caught.value
-    )
-    assert f"; it has {len(state)} keys (encoder.conv1.weight, ...)" in str(caught.value)
-
-
 # Our own, of 0.1 and of now
 
 

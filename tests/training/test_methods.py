@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from supcrd import recipe
 from supcrd.data.loader import Batch
+from supcrd.jobs import ready
 from supcrd.jobs import run as pipeline
-from supcrd.jobs import student as stages
 from supcrd.models import Model, Output
 from supcrd.recipe.settings import METHOD_SETTINGS, Joint
 from supcrd.training.objective import presets
@@ -367,7 +367,7 @@ def test_a_recipe_with_kd_weight_reads_the_logits_and_one_without_does_not(base,
             super().__init__(*given, **named)
             built.append(self)
 
-    monkeypatch.setattr(stages, "Distillation", Spied)
+    monkeypatch.setattr(ready, "Distillation", Spied)
     changes = changes_of(base, f"method.kd_weight={weight}", "name=added", "probe.epochs=0", "train.epochs=1")
     result = pipeline.run(recipe.load("digits-lw-supcrd", changes), out)
     assert [task.objective.needs.probed for task in built] == [weight == 0]

@@ -1,16 +1,17 @@
 """Two processes that share each batch do what one does with the whole of it."""
 
 import json
-import multiprocessing
 import signal
 from unittest.mock import patch
 
 import pytest
 import torch
-from torch import distributed, nn
+from torch import nn
 
+from jointly import together
 from supcrd.base.device import choose
 from supcrd.data.loader import Batch
+from supcrd.data.shares import Shares
 from supcrd.errors import RunError, Terminated
 from supcrd.models.weights import load_state, save_state
 from supcrd.recipe.settings import FitSettings
@@ -18,57 +19,15 @@ from supcrd.training.fit import fit
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context, Outputs, Shapes
 from supcrd.training.objective.term import Step as TermStep
+from supcrd.training.processes import Group
 from supcrd.training.task import Step
 from supcrd.training.world import ALONE
 
-N, B, V, F, D, C = 24, 4, 2, 6, 5, 3
+N, B, V, F, D, C = 25, 5, 2, 6, 5, 3
 LABELS = torch.arange(N) % C
 CPU = choose("cpu", "float32")
 TABLES = {"crd": {"bank": 9}, "lw_supcrd": {"bank": 5}, "plain": {"term": "lw_supcrd"}, "supcon": {},
           "cross_entropy": {"fall_epochs": 1.0}}  # fmt: skip
-
-
-class Gather(torch.autograd.Function):
-    """All ranks' rows; backwards the sum of all ranks' gradients of the own ones."""
-
-    @staticmethod
-    def forward(ctx, rows):
-        ctx.count = len(rows)
-        parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        gradient = gradient.contiguous()
-        distributed.all_reduce(gradient)
-        return gradient[distributed.get_rank() * ctx.count :][: ctx.count]
-
-
-class Gloo:
-    """Processes on the CPU."""
-
-    def __init__(self):
-        self.rank, self.size, self.agreed = distributed.get_rank(), distributed.get_world_size(), 0
-
-    def wrap(self, task):
-        for parameter in task.parameters():
-            parameter.register_post_accumulate_grad_hook(self.mean)
-        return task
-
-    def mean(self, parameter):
-        parameter.grad.copy_(self.sum(parameter.grad) / self.size)
-
-    def gather(self, rows):
-        return Gather.apply(rows)
-
-    def sum(self, tensor):
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
-
-    def agree(self, flag):
-        return bool(self.sum(torch.tensor(int(flag))))
 
 
 class Heads(nn.Module):
@@ -107,8 +66,11 @@ class Shared:
         views = torch.randn(V, N, F, generator=torch.Generator().manual_seed(epoch))
         order = torch.randperm(N, generator=torch.Generator().manual_seed(100 + epoch))
         for step in range(start, self.steps):
-            index = order[step * B :][:B].view(self.size, -1)[self.rank]
-            yield Batch(views[:, index].flatten(0, 1), LABELS[index].repeat(V), index, None, epoch, step, self.steps)
+            whole = order[step * B :][:B]
+            index = whole[Shares(self.size, self.rank, self.size).images(len(whole))]
+            batch = Batch(views[:, index].flatten(0, 1), LABELS[index].repeat(V), index, None, epoch, step, self.steps)
+            every = batch._replace(indices=whole, labels=LABELS[whole].repeat(V))
+            yield batch._replace(whole=every) if self.size > 1 else batch
 
 
 SETTINGS = FitSettings(epochs=2, optimizer="sgd", lr=0.05)
@@ -120,11 +82,9 @@ def whole():
     return task, fit(task, Shared(), SETTINGS, seed=0, place=CPU)
 
 
-def worker(rank, folder, stage):
+def worker(rank, size, folder, stage):
     """What a process of the world does; what it saw goes into a file."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/{stage}", rank=rank, world_size=2)
-    world, shared, state = Gloo(), Shared(rank, 2), folder / "state.pt"
+    world, shared, state = Group(Shares(2, rank, 2)), Shared(rank, 2), folder / "state.pt"
 
     def seen(batch):
         if stage == "cut" and rank == 1 and (batch.epoch, batch.step) == (1, 2):
@@ -153,14 +113,7 @@ def worker(rank, folder, stage):
 
 
 def two(folder, stage):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["supcrd.training.fit", "supcrd.training.task", "torch._dynamo"])
-    processes = [context.Process(target=worker, args=(rank, folder, stage)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    together(2, worker, folder, stage)
     return [json.loads((folder / f"{stage}-{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -22,6 +22,8 @@ from supcrd.jobs.images import load_images
 from supcrd.jobs.network import new_student, statistics
 from supcrd.jobs.objective import check_objective, make_objective
 from supcrd.jobs.taught import TEACHER, Teacher, Tried
+from supcrd.jobs.trial import judge, own_accuracy, trial
+from supcrd.models.card import MISSING
 from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_model
 from supcrd.recipe.settings import Recipe
@@ -134,15 +136,17 @@ def _stand_in(recipe: Recipe, images: ImageSet) -> Teacher:
         folder = user_path(settings.run)
         model, card = load_model(folder)
         order = teachers.fitted(model, card, images, folder, None)
-        name, own = str(folder), teachers.own_accuracy(folder, card, images)
+        name, own = str(folder), own_accuracy(folder, card, images)
     else:
         model, card, name, _ = teachers.from_outside(settings, images)
         order = teachers.fitted(model, card, images, name, settings)
         own = card.evaluation.get("accuracy") if card.evaluation else None
     mean, std = statistics(recipe, images)
     subject = Normalised(model, card.mean or mean, card.std or std)
-    tried = teachers.trial(subject, images, device.choose(recipe.train.device, "float32"))
-    teachers.judge(tried, own, name, settings.check)
+    tried = UNTRIED
+    if card.classifier != MISSING:  # else one is fitted when it is brought in, and tried then
+        tried = trial(subject, images, device.choose(recipe.train.device, "float32"))
+        judge(tried, own, name, settings.check)
     head = card.projection_trained or (settings.run is None and settings.head.epochs > 0)
     model.cpu()
     return Teacher(subject, Path(name), "", order, tried, head)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 from typer.core import TyperGroup
 
+from supcrd.cli.help import EXAMPLES, GROUPS
 from supcrd.cli.screen import stderr
 from supcrd.errors import LINE, SupcrdError, Terminated, one_line
 
@@ -21,6 +22,23 @@ UsageError: Any = typer.BadParameter.__base__
 
 class Commands(TyperGroup):
     """The commands; a mistake of the command line is one line too, however long the word was."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """As it is, with an example."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and cmd_name in EXAMPLES:
+            command.epilog = f"Example: {EXAMPLES[cmd_name]}"
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands in groups; those of no group come last."""
+        grouped = {name for names in GROUPS.values() for name in names}
+        others = {"Others": tuple(name for name in self.list_commands(ctx) if name not in grouped)}
+        for title, names in (GROUPS | others).items():
+            known = [(name, command) for name in names if (command := self.get_command(ctx, name)) is not None]
+            if known:
+                with formatter.section(title):
+                    formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in known])
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """As it is, but for the message."""
@@ -44,11 +62,31 @@ def _shortened() -> Iterator[None]:
 
 app = typer.Typer(
     cls=Commands,
-    help="Distil a large image classifier into a small one by contrastive representation distillation.",
+    help="Distil a large image classifier into a small one by contrastive representation distillation.\n\n"
+    "supcrd COMMAND -h shows the options of a command and an example.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"supcrd {version('supcrd')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that holds the run folders.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")]

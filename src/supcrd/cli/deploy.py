@@ -15,6 +15,7 @@ from supcrd.cli.train import (
     ModelArgument,
     PluginOption,
     SizeOption,
+    StateOption,
     StdOption,
     checked_size,
     numbers,
@@ -45,6 +46,7 @@ def export(
     std: StdOption = None,
     plugin: PluginOption = None,
     image_size: SizeOption = None,
+    state_dict: StateOption = None,
     data_folder: Annotated[str, typer.Option(help="Folder of the CIFAR archives.")] = "data",
     as_json: JsonOption = False,
 ) -> None:
@@ -70,6 +72,7 @@ def export(
         arch=arch,
         num_classes=num_classes,
         image_size=checked_size(image_size),
+        state_dict=state_dict,
     )
     print_json(result) if as_json else show(result)
 

@@ -25,6 +25,10 @@ ArchOption = Annotated[
     str | None, typer.Option(help="Architecture of weights from elsewhere, if their names leave it open.")
 ]
 SizeOption = Annotated[int | None, typer.Option(help="Pixels the weights expect; images are resized to them.")]
+StateOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of a file with several: a key of it, ema, or what its keys begin with."),
+]
 ClassesOption = Annotated[int | None, typer.Option(help="Number of classes that the weights must have.")]
 NamesOption = Annotated[
     str | None,
@@ -113,26 +117,49 @@ def train(
         bool,
         typer.Option("--no-wait", help="End, not wait, if another process is training the teacher."),
     ] = False,
+    devices: Annotated[
+        int, typer.Option(help="Processes on this machine that share every batch, one for each GPU.", min=1, max=1024)
+    ] = 1,
+    restarts: Annotated[
+        int, typer.Option(help="With --devices: how often all start again if one dies.", min=0, max=1000)
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model from a recipe, training its teacher first if needed.
 
-    Resumes an unfinished run; leaves a finished one alone.
+    Resumes an unfinished run; leaves a finished one alone. Under torchrun, on several machines too, its processes share
+    every batch: torchrun --nproc-per-node 2 -m supcrd train RECIPE
     """
     from supcrd.recipe import load
 
     loaded = load(recipe, overrides or [])
     from supcrd.jobs import run as pipeline  # brings torch, which takes seconds: mistakes are reported before
 
-    with Screen() as screen:
-        result = pipeline.run(loaded, out, force=force, report=screen.report, wait=not no_wait)
+    if devices > 1:
+        from supcrd.jobs.launch import launch
+
+        given = [recipe, *(overrides or []), "--out", str(out), *(["--force"] if force else [])]
+        given += [*(["--no-wait"] if no_wait else []), *(["--json"] if as_json else [])]
+        raise typer.Exit(launch(loaded, devices, ["train", *given], restarts=restarts))
+    from supcrd.cli.summary import show_result
+    from supcrd.jobs.follow import follow
+    from supcrd.jobs.shared import joined
+    from supcrd.runs.folder import RunFolder
+
+    with joined(loaded) as first:
+        if not first:
+            follow()
+            return
+        with Screen() as screen:
+            result = pipeline.run(loaded, out, force=force, report=screen.report, wait=not no_wait)
     if as_json:
         folders = {"student": str(result.folder), "teacher": str(result.teacher) if result.teacher else None}
         print_json({"status": result.status, "runs": folders, "evaluation": result.evaluation})
         return
-    again = " (already finished; --force starts it over)" if result.status == "already finished" else ""
-    stdout.print(f"{result.folder}{again}", markup=False, highlight=False, soft_wrap=True)
-    show_evaluation(result.evaluation)
+    teacher = None
+    if result.teacher is not None and (beside := RunFolder(result.teacher)).finished:
+        teacher = beside.evaluation
+    show_result(result.evaluation, result.folder, teacher, again=result.status == "already finished")
 
 
 @app.command()
@@ -148,6 +175,7 @@ def evaluate(
     classes: NamesOption = None,
     plugin: PluginOption = None,
     image_size: SizeOption = None,
+    state_dict: StateOption = None,
     data_folder: Annotated[str, typer.Option(help="Folder of the CIFAR archives.")] = "data",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
@@ -169,6 +197,7 @@ def evaluate(
             std=numbers("--std", std),
             classes=classes,
             image_size=checked_size(image_size),
+            state_dict=state_dict,
             data_folder=data_folder,
             device=device,
             report=screen.report,
@@ -191,6 +220,7 @@ def predict(
     classes: NamesOption = None,
     plugin: PluginOption = None,
     image_size: SizeOption = None,
+    state_dict: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the five most probable classes of each image."""
@@ -208,6 +238,7 @@ def predict(
         std=numbers("--std", std),
         classes=classes,
         image_size=checked_size(image_size),
+        state_dict=state_dict,
     )
     if as_json:
         print_json({"model": str(model), "predictions": rows})

@@ -9,6 +9,7 @@ from torch import Tensor
 from supcrd.base.seeding import permutation
 from supcrd.data.images import Split
 from supcrd.data.sampling import balanced_order
+from supcrd.data.shares import LEAST, WHOLE, Shares
 from supcrd.data.stream import fetch
 from supcrd.data.views.make import make_view
 from supcrd.data.views.mix import draw_pairs, mix_bytes, mix_in_place
@@ -29,6 +30,30 @@ class Batch(NamedTuple):
     partner_labels: Tensor | None = None  # (V B,) int64, of the images mixed in; None where no view is ever mixed
     shares: Tensor | None = None  # (V B,) float32 of the own image; 1 in views that are not mixed in this step
     mixed: tuple[int, ...] = ()  # numbers of the views that are mixed in this step
+    whole: "Batch | None" = None  # where this is one process's share: the batch of all of them, without its inputs
+
+    def of_images(self, places: slice) -> "Batch":
+        """Some of its images, by their places in it, with all their views.
+
+        Example:
+            >>> rows = torch.arange(10)  # 2 views of 5 images
+            >>> part = Batch(rows[:, None], rows % 5, torch.arange(5)).of_images(slice(3, 5))
+            >>> part.labels.tolist(), part.inputs.flatten().tolist()
+            ([3, 4, 3, 4], [3, 4, 8, 9])
+        """
+        images = len(self.indices)
+
+        def rows(whole: Tensor) -> Tensor:
+            return whole.view(-1, images, *whole.shape[1:])[:, places].flatten(0, 1)
+
+        return self._replace(
+            inputs=rows(self.inputs),
+            labels=rows(self.labels),
+            indices=self.indices[places],
+            partner_labels=None if self.partner_labels is None else rows(self.partner_labels),
+            shares=None if self.shares is None else rows(self.shares),
+            taught=self.taught and {name: rows(taught) for name, taught in self.taught.items()},
+        )
 
 
 class Batches(Protocol):
@@ -65,8 +90,9 @@ def index_batches(
     epoch: int,
     device: torch.device | None = None,
     balanced: Tensor | None = None,
+    least: int = LEAST,
 ) -> list[Tensor]:
-    """Shuffled indices of an epoch, cut into batches; a last batch of a single image is left out.
+    """Shuffled indices of an epoch, cut into batches; a last batch of fewer than `least` images is left out.
 
     One image has nothing to be contrasted with, and batch normalisation cannot train on it; another epoch will have it
     in another place. `balanced`: the labels (N,), on the CPU, to draw by `balanced_order` in place of every image once.
@@ -81,7 +107,7 @@ def index_batches(
         order = balanced_order(balanced, seed=seed, epoch=epoch)
     order = order.to(device or "cpu")  # once an epoch: no step waits for a copy
     batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 < batch_size else batches
+    return batches[:-1] if len(batches) > 1 and len(batches[-1]) < min(least, batch_size) else batches
 
 
 class ViewBatches:
@@ -96,6 +122,9 @@ class ViewBatches:
         seed: of order and views.
         device: where batches are.
         taught: kept features of teachers by name, whose views are then shown; not for views that are mixed.
+        sampling: as `train.sampling`.
+        shares: what of each batch this process has; of its images alone views are made, unless some are mixed.
+        least: as `index_batches`.
     """
 
     def __init__(
@@ -108,6 +137,8 @@ class ViewBatches:
         device: torch.device,
         taught: Mapping[str, Taught] | None = None,
         sampling: Literal["uniform", "balanced"] = "uniform",
+        shares: Shares = WHOLE,
+        least: int = LEAST,
     ) -> None:
         groups = [settings] if isinstance(settings, AugmentSettings) else settings.values()
         self.settings = [group for group in groups for _ in range(group.views)]  # by number of the view
@@ -116,7 +147,8 @@ class ViewBatches:
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.taught = dict(taught or {})
         self.balanced = split.labels.cpu() if sampling == "balanced" else None
-        self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0))
+        self.shares, self.least = shares, least
+        self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0, least=least))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on."""
@@ -125,14 +157,35 @@ class ViewBatches:
             seed, shown = cached.seed, epoch % cached.epochs
         readers = {name: cached.reader(shown) for name, cached in self.taught.items()}
         count, drawn = len(self.labels), self.balanced
-        places = index_batches(count, self.batch_size, seed=self.seed, epoch=epoch, balanced=drawn)[start:]
-        batches = self.views(places, seed=seed, epoch=shown)
+        places = index_batches(
+            count, self.batch_size, seed=self.seed, epoch=epoch, balanced=drawn, least=self.least
+        )[start:]  # fmt: skip
         mixes = any(settings.mixes for settings in self.settings)
-        for step, (place, (index, views)) in enumerate(zip(places, batches, strict=True), start):
-            features = {name: read(place).to(self.device, non_blocking=True) for name, read in readers.items()}
+        # an image that is mixed in may be another process's
+        seen = places if mixes else [self._own(place) for place in places]
+        batches = self.views(seen, seed=seed, epoch=shown)
+        for step, (place, own, (index, views)) in enumerate(zip(places, seen, batches, strict=True), start):
+            features = {name: read(own).to(self.device, non_blocking=True) for name, read in readers.items()}
             labels = self.labels[index].repeat(len(self.settings))
             batch = Batch(views, labels, index, features or None, epoch, step, self.steps)
-            yield self._mixed(batch) if mixes else batch
+            batch = self._mixed(batch) if mixes else batch
+            yield batch if self.shares.size == 1 else self._share(batch, place)
+
+    def _own(self, places: Tensor) -> Tensor:
+        """Those of a batch that are shown here: where this process has none, one, which `_share` leaves out."""
+        own = places[self.shares.images(len(places))]
+        return own if len(own) else places[:1]
+
+    def _share(self, batch: Batch, places: Tensor) -> Batch:
+        """This process's images of a batch, with what terms may have to know of the others."""
+        images = self.shares.images(len(places))
+        if batch.partner_labels is not None:
+            whole = batch._replace(inputs=batch.inputs[:, :0, :0, :0], taught=None)
+            return batch.of_images(images)._replace(whole=whole)
+        index = places.to(self.device)
+        labels = self.labels[index].repeat(len(self.settings))
+        whole = batch._replace(inputs=batch.inputs.new_empty(len(labels), 0), labels=labels, indices=index, taught=None)
+        return batch.of_images(slice(0, images.stop - images.start))._replace(whole=whole)
 
     def _mixed(self, batch: Batch) -> Batch:
         """The batch with its views mixed as their settings say; in place."""

@@ -11,16 +11,19 @@ from torch import Tensor
 from supcrd import data as datasets
 from supcrd.base import device as devices
 from supcrd.base.seeding import seed_for
+from supcrd.data import ImageSet
 from supcrd.data.augment import to_float
 from supcrd.data.sources.folder import image_files, read_images
 from supcrd.errors import CheckpointError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate
+from supcrd.evaluation.final import Rows
 from supcrd.export.load import is_exported
 from supcrd.jobs import exported, measured_on
+from supcrd.jobs.classifier import fit_missing, with_classes
 from supcrd.jobs.student import Report
 from supcrd.models import Model
-from supcrd.models.card import Card
+from supcrd.models.card import MISSING, Card
 from supcrd.models.weights import has_card
 from supcrd.models.weights import load_model as read_model
 from supcrd.recipe.settings import ProbeSettings
@@ -68,6 +71,7 @@ def evaluate_file(
     std: Sequence[float] | None = None,
     classes: str | None = None,
     image_size: int | None = None,
+    state_dict: str | None = None,
     data_folder: str = "data",
     device: str = "auto",
     report: Report | None = None,
@@ -78,7 +82,7 @@ def evaluate_file(
         path: run folder, .safetensors or published .pth.
         source: as `supcrd.data.load`; None for that of the run that trained the model.
         split: test, validation or train.
-        arch, num_classes, mean, std, image_size: as `supcrd.models.weights.load_model`. Weights of unknown
+        arch, num_classes, mean, std, image_size, state_dict: as `supcrd.models.weights.load_model`. Weights of unknown
             normalisation get the statistics of the source's training images, and the log says so. Images of another
             size than the model's are resized on the device if `image_size` is given or the weights are from outside.
         classes: a text file with the names of the model's outputs in their order, one per line, instead of its card's.
@@ -89,21 +93,22 @@ def evaluate_file(
     Returns:
         The values of `supcrd.evaluation.evaluate.evaluate`, with model, source, split, class_names and warnings: those
         of the model's card, or, if it has none, those of these values. Neighbours and probe need training images: their
-        accuracies are None if the source has none, or if the split measured is train.
+        accuracies are None if the source has none, or if the split measured is train. An encoder without a classifier
+        gets one fitted on the training images: `classifier` has what `Final.described` says of it.
 
     Raises:
         SupcrdError: the model or the data cannot be loaded, or do not fit each other.
     """
     if is_exported(path):
-        file = exported.readable(
-            path, device, arch=arch, num_classes=num_classes, mean=mean, std=std, image_size=image_size
-        )
+        given = {"arch": arch, "num_classes": num_classes, "mean": mean, "std": std, "image_size": image_size}
+        file = exported.readable(path, device, **given, state_dict=state_dict)
         return exported.evaluate(file, source, split=split, classes=classes, data_folder=data_folder)
     measured_on.check_split(split)
     if (mean is None) != (std is None):
         raise CheckpointError("--mean and --std must be given together")
     place = devices.choose(device, "float32")
     known: dict[str, Any] = {"arch": arch, "num_classes": num_classes, "mean": mean, "std": std}
+    known |= {"state_dict": state_dict, "headless": True}
     model, card = read_model(path, image_size=image_size, **known)
     try:
         probe = ProbeSettings.model_validate((card.recipe or {}).get("probe", {}))
@@ -113,6 +118,9 @@ def evaluate_file(
     resizes = image_size is not None or not has_card(path)
     if image_size is None and resizes and card.stem != "native" and card.image_size != images.image_size:
         model, card = read_model(path, default_size=images.image_size, **known)  # the file may not determine the size
+    headless = card.classifier == MISSING
+    if headless:
+        card = _with_classes(model, card, images, path, num_classes, classes)
     images = measured_on.in_order(card, images, path, source, classes)
     measured_on.check_fit(card, images, path, resizes=resizes)
     chosen = measured_on.chosen(images, split)
@@ -123,12 +131,16 @@ def evaluate_file(
         logger.warning("%s does not say its normalisation; measured on train: mean %s, std %s", path, mean, std)
     else:
         mean, std = card.mean, card.std
-    bank = images.train if split != "train" else None
+    subject = Normalised(model, tuple(mean), tuple(std))
+    final = None
+    if headless:
+        card, final = fit_missing(subject, card, images, path, place, report)
     numbers = evaluate(
-        Normalised(model, tuple(mean), tuple(std)),
+        subject,
         chosen,
         place,
-        train=bank,
+        train=images.train if split != "train" else None,
+        train_features=final.train_features if final is not None and split != "train" else None,
         probe=probe,
         seed=seed_for("probe", (card.recipe or {}).get("seed", 0)),
         report=(lambda progress: report(str(path), "probe", progress)) if report else None,
@@ -136,7 +148,19 @@ def evaluate_file(
     about = {"model": str(path), "arch": card.arch, "source": images.source, "split": split}
     values = {**about, **numbers.values, "projection_trained": card.projection_trained}
     values["class_names"] = list(images.class_names)
+    if final is not None:
+        values["classifier"] = final.described(Rows(numbers.outputs.features, chosen.labels))
     return values | {"warnings": list(card.warnings) or health.judge(values)}
+
+
+def _with_classes(
+    model: Model, card: Card, images: ImageSet, path: Path, num_classes: int | None, classes: str | None
+) -> Card:
+    """The card of an encoder whose classifier is to be of the data's classes."""
+    given = "--classes" if classes is not None else "--num-classes"
+    if classes is not None or num_classes not in (None, images.num_classes):
+        raise CheckpointError(f"{given} is about outputs, but {path} is an encoder without a classifier")
+    return with_classes(model, card, images)
 
 
 def predict_files(
@@ -149,6 +173,7 @@ def predict_files(
     std: Sequence[float] | None = None,
     classes: str | None = None,
     image_size: int | None = None,
+    state_dict: str | None = None,
     top: int = 5,
 ) -> list[dict[str, Any]]:
     """The most probable classes of image files.
@@ -156,7 +181,7 @@ def predict_files(
     Args:
         path: run folder, .safetensors or published .pth (which needs mean and std).
         images: files and folders of them; resized to the model's size, centre crop.
-        arch, num_classes, mean, std, image_size: as `supcrd.models.weights.load_model`.
+        arch, num_classes, mean, std, image_size, state_dict: as `supcrd.models.weights.load_model`.
         classes: as for `evaluate_file`.
         top: largest number of classes per image.
 
@@ -167,6 +192,7 @@ def predict_files(
         SupcrdError: the model cannot be loaded, or an image cannot be read.
     """
     known = {"arch": arch, "num_classes": num_classes, "mean": mean, "std": std, "image_size": image_size}
+    known["state_dict"] = state_dict
     card, answer = _exported(path, **known) if is_exported(path) else _loaded(path, **known)
     if card.in_channels not in (1, 3):
         raise CheckpointError(f"{path} takes {card.in_channels}-channel images; only grey and RGB files can be read")

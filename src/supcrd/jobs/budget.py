@@ -10,10 +10,10 @@ import torch
 from supcrd.base.device import Place
 from supcrd.base.seeding import seed_for
 from supcrd.data import ImageSet
-from supcrd.data.loader import ViewBatches
 from supcrd.data.split import balanced, subset
 from supcrd.errors import RunError
 from supcrd.evaluation.evaluate import glance
+from supcrd.jobs.ready import Ready
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
@@ -28,9 +28,7 @@ ENDLESS = 10**6
 """Epochs of the objective while steps are timed, so that no falling weight is 0."""
 
 
-def in_epochs(
-    this: RunFolder, task: Distillation, batches: ViewBatches, student: Normalised, images: ImageSet, place: Place
-) -> Recipe:
+def in_epochs(this: RunFolder, ready: Ready, student: Normalised, images: ImageSet, place: Place) -> Recipe:
     """The recipe with its number of epochs, which the objective gets too; with `train.minutes` found by timing.
 
     Timing happens once: the result is written to the run folder, so that a resumed run has the same schedule.
@@ -46,24 +44,24 @@ def in_epochs(
                 f"it has a checkpoint, but no {this.budget_file.name}, which says how many epochs train.minutes gave; "
                 "--force starts over"
             )
-        _fix(this, task, batches, student, images, place)
+        _fix(this, ready, student, images, place)
         recipe = this.timed(recipe)
-    task.objective.epochs = recipe.train.epochs
+    ready.task.objective.epochs = recipe.train.epochs
     return recipe
 
 
-def _fix(
-    this: RunFolder, task: Distillation, batches: ViewBatches, student: Normalised, images: ImageSet, place: Place
-) -> None:
+def _fix(this: RunFolder, ready: Ready, student: Normalised, images: ImageSet, place: Place) -> None:
     """Time, and write the number of epochs."""
+    task, batches = ready.task, ready.batches
     recipe, minutes = this.recipe, this.recipe.train.minutes
     assert minutes is not None
     limit = min(SHARE * 60 * minutes, MOST)
     task.objective.epochs = ENDLESS
     on_step = task.average.update if task.average is not None else None
     trained = time_epoch(
-        task, batches, recipe.train, place, seed=seed_for("budget", recipe.seed), limit=limit, on_step=on_step
-    )
+        task, batches, recipe.train, place, seed=seed_for("budget", recipe.seed), limit=limit, on_step=on_step,
+        together=ready.plan.together,
+    )  # fmt: skip
     began = time.perf_counter()
     epoch = trained.seconds + _end_of_epoch(this, task, student, images, place)
     spent = trained.spent + time.perf_counter() - began

@@ -163,8 +163,10 @@ def _about_classifier(final: Final | None, measured: Rows, values: Mapping[str, 
     if final.saved in table:
         table[final.saved] |= {key: values[key] for key in ("accuracy", "ece", "nll")}
     saved = table.get(final.saved, {})
+    # an encoder from outside may have had none
+    trained = table.get(TRAINED, values if final.saved == TRAINED else {})
     return {
-        "trained_accuracy": table.get(TRAINED, values)["accuracy"],
+        "trained_accuracy": trained.get("accuracy"),
         "refit_accuracy": table.get(REFIT, {}).get("accuracy"),
         "ece_before": saved.get("ece_before"),
         "classifier": table,

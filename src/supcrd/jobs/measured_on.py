@@ -9,7 +9,7 @@ from supcrd.data import ImageSet, Split
 from supcrd.data.classes import match, numbered, read_names
 from supcrd.errors import DataError, RunError
 from supcrd.jobs.images import load_images
-from supcrd.models.card import Card
+from supcrd.models.card import MISSING, Card
 from supcrd.recipe.settings import DataSettings
 from supcrd.runs.folder import RunFolder
 
@@ -50,13 +50,16 @@ def chosen(images: ImageSet, split: str) -> Split:
 
 
 def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageSet:
-    """The data, with the splits of the run that trained the model."""
+    """The data, with the splits of the run that trained the model; with a validation split for an encoder whose
+    classifier has to be fitted first.
+    """
     table = dict((card.recipe or {}).get("data", {}))
     if source is None and "source" not in table:
         raise DataError("--data is needed: the model does not say on which data it was trained")
     if source is not None and not _same_source(source, table.get("source")):
-        # in data other than the run's, all of train serves as neighbours, unless the validation split is measured
-        table = {"source": source} if split == "validation" else {"source": source, "validation": 0.0}
+        # in data other than the run's, all of train serves as neighbours, unless the validation split is needed
+        divided = split == "validation" or card.classifier == MISSING
+        table = {"source": source} if divided else {"source": source, "validation": 0.0}
         if source.startswith(("folder:", "shards:")):
             table |= {"image_size": card.image_size, "levels": card.levels}
     return load_images(DataSettings(**table), data_folder, require_train=False)

@@ -27,6 +27,7 @@ from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
 from supcrd.runs.opening import REMEDY, as_begun, check_origins, check_same, locked, open_run
 from supcrd.training.objective.build import settings_of
+from supcrd.training.processes import started
 
 logger = logging.getLogger("supcrd")
 
@@ -106,7 +107,7 @@ def _run(
         done = None if force else _finished(recipe, out, images, prefix)
         if done is not None:
             return done  # another process finished it in the meantime
-        this = open_run(out, recipe, force=force, origins=origins, remedy=_remedy(prefix))
+        this = open_run(out, recipe, force=force, origins=origins, remedy=_remedy(prefix), processes=started()[1])
         status = "resumed" if this.checkpoint.exists() else "trained"
         trained = stages.train(this, student, images, objective, taught, place, report)
         trained = settle(this, student, trained, images, place, report)

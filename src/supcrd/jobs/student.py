@@ -1,7 +1,7 @@
 """The stages of one run: the student's training, its projection head."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,17 +18,18 @@ from supcrd.evaluation.evaluate import glance
 from supcrd.evaluation.final import Final
 from supcrd.jobs.budget import in_epochs
 from supcrd.jobs.chosen import Saved, choose_weights, ends_early
+from supcrd.jobs.ready import Ready, prepare
+from supcrd.jobs.shared import invite
 from supcrd.jobs.taught import Teacher
 from supcrd.models import Model
 from supcrd.models.weights import Card, save_model
-from supcrd.recipe.settings import AugmentSettings, HeadSettings, Recipe
+from supcrd.recipe.settings import AugmentSettings, HeadSettings
 from supcrd.runs import tensorboard
 from supcrd.runs.folder import RunFolder
 from supcrd.training import cache
 from supcrd.training.fit import Progress, fit
 from supcrd.training.objective.build import Needs, Objective
 from supcrd.training.task import Distillation, HeadFit, Normalised
-from supcrd.training.teacher import Teaching
 
 logger = logging.getLogger("supcrd")
 
@@ -101,21 +102,9 @@ def train(
     recipe, needs = this.recipe, objective.needs
     assert images.train is not None
     caches = _caches(this, images, teachers, needs, place, report)
-    # copies of the parts that run: whole teachers are neither on the device nor in memory during the training
-    task = place.put(
-        Distillation(
-            student,
-            objective,
-            _teaching(recipe, teachers, caches),  # without a name, which would keep the whole teachers
-            bfloat16=place.bfloat16,
-            ema=recipe.train.ema,
-        )
-    )
-    for teacher in teachers.values():
-        teacher.let_go()
-    if recipe.train.compile != "off":
-        task.compile_encoders(recipe.train.compile)
-    history = _fit(this, task, student, images, caches, place, report)
+    invite(recipe, this.path, teachers, caches)
+    ready = prepare(recipe, student, images, objective, teachers, caches, place)
+    history, task = _fit(this, ready, student, images, place, report), ready.task
     saved = choose_weights(task, recipe.train, history, recipe.name)
     trained = needs.trains_projector
     if not trained and recipe.head.epochs > 0:
@@ -135,36 +124,16 @@ def train(
     return Trained(card, history, task.best, saved)
 
 
-def _teaching(recipe: Recipe, teachers: Mapping[str, Teacher], cached: Collection[str]) -> dict[str, Teaching]:
-    settings = recipe.all_teachers
-    return {
-        name: Teaching(teacher.whole(), settings[name].joint, settings[name].joint_lr_scale, cached=name in cached)
-        for name, teacher in teachers.items()
-    }
-
-
 def _fit(
     this: RunFolder,
-    task: Distillation,
+    ready: Ready,
     student: Normalised,
     images: ImageSet,
-    caches: Mapping[str, cache.FeatureCache],
     place: Place,
     report: Report | None,
 ) -> list[dict[str, Any]]:
     """Train, with a validation after every epoch; write and return the metrics of all epochs."""
-    recipe = this.recipe
-    assert images.train is not None
-    seed = seed_for("run", recipe.seed)
-    batches = ViewBatches(
-        images.train,
-        recipe.view_groups,
-        batch_size=recipe.train.batch_size,
-        seed=seed,
-        device=place.device,
-        taught=caches,
-        sampling=recipe.train.sampling,
-    )
+    recipe, task = this.recipe, ready.task
 
     def write(rows: list[dict[str, Any]]) -> None:
         this.write_metrics(rows)
@@ -187,18 +156,9 @@ def _fit(
         logger.warning("%s: %s", recipe.name, absent)
     logger.info("%s: training on %s", recipe.name, place)
     try:
-        recipe = in_epochs(this, task, batches, student, images, place)
-        history = fit(
-            task,
-            batches,
-            recipe.train,
-            seed=seed,
-            place=place,
-            state_file=this.checkpoint,
-            on_step=task.average.update if task.average is not None else None,
-            on_epoch=on_epoch,
-            report=(lambda progress: report(recipe.name, "train", progress)) if report else None,
-        )
+        recipe = in_epochs(this, ready, student, images, place)
+        on_progress = (lambda progress: report(recipe.name, "train", progress)) if report else None
+        history = ready.fit(recipe, place, this, on_epoch=on_epoch, report=on_progress)
     except RunError as error:
         raise RunError(f"{this.path}: {error}") from None
     except SupcrdError:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,18 @@ from typing import Any
 from supcrd.base import device
 from supcrd.base.device import Place
 from supcrd.base.files import fingerprint, user_path
-from supcrd.data import ImageSet, Split
+from supcrd.data import ImageSet
 from supcrd.data.classes import match, pick_outputs, read_names
-from supcrd.data.split import balanced, subset
 from supcrd.errors import CheckpointError, RecipeError, RunError
-from supcrd.evaluation.evaluate import glance
 from supcrd.jobs import student as stages
+from supcrd.jobs.classifier import fit_missing, with_classes
 from supcrd.jobs.measure import measure
 from supcrd.jobs.network import statistics
 from supcrd.jobs.student import Report, Trained
 from supcrd.jobs.taught import Teacher, Tried
+from supcrd.jobs.trial import judge, own_accuracy, trial
 from supcrd.models import Model
+from supcrd.models.card import MISSING
 from supcrd.models.outside import load_timm
 from supcrd.models.weights import Card, load_model, save_model
 from supcrd.recipe.settings import Imported, ModelSettings, Recipe, TeacherSettings, TrainSettings
@@ -30,12 +30,6 @@ from supcrd.runs.opening import locked
 from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
-
-TRIED = 2000  # largest number of images of a trial: seconds for a small network, a minute for a large one
-FAR = 0.2  # a teacher this far below the accuracy of its own evaluation is refused
-BELOW = 0.05  # and this far below it gets a warning
-FEW = 20  # with fewer images a teacher cannot be distinguished from chance
-CAUSES = "likely causes: another normalisation (teacher.mean, teacher.std), image size or order of classes"
 
 
 def ready(
@@ -128,6 +122,8 @@ def _imported(
     about = settings.model_dump_json(include={"head", "arch", "timm"})
     views = recipe.first_views
     identity: tuple[Any, ...] = (about, views.identity_json(), images.fingerprint, card.mean, card.std, key)
+    if settings.state_dict is not None:
+        identity = (*identity, settings.state_dict)
     if order != tuple(range(len(order))):
         identity = (*identity, order)
     folder = _folder(out, stem, identity, model)
@@ -136,6 +132,9 @@ def _imported(
     assert card.mean is not None
     assert card.std is not None
     subject = Normalised(model, card.mean, card.std)
+    final = None
+    if card.classifier == MISSING:
+        card, final = fit_missing(subject, card, images, settings.checkpoint, place, report)
     # before anything is written, and compared with what the weights' own card says
     tried = trial(subject, images, place)
     judge(tried, own.get("accuracy") if own else None, stem, settings.check)
@@ -153,7 +152,7 @@ def _imported(
         this = RunFolder(folder, _recipe_of(recipe, settings, model, folder.name, key))
         this.head.unlink(missing_ok=True)
         this.write_recipe(environment() | {"origins": {"data": images.fingerprint}})
-        measure(this, subject, Trained(card, [], {}), images, {}, place, report)
+        measure(this, subject, Trained(card, [], {}, final=final), images, {}, place, report)
     return folder, tried
 
 
@@ -182,7 +181,13 @@ def from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Ca
             std=settings.std,
             image_size=settings.image_size,
             default_size=images.image_size,
+            state_dict=settings.state_dict,
+            headless=True,
         )
+        if card.classifier == MISSING:
+            if settings.classes is not None:
+                raise RecipeError(f"teacher.classes names outputs, but {path} is an encoder without a classifier")
+            card = with_classes(model, card, images)
         return model, card, path.stem, fingerprint(RunFolder(path).weights if path.is_dir() else path)[:10]
     if settings.mean is not None and len(settings.mean) != images.channels:
         raise RecipeError(f"teacher.mean has {len(settings.mean)} channels, the images have {images.channels}")
@@ -239,60 +244,3 @@ def fitted(
                     len(order), model.num_classes)  # fmt: skip
     pick_outputs(model, order)
     return order
-
-
-def trial(subject: Normalised, images: ImageSet, place: Place) -> Tried:
-    """The teacher's accuracy on the student's validation images, or on training images without a validation split."""
-    name, split = ("validation", images.validation) if images.validation is not None else ("train", images.train)
-    assert split is not None
-    if len(split) > TRIED:
-        split = subset(split, balanced(split.labels, limit=TRIED))
-    accuracy = glance(subject, split, place)["accuracy"]
-    assert accuracy is not None
-    return Tried(accuracy, name, len(split), _chance(split))
-
-
-def _chance(split: Split) -> float:
-    """The accuracy of always predicting the most frequent class."""
-    return int(split.labels.bincount().max()) / len(split)
-
-
-def own_accuracy(folder: Path, card: Card, images: ImageSet) -> float | None:
-    """The accuracy of a teacher in its own run: on these validation images if it had the same, else on test."""
-    run = RunFolder(folder)
-    if run.measured_others():
-        logger.warning("the evaluation in %s is of other weights than those in the folder", folder)
-        return None
-    own = run.evaluation
-    same = own.get("data_fingerprint") == images.fingerprint and images.validation is not None
-    accuracy = own.get("validation_accuracy") if same else None
-    if accuracy is None:
-        accuracy = own.get("accuracy", (card.evaluation or {}).get("accuracy"))
-    return float(accuracy) if isinstance(accuracy, int | float) else None
-
-
-def judge(tried: Tried, own: float | None, name: object, check: bool) -> None:
-    """Log the result of a teacher's trial; with `check`, refuse a teacher that fails it.
-
-    Raises:
-        RunError: `check`, and its accuracy is far below its own evaluation's, or, without one, not above chance.
-    """
-    noise = 2 * math.sqrt(max(tried.accuracy * (1 - tried.accuracy), 0.25 / tried.n) / tried.n)  # two standard errors
-    said = f"the teacher {name} has {tried.accuracy:.1%} on {tried.n} {tried.split} images of the student's"
-    at_chance = tried.accuracy - tried.chance <= math.sqrt(tried.chance * (1 - tried.chance) / tried.n)
-    if own is not None and tried.accuracy + noise < own - FAR:
-        problem = f"{said}, far below the {own:.1%} of its own evaluation"
-    elif own is None and at_chance and tried.n >= FEW:
-        problem = f"{said}, and always giving one class has {tried.chance:.1%}"
-    else:
-        if at_chance:
-            logger.warning("%s, and always giving one class has %.1f%%: it has little to teach", said,
-                           100 * tried.chance)  # fmt: skip
-        elif own is not None and tried.accuracy + noise < own - BELOW:
-            logger.warning("%s, below the %.1f%% of its own evaluation; %s", said, 100 * own, CAUSES)
-        else:
-            logger.info("%s%s", said, "" if own is None else f" ({own:.1%} by its own evaluation)")
-        return
-    if check:
-        raise RunError(f"{problem}; {CAUSES}; teacher.check=false trains with it anyway")
-    logger.warning("%s; %s", problem, CAUSES)

@@ -12,6 +12,9 @@ WEIGHTS, CARD = "model.safetensors", "model.json"
 VERSION = 3
 """Of cards that are written; 1, which says nothing of it, is that of 0.1; 2 knows no temperature."""
 
+MISSING = "missing"
+"""The classifier of an encoder that came without one; what is saved has one that was fitted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -51,7 +54,8 @@ class Card:
     levels: tuple[float, ...] | None = None
     """(black, white) of the deep images (16- or 32-bit integers, floats) that it learnt from; None: it saw none."""
     classifier: str | None = None
-    """Which classifier it has: "trained" with the encoder, or "refit" on its frozen features; None: not known."""
+    """Which classifier it has: "trained" with the encoder, "refit" on its frozen features, or `MISSING`; None: not
+    known."""
     temperature: float | None = None
     """That its weights are divided by, to be calibrated; None: they are not."""
 
@@ -73,7 +77,7 @@ class Card:
             "warnings": isinstance(self.warnings, tuple) and all(isinstance(line, str) for line in self.warnings),
             "stem": self.stem in (None, "low", "native"),
             "levels": self.levels is None or _are_levels(self.levels),
-            "classifier": self.classifier in (None, "trained", "refit"),
+            "classifier": self.classifier in (None, "trained", "refit", MISSING),
             "temperature": self.temperature is None or (_is_number(self.temperature) and self.temperature > 0),
         }
         for name, well in right.items():

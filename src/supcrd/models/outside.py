@@ -12,13 +12,15 @@ from supcrd.base.seeding import forked
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, check_arch
 from supcrd.models.archs.from_timm import LOW_RESOLUTION, timm_defaults
-from supcrd.models.card import Card
+from supcrd.models.card import MISSING, Card
 from supcrd.models.published import read_layout
 from supcrd.models.weightfiles import METADATA_KEY
 
 Statistics = Sequence[float] | None
 
 logger = logging.getLogger("supcrd")
+
+OPTION_A = "-a"  # ends the names of those small ResNets
 
 
 def load_timm(
@@ -84,7 +86,7 @@ def describe(
         path: of the file.
         state: its state dict.
         mean, std: in place of timm's own.
-        known: arch, num_classes, image_size and default_size, as of `read_layout`.
+        known: arch, num_classes, image_size, default_size and headless, as of `read_layout`.
 
     Raises:
         ValueError: the layout is not known.
@@ -99,18 +101,29 @@ def describe(
             raise
         raise ValueError(f"it has no supcrd card in its metadata, and as weights from outside {error}") from error
     own_mean, own_std = layout.statistics or (None, None)
-    more = {"projection_trained": layout.projection_trained, "mean": own_mean, "std": own_std}
+    more: dict[str, Any] = {"projection_trained": layout.projection_trained, "mean": own_mean, "std": own_std}
+    more["classifier"] = None if layout.classifier else MISSING
     card = with_statistics(
         Card.from_json({**Card(arch="", num_classes=2).to_json(), **layout.config, **more}), mean, std
     )
     if card.arch.startswith("timm:"):
         report(path, card, size_guessed=not layout.size_known, statistics_guessed=mean is None and std is None)
+    if card.arch.endswith(OPTION_A):
+        logger.info("%s: %s, whose shortcuts have no weights: every second pixel, channels of zeros on both sides",
+                    path, card.arch)  # fmt: skip
     return card, layout.state
 
 
 def with_statistics(card: Card, mean: Statistics, std: Statistics) -> Card:
     """The card with these in place of its own, where they are given."""
     return replace(card, mean=card.mean if mean is None else tuple(mean), std=card.std if std is None else tuple(std))
+
+
+def report_choice(path: Path, name: str, others: Sequence[str]) -> None:
+    """Say which state dict of a file is read, where it holds several."""
+    if others:
+        logger.warning("%s holds %s too: %s is read; --state-dict (teacher.state_dict) asks for another", path,
+                       " and ".join(others), name or "the outermost")  # fmt: skip
 
 
 def report(name: object, card: Card, *, size_guessed: bool = False, statistics_guessed: bool = False) -> None:

@@ -8,17 +8,15 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from supcrd.models.archs import check_arch
+from supcrd.models.archs import ARCHS, check_arch
 from supcrd.models.archs.cifar_resnet import LAYERS
 from supcrd.models.archs.from_timm import LOW_RESOLUTION, timm_defaults
-from supcrd.models.archs.small_resnet import DEPTHS
+from supcrd.models.naming import Named, keys_of, named, readings
+from supcrd.models.nearest import difference, fits, fitting_archs, nearest_arch
 from supcrd.models.recognise import fitting_stems, recognise, size_of
 
 SMALL = 32
 """Pixels that a network with a stem for small images is assumed to have been trained on, if nothing says otherwise."""
-
-HEADS = ("final_classifier", "classifier", "fc", "head.fc", "head", "linear")
-"""What the last linear layer is called where a state dict is not laid out like `Model`'s."""
 
 FIRST = (
     *("patch_embed.backbone.conv", "patch_embed.backbone.conv1.0", "patch_embed.backbone.stem.conv"),
@@ -46,6 +44,8 @@ class Layout(NamedTuple):
     """Mean and std that timm gives this architecture's own weights; None where they are not known."""
     size_known: bool = False
     """Whether the image size was given or is in the shapes, and is not only what is usual."""
+    classifier: bool = True
+    """Whether the state dict has a classifier; `config` says 2 classes where it has none."""
 
 
 def read_layout(
@@ -56,18 +56,19 @@ def read_layout(
     image_size: int | None = None,
     default_size: int | None = None,
     stem: str | None = None,
+    headless: bool = False,
 ) -> Layout:
     """Recognise a published state dict.
 
     Two layouts are known. One is `Model`'s own (`encoder.`, `projector.`, `classifier.`), which is the published
-    wrapper's. The other is torchvision's and timm's (`conv1` ... `fc`, or `classifier` or `final_classifier` in its
-    place), with or without a projection head under `projection.` or `projector.`; unless it is one of the small
-    CIFAR ResNets, it becomes `timm:resnetNN`. Both may have been saved from DataParallel or torch.compile.
+    wrapper's. The other is that of a network alone (`conv1` ... `fc`, or another of `supcrd.models.naming.HEADS`), with
+    or without a projection head under `projection.` or `projector.`. Prefixes are taken off where the rest then fits
+    (see `supcrd.models.naming.readings`), and the blocks of a ResNet may be called as in the usual CIFAR repositories.
 
-    Any of timm's networks is recognised by its keys and shapes, unless different ones have the same (see
-    `supcrd.models.recognise`). They keep their own stem, unless their shapes show the one for small images, or unless
-    the state dict is in `Model`'s layout, where a stem that its shapes do not show is what `Model` gives an image of
-    this size.
+    A network alone is one of the small CIFAR ResNets, one of supcrd's others, or timm's: any of timm's networks is
+    recognised by its keys and shapes, unless different ones have the same (see `supcrd.models.recognise`). Those of
+    timm keep their own stem, unless their shapes show the one for small images, or unless the state dict is in
+    `Model`'s layout, where a stem that its shapes do not show is what `Model` gives an image of this size.
 
     Args:
         state: the state dict; in either layout.
@@ -77,22 +78,43 @@ def read_layout(
             needs, what timm says of a network with its own stem (224 of most), else `default_size`.
         default_size: 32 if not given.
         stem: "low" or "native", if it is known and the shapes do not determine it.
+        headless: whether an encoder without a classifier is taken.
 
     Raises:
         ValueError: a layout that is not known or contradicts the arguments.
     """
-    state = {re.sub(r"^(module\.|_orig_mod\.)+", "", key): tensor for key, tensor in state.items()}
-    plain = not any(key.startswith("encoder.") for key in state)
-    if plain:
-        state = _renamed(state)
-    if "classifier.weight" not in state:
-        raise ValueError(
-            f"it has no classifier.weight; a model needs an encoder, a projector and a classifier{keys_of(state)}"
-        )
-    classes = _shape(state, "classifier.weight", 2)[0]
+    if arch is not None:
+        check_arch(arch)
+    problems: list[ValueError] = []
+    layouts: list[Layout] = []
+    for reading in readings(state):
+        try:
+            known = named(reading, headless=headless)
+            layout = _of(known, arch, num_classes, image_size, default_size or SMALL, stem)
+        except ValueError as error:
+            problems.append(error)
+            continue
+        if arch is None or _fit(layout):
+            return layout
+        layouts.append(layout)
+    if layouts:  # of the architecture that was named, though not all keys are
+        return layouts[0]
+    raise problems[0]
+
+
+def _of(
+    known: Named,
+    arch: str | None,
+    num_classes: int | None,
+    image_size: int | None,
+    default_size: int,
+    stem: str | None,
+) -> Layout:
+    """The layout of a state dict in one of its readings."""
+    state, plain = known.state, known.plain
+    classes = _shape(state, "classifier.weight", 2)[0] if known.classifier else num_classes or 2
     if num_classes not in (None, classes):
         raise ValueError(f"num_classes is {num_classes}, but its classifier has {classes} classes")
-    default_size = default_size or SMALL
     projector = projector_widths(state)
     channels = _in_channels(state)
     config: dict[str, Any] = {
@@ -100,34 +122,33 @@ def read_layout(
         "in_channels": channels,
         "projector": list(projector or (128, 64)),
     }
-    if arch is not None:
-        check_arch(arch)
-    arch, alike = (arch, (arch,)) if arch is not None else _infer_arch(state, plain, channels, image_size)
+    if arch is None:
+        arch, alike = _infer_arch(known, channels, image_size, default_size)
+    else:
+        alike = (arch,)
     config["arch"] = arch
+    layout = Layout(config, state, bool(projector), classifier=known.classifier)
     if not arch.startswith("timm:"):
         config |= {"image_size": image_size or _image_size(state) or default_size, "stem": None}
-        return Layout(config, state, bool(projector))
+        return layout
     encoder = _encoder(state)
     stems = fitting_stems(arch, encoder, channels, image_size or (None if plain else default_size))
     usual = "native" if plain or (image_size or default_size) > LOW_RESOLUTION else "low"
-    config["stem"] = next((known for known in (stem, usual, *stems) if known in stems), usual)
+    config["stem"] = next((one for one in (stem, usual, *stems) if one in stems), usual)
     own = [timm_defaults(name) for name in alike] if plain and config["stem"] == "native" else []
     size = image_size or size_of(encoder)
     config["image_size"] = size or (own[0].image_size if own else default_size)
-    known = {(defaults.mean, defaults.std) for defaults in own}
-    usable = len(known) == 1 and channels == 3
-    return Layout(config, state, bool(projector), known.pop() if usable else None, size is not None)
+    statistics = {(defaults.mean, defaults.std) for defaults in own}
+    usable = len(statistics) == 1 and channels == 3
+    return layout._replace(statistics=statistics.pop() if usable else None, size_known=size is not None)
 
 
-def keys_of(state: dict[str, Tensor]) -> str:
-    """ "; it has ..." of the keys of a state dict: how many, and the first.
-
-    Example:
-        >>> keys_of({"a": Tensor(), "b": Tensor()})
-        '; it has 2 keys (a, ...)'
-    """
-    keys = list(state)
-    return f"; it has {len(keys)} keys ({keys[0]}{', ...' * (len(keys) > 1)})" if keys else "; it has no keys"
+def _fit(layout: Layout) -> bool:
+    """Whether the encoder has exactly the keys and shapes of its architecture."""
+    arch, channels, size = (layout.config[key] for key in ("arch", "in_channels", "image_size"))
+    if arch.startswith("timm:"):
+        return bool(fitting_stems(arch, _encoder(layout.state), channels, size))
+    return fits(layout.state, arch, in_channels=channels, image_size=size)
 
 
 def projector_widths(state: dict[str, Tensor]) -> list[int]:
@@ -136,50 +157,54 @@ def projector_widths(state: dict[str, Tensor]) -> list[int]:
     return [_shape(state, f"projector.{i}.weight", 2)[0] for i in sorted(layers, key=int)]
 
 
-def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    head = next((head for head in HEADS if f"{head}.weight" in state), None)
-    if head is None:
-        raise ValueError(f"it has no classifier under any of the names {', '.join(HEADS)}{keys_of(state)}")
-    renamed = {}
-    for key, tensor in state.items():
-        if key.startswith(f"{head}."):
-            key = key.replace(head, "classifier", 1)
-        elif key.startswith("projection."):
-            key = key.replace("projection", "projector", 1)
-        elif not key.startswith("projector."):
-            key = f"encoder.{key}"
-        renamed[key] = tensor
-    return renamed
-
-
 def _encoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix("encoder."): tensor for key, tensor in state.items() if key.startswith("encoder.")}
 
 
 def _infer_arch(
-    state: dict[str, Tensor], plain: bool, in_channels: int, image_size: int | None
+    known: Named, in_channels: int, image_size: int | None, default_size: int
 ) -> tuple[str, tuple[str, ...]]:
     """The architecture, and all of timm's that compute the same."""
+    state, encoder = known.state, _encoder(known.state)
+    for name in known.archs:
+        if fitting_stems(name, encoder, in_channels, image_size):
+            return name, (name,)
     if "encoder.conv.0.weight" in state and "encoder.fc.weight" in state:
         return "convnet", ()
     blocks = _blocks(state)
     bottleneck = "encoder.layer1.0.conv3.weight" in state
     if len(blocks) == 3 and len(set(blocks)) == 1 and not bottleneck and "encoder.conv1.weight" in state:
         wide = _shape(state, "encoder.layer1.0.conv1.weight", 4)[0] == 64
-        name = f"resnet{6 * blocks[0] + 2}" + "x4" * wide
-        if name in DEPTHS:
+        shortcuts = any(".downsample." in key for key in state)
+        name = f"resnet{6 * blocks[0] + 2}" + ("x4" if wide else "" if shortcuts else "-a")
+        if name in ARCHS:
             return name, ()
     name = RESNETS.get((bottleneck, tuple(blocks)), "")
     if name and "encoder.conv1.weight" in state:
         cifar_stem = _shape(state, "encoder.conv1.weight", 4)[-1] == 3
-        if not plain and cifar_stem and (not bottleneck or "encoder.projection.weight" in state):
+        if not known.plain and cifar_stem and (not bottleneck or "encoder.projection.weight" in state):
             return name, ()
-        if fitting_stems(f"timm:{name}", _encoder(state), in_channels, image_size):  # and no wide or grouped one
+        if fitting_stems(f"timm:{name}", encoder, in_channels, image_size):  # and no wide or grouped one
             return f"timm:{name}", (f"timm:{name}",)
+    sizes = {"in_channels": in_channels, "image_size": image_size or default_size}
+    ours = fitting_archs(state, **sizes)
+    if len(ours) > 1:
+        raise ValueError(f"its weights fit {', '.join(ours)}; say which by its arch (--arch or teacher.arch)")
+    if ours:
+        return ours[0], ()
     try:
-        return recognise(_encoder(state), in_channels=in_channels, image_size=image_size)
+        return recognise(encoder, in_channels=in_channels, image_size=image_size)
     except ValueError as error:
-        raise ValueError(f"{error}{keys_of(_encoder(state) if plain else state)}") from None
+        raise ValueError(f"{_nearer(state, sizes) or error}{keys_of(encoder if known.plain else state)}") from None
+
+
+def _nearer(state: dict[str, Tensor], sizes: dict[str, int]) -> str:
+    """What to say of weights that have most of a built-in architecture; "" if there is none."""
+    near = nearest_arch(state, **sizes)
+    if near is None:
+        return ""
+    lacking = difference(state, near.arch, **sizes)
+    return f"its keys are of no known architecture; the nearest is {near.arch}, with {lacking}"
 
 
 def _blocks(state: dict[str, Tensor]) -> Sequence[int]:

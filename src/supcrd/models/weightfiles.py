@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from supcrd.errors import CheckpointError
+from supcrd.models.standins import stand_ins
 
 METADATA_KEY = "supcrd"
 """The key of the card in the metadata of a safetensors file, and of what is known of a bare state dict in torch's."""
-
-NESTS = ("state_dict", "model_state_dict", "student_state_dict", "model", "student", "teacher", "net", "network")
-"""Under which keys a published checkpoint may keep its state dict."""
 
 
 def read_safetensors(path: Path, *, weights: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -36,14 +34,19 @@ def read_safetensors(path: Path, *, weights: bool = True) -> tuple[dict[str, str
     return metadata, state
 
 
-def torch_load(path: Path) -> Any:
+def torch_load(path: Path, *, foreign: bool = False) -> Any:
     """What `torch.save` wrote, on the CPU.
+
+    Args:
+        path: of the file.
+        foreign: read a file that has more than tensors and plain containers, as other code writes it: what
+            `supcrd.models.standins` lists is left out.
 
     Raises:
         CheckpointError: it cannot be read, is damaged, or holds code.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins() if foreign else []):
             warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
             return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
@@ -62,32 +65,18 @@ def _code_in(path: Path, error: Exception) -> str:
         return next(name for name in named.groups() if name)
     if not isinstance(error, pickle.UnpicklingError):
         return ""
+    words: list[str] = []
     try:
         with path.open("rb") as file:
-            for operation, _, _ in pickletools.genops(file):
-                if operation.name in ("GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "OBJ", "NEWOBJ"):
+            for operation, argument, _ in pickletools.genops(file):
+                if isinstance(argument, str):
+                    words.append(argument)
+                if operation.name in ("GLOBAL", "INST"):  # the argument is module and name
+                    return words[-1].replace(" ", ".")
+                if operation.name == "STACK_GLOBAL":
+                    return ".".join(words[-2:])
+                if operation.name in ("REDUCE", "OBJ", "NEWOBJ"):
                     return "a plain pickle"
     except Exception:  # no pickle at all
         return ""
     return ""
-
-
-def state_dict(value: Any) -> dict[str, Tensor]:
-    """The state dict that a checkpoint is, or has under a usual key, with torch's `_metadata` where it has that.
-
-    Raises:
-        CheckpointError: there is none, or something in it is no tensor of weights.
-    """
-    for _ in range(3):  # a pickle may nest without end
-        nested = [value[key] for key in NESTS if isinstance(value, dict) and isinstance(value.get(key), dict)]
-        value = nested[0] if nested else value
-    if not isinstance(value, dict) or not value:
-        raise CheckpointError(f"no state dict, but {'nothing' if value == {} else type(value).__name__}")
-    for key, tensor in value.items():
-        if not isinstance(key, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(f"its state dict has {type(tensor).__name__} in place of a tensor at {key!r}")
-        # Views of less memory than they show, sparse and quantised tensors are no weights anyone saved.
-        dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-        if not dense or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise CheckpointError(f"{key} is no dense tensor")
-    return value

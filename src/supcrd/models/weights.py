@@ -13,11 +13,13 @@ from supcrd.base.files import replacing, write_json
 from supcrd.base.seeding import forked
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, outside
-from supcrd.models.card import CARD, WEIGHTS, Card
+from supcrd.models.candidates import Chosen, choose
+from supcrd.models.card import CARD, MISSING, WEIGHTS, Card
 from supcrd.models.names import ARCHS, NETWORKS, plain
+from supcrd.models.naming import keys_of
 from supcrd.models.nearest import nearest_arch
-from supcrd.models.published import keys_of, projector_widths
-from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, state_dict, torch_load
+from supcrd.models.published import projector_widths
+from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, torch_load
 
 __all__ = ["Card", "has_card", "load_model", "load_state", "save_model", "save_state"]
 
@@ -65,6 +67,8 @@ def load_model(
     std: Sequence[float] | None = None,
     image_size: int | None = None,
     default_size: int | None = None,
+    state_dict: str | None = None,
+    headless: bool = False,
 ) -> tuple[Model, Card]:
     """Load a model, in eval mode on the CPU. Code in a file never runs.
 
@@ -74,13 +78,17 @@ def load_model(
     Args:
         path: a run folder, a safetensors file, or a published PyTorch checkpoint (any other suffix). A safetensors file
             without a card of supcrd's and a checkpoint are a state dict (in a checkpoint alone or under a usual key) in
-            one of the layouts of `read_layout`.
+            one of the layouts of `read_layout`. docs/weights.md has a table.
         arch: for weights from outside whose keys do not determine it; otherwise it is checked.
         num_classes: C, to be checked.
         mean: per channel, for images scaled to 0..1; replaces the card's.
         std: like `mean`; > 0.
         image_size: H = W in pixels, for weights from outside (see `read_layout`); otherwise it is checked.
         default_size: the image size of weights from outside if neither shapes nor timm determine it; 32 if not given.
+        state_dict: which state dict of a file that has several: a key of it, `ema` for a moving average, or the first
+            part of the keys of one of several networks (student, teacher); the usual one if not given.
+        headless: whether an encoder without a classifier is taken. It then gets one that has learnt nothing, of
+            `num_classes` (2 if not given), and the card says `classifier="missing"`.
 
     Returns:
         The model and its card. Weights from outside without a projection head get a fresh one, always the same; their
@@ -92,15 +100,19 @@ def load_model(
     """
     path = _file(path)
     try:
-        card, state = _read(path)
+        card, chosen = _read(path, state_dict)
+        state = chosen.state
         if card is None:
+            outside.report_choice(path, chosen.name, chosen.others)
             sizes = {"image_size": image_size, "default_size": default_size}
-            known = {"arch": arch, "num_classes": num_classes, **sizes}
+            known = {"arch": arch, "num_classes": num_classes, "headless": headless, **sizes}
             card, state = outside.describe(path, state, mean=mean, std=std, **known)
         else:
             for name, wanted in (("arch", arch), ("num_classes", num_classes), ("image_size", image_size)):
                 if wanted not in (None, getattr(card, name)):
                     raise CheckpointError(f"{name} is {wanted!r}, but the file's is {getattr(card, name)!r}")
+            if card.classifier == MISSING:
+                raise CheckpointError("its card says that it has no classifier")
             card = outside.with_statistics(card, mean, std)
         return _build(card, state), card
     except (CheckpointError, ValueError) as error:
@@ -128,18 +140,20 @@ def _file(path: str | Path) -> Path:
     return path
 
 
-def _read(path: Path) -> tuple[Card | None, dict[str, Tensor]]:
+def _read(path: Path, asked: str | None) -> tuple[Card | None, Chosen]:
     """The card, if the file has one, and the weights."""
     if path.suffix != ".safetensors":
-        return None, state_dict(torch_load(path))
+        return None, choose(torch_load(path, foreign=True), asked)
     metadata, state = read_safetensors(path)
     if METADATA_KEY not in metadata:
-        return None, state_dict(state)
+        return None, choose(state, asked)
+    if asked is not None:
+        raise CheckpointError(f"it has no state dict {asked!r}: a model of supcrd's has one alone")
     try:
         card = json.loads(metadata[METADATA_KEY])
     except ValueError as error:
         raise CheckpointError("the supcrd card in its metadata is no JSON") from error
-    return Card.from_json(card), state
+    return Card.from_json(card), Chosen(state, "", ())
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -177,15 +191,15 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise CheckpointError(f"{key} has values that are not finite")
     # sizes are compared first, so that a wrong card cannot build a network of any size
-    headless = not card.projection_trained and not any(key.startswith("projector.") for key in state)
-    widths = list(card.projector) if headless else projector_widths(state)
+    unprojected = not card.projection_trained and not any(key.startswith("projector.") for key in state)
+    widths = list(card.projector) if unprojected else projector_widths(state)
     if "classifier.weight" in state and state["classifier.weight"].shape[:1] != (card.num_classes,):
         raise CheckpointError(f"its card says {card.num_classes} classes, its classifier does not")
     if widths != list(card.projector):
         raise CheckpointError(f"its card says projector {list(card.projector)}, its weights say {widths}")
     _check_plugin(card)
     with forked() as reseed:
-        reseed(0)  # so that a projection head that the weights lack is always the same
+        reseed(0)  # so that a head that the weights lack is always the same
         model = Model(
             card.num_classes,
             card.arch,
@@ -194,7 +208,7 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
             projector=card.projector,
             stem=card.stem,
         )
-    skipped = ("projector.",) if headless else ()
+    skipped = ("projector.",) * unprojected + ("classifier.",) * (card.classifier == MISSING)
     expected = {key: tensor for key, tensor in model.state_dict().items() if not key.startswith(skipped)}
     _compare(card, expected, state)
     model.load_state_dict({key: tensor for key, tensor in state.items() if key in expected}, strict=False)

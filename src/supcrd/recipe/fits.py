@@ -65,7 +65,14 @@ class TrainSettings(FitSettings):
     too, and saved in place of the last weights if its validation accuracy at the end is higher; 0 for none"""
     accumulate: Count = 1
     """parts that a batch is computed in, one after another, with one step of the optimizer: less memory. Batch
-    normalisation and terms that compare images see one part at a time, of 2 images or more"""
+    normalisation sees one part at a time, of 2 images or more; terms that compare images see the whole batch, for which
+    every part is run twice"""
+    shards: Count = 1
+    """parts of a batch that have statistics of batch normalisation and dropout of their own, whatever number of
+    processes computes them, one that divides it: the numbers are then those of one process, and a run may be resumed on
+    another number. 1: every process has one part; see docs/scale.md"""
+    sync_batchnorm: bool = True
+    """whether several processes on GPUs share the statistics of batch normalisation; not with shards"""
     patience: Natural = 0
     """epochs without a higher validation accuracy after which training stops; the weights of the best epoch are saved.
     0: all epochs are trained and the last weights saved"""
@@ -90,11 +97,16 @@ class TrainSettings(FitSettings):
     def _consistent(self) -> "TrainSettings":
         if self.minutes is not None and self.epochs > 0:
             raise ValueError(f"train.epochs = {self.epochs} and train.minutes = {self.minutes:g}: give one of them")
-        if self.accumulate > 1 and self.batch_size < 2 * self.accumulate:
-            most = self.batch_size // 2
+        for key, parts in (("accumulate", self.accumulate), ("shards", self.shards)):
+            if parts > 1 and self.batch_size < 2 * parts:
+                raise ValueError(
+                    f"train.{key} = {parts} leaves less than 2 images of train.batch_size = {self.batch_size} to a "
+                    f"part; at most {max(self.batch_size // 2, 1)} is right"
+                )
+        if self.accumulate > 1 and self.shards > 1:
             raise ValueError(
-                f"train.accumulate = {self.accumulate} leaves less than 2 images of train.batch_size = "
-                f"{self.batch_size} to a part; at most {max(most, 1)} is right"
+                f"train.accumulate = {self.accumulate} and train.shards = {self.shards} both say in how many parts a "
+                "batch is computed: give one of them"
             )
         if self.dot > 0:
             self._check_dot()

@@ -36,7 +36,11 @@ class TeacherSettings(Settings):
     run: str | None = None
     """path of a finished run folder"""
     checkpoint: str | None = None
-    """path of weights: a .safetensors or .pth of this package, the reference, timm or torchvision"""
+    """path of weights: a .safetensors or .pth of this package, the reference, timm, torchvision or one of the usual
+    repositories (docs/weights.md)"""
+    state_dict: str | None = None
+    """which state dict of a `checkpoint` that has several: a key of the file, ema for a moving average, or what stands
+    before the keys of one of several networks, such as student; the usual one if not given"""
     timm: str | None = None
     """timm model with pretrained weights for exactly these classes, such as hf_hub:OWNER/NAME"""
     arch: str | None = None
@@ -76,6 +80,8 @@ class TeacherSettings(Settings):
             raise ValueError(
                 f"teacher.override changes the recipe of teacher.recipe, but the teacher is by teacher.{given[0]}"
             )
+        if self.state_dict is not None and self.checkpoint is None:
+            raise ValueError(f"teacher.state_dict is for teacher.checkpoint, but the teacher is by teacher.{given[0]}")
         if (self.mean is None) != (self.std is None):
             missing = "mean" if self.mean is None else "std"
             raise ValueError(f"teacher.mean and teacher.std must be given together; teacher.{missing} is missing")

@@ -26,7 +26,13 @@ REMEDY = "give another name=..., or --force to start over"
 
 
 def open_run(
-    out: Path, recipe: Recipe, *, force: bool = False, origins: Mapping[str, str | None], remedy: str = REMEDY
+    out: Path,
+    recipe: Recipe,
+    *,
+    force: bool = False,
+    origins: Mapping[str, str | None],
+    remedy: str = REMEDY,
+    processes: int = 1,
 ) -> RunFolder:
     """Create the folder of a run, or open the one that is there to resume it.
 
@@ -36,11 +42,13 @@ def open_run(
         force: start over: what an earlier run wrote there is removed (nothing else is).
         origins: fingerprints of what the run is made from (data, teacher); None where there is none.
         remedy: what the message of an error says the user can do where the folder holds another run.
+        processes: that share the training; without `train.shards` its numbers depend on it.
 
     Raises:
-        RunError: the folder cannot be written; it holds another recipe's run (the difference is shown) or something
-            that is not a run.
+        RunError: the folder cannot be written; it holds another recipe's run (the difference is shown), one of another
+            number of processes, or something that is not a run.
     """
+    begun_by = environment() | {"origins": dict(origins)} | ({"processes": processes} if processes > 1 else {})
     run = RunFolder(out / recipe.name, recipe)
     folder = run.path
     try:
@@ -54,18 +62,34 @@ def open_run(
             check_same(RunFolder(folder).recipe, recipe, folder, remedy)
             check_origins(run, origins, remedy)
             if not run.environment_file.exists():  # a kill came between the two, or while the folder was cleared
-                run.write_environment(environment() | {"origins": dict(origins)})
+                run.write_environment(begun_by)
             elif run.checkpoint.exists():
+                _check_processes(run, processes)
                 _note_threads(run)
         elif not begun and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise RunError(
                 f"{folder} is no run folder (it has files, but no {run.recipe_file.name}); choose another --out or name"
             )
         else:
-            run.write_recipe(environment() | {"origins": dict(origins)})
+            run.write_recipe(begun_by)
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be written: {error.strerror}") from None
     return run
+
+
+def _check_processes(run: RunFolder, now: int) -> None:
+    """Refuse to resume on another number of processes a run whose numbers depend on it.
+
+    Raises:
+        RunError: see above.
+    """
+    began = run.environment.get("processes", 1)
+    if run.recipe.train.shards == 1 and began != now:
+        raise RunError(
+            f"{run.path} was begun by {began} process(es), and {now} would give other numbers; --devices {began} "
+            f"resumes it, --force starts over; a run with train.shards={max(began, now)} can be resumed by any number "
+            "that divides it"
+        )
 
 
 def _note_threads(run: RunFolder) -> None:

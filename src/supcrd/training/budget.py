@@ -13,6 +13,7 @@ from supcrd.data.loader import Batches
 from supcrd.recipe.settings import TrainSettings
 from supcrd.training.optimiser import make_optimizer, set_rate
 from supcrd.training.step import take_step
+from supcrd.training.together import Together
 
 WARM, LEAST = 2, 3
 """Steps that are not timed, since the first ones are slow, and that are timed at least."""
@@ -36,6 +37,7 @@ def time_epoch(
     seed: int,
     limit: float,
     on_step: Callable[[int], None] | None = None,
+    together: Together | None = None,
 ) -> EpochTime:
     """Time steps of this very training, with its batches, and leave no trace of them.
 
@@ -43,7 +45,7 @@ def time_epoch(
     was, to the bit, and so are torch's generators.
 
     Args:
-        task, batches, settings, place, seed, on_step: as for `fit`.
+        task, batches, settings, place, seed, on_step, together: as for `fit`.
         limit: seconds after which no further step is timed, once LEAST are.
 
     Example:
@@ -71,7 +73,10 @@ def time_epoch(
             for number, epoch in ((WARM, 0), (batches.steps, 1)):
                 marks = [time.perf_counter()]
                 for step, batch in enumerate(islice(batches.epoch(epoch), number)):
-                    take_step(task, optimizer, batch, place, settings.grad_clip, accumulate=settings.accumulate)
+                    take_step(
+                        task, optimizer, batch, place, settings.grad_clip, accumulate=settings.accumulate,
+                        together=together, reseed=reseed,
+                    )  # fmt: skip
                     if on_step is not None:
                         on_step(step)
                     place.wait()

@@ -67,8 +67,7 @@ class DOT(torch.optim.Optimizer):
 
     def backward(self, terms: Mapping[str, Tensor]) -> None:
         """Add the gradients of the terms, by name; their sum is the loss. All of them may share a graph."""
-        task = _sum(term for name, term in terms.items() if name not in self.distilled)
-        distillation = _sum(term for name, term in terms.items() if name in self.distilled)
+        task, distillation = self.sums(terms)
         if distillation is not None:
             parameters = [p for group in self.param_groups for p in group["params"]]
             first = [p.grad for p in parameters]
@@ -80,6 +79,15 @@ class DOT(torch.optim.Optimizer):
                 p.grad = gradient
         if task is not None:
             task.backward()  # type: ignore[no-untyped-call]
+
+    def sums(self, terms: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+        """Of the task's terms and of the distillation's; None where none has a gradient."""
+        task = _sum(term for name, term in terms.items() if name not in self.distilled)
+        return task, _sum(term for name, term in terms.items() if name in self.distilled)
+
+    def take(self, distillation: Mapping[Tensor, Tensor]) -> None:
+        """Take the distillation's gradients, by parameter; the task's are in `grad`."""
+        self._second = dict(distillation)
 
     def clip(self, parameters: Sequence[Tensor], norm: float) -> None:
         """Scale both gradients so that the norm of their sum over these parameters is at most `norm`."""

@@ -7,6 +7,7 @@ saved, and everything random is a function of (seed, epoch, step), so resuming i
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from supcrd.base.seeding import forked, seed_for
 from supcrd.data.loader import Batches
 from supcrd.errors import CheckpointError
 from supcrd.models.weights import load_state, save_state
-from supcrd.recipe.settings import FitSettings, TrainSettings
+from supcrd.recipe.settings import FitSettings
 from supcrd.training.optimiser import learning_rate_factor, make_optimizer, set_rate
 from supcrd.training.signals import interruptible
 from supcrd.training.step import take_step
 from supcrd.training.tally import Tally, check_row
+from supcrd.training.together import Together
 from supcrd.training.world import ALONE, World
 
 VERSION = 2
@@ -52,6 +54,7 @@ def fit(
     on_epoch: Callable[[dict[str, Any], list[dict[str, Any]]], None] | None = None,
     report: Callable[[Progress], None] | None = None,
     world: World = ALONE,
+    together: Together | None = None,
 ) -> list[dict[str, Any]]:
     """Optimise a task for `settings.epochs` epochs, from where `state_file` left off.
 
@@ -70,7 +73,9 @@ def fit(
             to which it adds `stopped_early` training ends.
         report: called with the progress, at least at the end of every epoch.
         world: the processes that train together; each calls this with its own share of the batches. All of them read
-            `state_file`, the first one writes it; the metrics are over all of them.
+            `state_file`, the first one writes it and calls `on_epoch`; the metrics are over all of them.
+        together: how batches are computed in parts with one loss, in place of the world's own way; needs a task that is
+            a `Distillation`.
 
     Returns:
         The metrics of all epochs, including those before a resume: epoch (from 1), loss and its terms (means over the
@@ -96,14 +101,14 @@ def fit(
     """
     groups, distilled = task.groups(settings.lr), getattr(task, "distilled", ())  # type: ignore[operator]
     optimizer = make_optimizer(groups, settings, distilled=distilled)
-    accumulate = settings.accumulate if isinstance(settings, TrainSettings) else 1
-    begun = _resumed(state_file, task, optimizer, place, world)
+    # the terms of parts with one loss are those of the whole batch, in all processes
+    counted, learner = (world, world.wrap(task)) if together is None else (ALONE, task)
+    begun = _resumed(state_file, task, optimizer, place, world, whole=together is not None)
     history, first_step, tally = begun.history, begun.step, begun.tally
-    learner = world.wrap(task)
 
     def save(epoch: int, step: int, tally: Tally | None) -> None:
         if state_file is not None:
-            saved = tally.over(world).state() if tally else {}
+            saved = tally.over(counted).state() if tally else {}
             if world.rank == 0:
                 about = {"version": VERSION, "epoch": epoch, "step": step, "history": history, "tally": saved}
                 save_state(state_file, {"task": task.state_dict(), "optimizer": optimizer.state_dict()} | about)
@@ -116,12 +121,19 @@ def fit(
             tally = tally or Tally(place.device)
             start = last_report = time.perf_counter()
             for step, batch in enumerate(batches.epoch(epoch, first_step), first_step):
-                reseed(seed_for("step", seed, epoch, step))
+                seeded = partial(_seed, reseed, seed, epoch, step)
+                seeded(*([world.rank] if world.rank else []))
                 set_rate(optimizer, learning_rate_factor(settings, epoch * batches.steps + step, batches.steps))
-                terms, correct = take_step(learner, optimizer, batch, place, settings.grad_clip, accumulate=accumulate)
+                world.begin(len((batch.whole or batch).indices))
+                terms, correct = take_step(
+                    learner, optimizer, batch, place, settings.grad_clip, accumulate=getattr(settings, "accumulate", 1),
+                    together=together, processes=world.size, reseed=seeded,
+                )  # fmt: skip
+                if together is None:
+                    world.settle(task)
                 if on_step is not None:
                     on_step(epoch * batches.steps + step)
-                tally.add(terms, correct, batch, step)
+                tally.add(terms, correct, batch if together is None else batch.whole or batch, step)
                 now = time.perf_counter()
                 if report is not None and now - last_report > 0.2:
                     report(Progress(epoch, settings.epochs, step + 1, batches.steps))
@@ -133,12 +145,11 @@ def fit(
                     raise interrupted.error(world)
             tally.check(task, epoch, world)
             tally.seconds += time.perf_counter() - start
-            whole = tally.over(world)
-            last = learning_rate_factor(settings, (epoch + 1) * batches.steps - 1, batches.steps)
-            row = {"epoch": epoch + 1, **whole.means(), "lr": settings.lr * last, "seconds": round(whole.seconds, 3)}
-            row["images_per_second"] = round(whole.images / max(whole.seconds, 1e-9), 1)
-            if on_epoch is not None:
+            world.check(task)
+            row = _metrics(epoch, tally.over(counted), settings, batches.steps)
+            if on_epoch is not None and world.rank == 0:
                 on_epoch(row, history)
+            row = world.told(row)
             check_row(row)
             history.append(row)
             first_step, tally = 0, None
@@ -148,6 +159,17 @@ def fit(
             if world.agree(interrupted.number != 0):
                 raise interrupted.error(world)
     return history
+
+
+def _seed(reseed: Callable[[int], None], seed: int, epoch: int, step: int, *part: int) -> None:
+    reseed(seed_for("step", seed, epoch, step, *part))
+
+
+def _metrics(epoch: int, summed: Tally, settings: FitSettings, steps: int) -> dict[str, Any]:
+    """The metrics of an epoch that has just ended."""
+    last = learning_rate_factor(settings, (epoch + 1) * steps - 1, steps)
+    row = {"epoch": epoch + 1, **summed.means(), "lr": settings.lr * last, "seconds": round(summed.seconds, 3)}
+    return row | {"images_per_second": round(summed.images / max(summed.seconds, 1e-9), 1)}
 
 
 @dataclass
@@ -162,23 +184,43 @@ class Begun:
 
 
 def _resumed(
-    state_file: Path | None, task: nn.Module, optimizer: torch.optim.Optimizer, place: Place, world: World
+    state_file: Path | None,
+    task: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    place: Place,
+    world: World,
+    *,
+    whole: bool,
 ) -> Begun:
     """Load the state of an interrupted run, if there is one.
 
+    Args:
+        state_file, task, optimizer, place, world: as `fit` has them.
+        whole: every process sums over whole batches; else over its own images.
+
     Raises:
-        CheckpointError: it is damaged, or of another training.
+        CheckpointError: it is damaged, or of another training; processes see different ones.
     """
-    if state_file is None or not state_file.exists():
-        return Begun()
+    begun = Begun()
+    if state_file is not None and state_file.exists():
+        begun = _read(state_file, task, optimizer, place, continues=whole or world.rank == 0)
+    if world.agree(world.told((begun.epoch, begun.step)) != (begun.epoch, begun.step)):
+        raise CheckpointError(f"{state_file}: processes read different ones; a folder that all of them see is right")
+    return begun
+
+
+def _read(
+    state_file: Path, task: nn.Module, optimizer: torch.optim.Optimizer, place: Place, *, continues: bool
+) -> Begun:
+    """Load a state; `continues`: with its sums over an epoch."""
     try:
         state = load_state(state_file)
         if state.get("version", 1) > VERSION:
             raise CheckpointError("written by a newer supcrd")
         task.load_state_dict(state["task"])
         optimizer.load_state_dict(state["optimizer"])
-        # the saved sums are over all processes: the first one continues them
-        tally = Tally(place.device, state["tally"]) if state["tally"] and world.rank == 0 else None
+        # sums are saved over all processes: the first one continues them
+        tally = Tally(place.device, state["tally"]) if state["tally"] and continues else None
         return Begun(state["epoch"], state["step"], state["history"], tally)
     except (CheckpointError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(

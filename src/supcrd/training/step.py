@@ -1,6 +1,6 @@
 """One step of a training: forward, backward, optimiser; in parts if the batch is to be computed in parts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,8 @@ from supcrd.base.device import Place
 from supcrd.data.loader import Batch
 from supcrd.training.dot import DOT
 from supcrd.training.parts import split
+from supcrd.training.task import Distillation
+from supcrd.training.together import Together, gradients
 
 
 def take_step(
@@ -19,14 +21,41 @@ def take_step(
     grad_clip: float | None,
     *,
     accumulate: int = 1,
+    together: Together | None = None,
+    processes: int = 1,
+    reseed: Callable[[int], None] = lambda part: None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Run a task on a batch, then its optimiser: the terms, whose sum is the loss, and the number of correct rows.
 
     With `accumulate` the batch is computed in so many parts (see `parts.split`): terms and gradients are the means over
     the parts, each with the weight of its rows.
+
+    Args:
+        task: a module of `supcrd.training.task`, or what a world makes of it.
+        optimizer, batch, place: as `fit` has them.
+        grad_clip: largest norm of the gradient; None for any.
+        accumulate: parts that have nothing to do with one another.
+        together: how parts with one loss are computed, in place of `accumulate`.
+        processes: R, whose gradients the task takes the mean of: each counts by its share of the whole batch's images.
+        reseed: as `together.gradients`.
     """
-    parts = split(batch, accumulate)
     optimizer.zero_grad(set_to_none=True)
+    if together is None:
+        terms, correct = _apart(task, optimizer, batch, place, accumulate, processes)
+    else:
+        assert isinstance(task, Distillation)
+        terms, correct = gradients(together, task, optimizer, batch, place, reseed)
+    if grad_clip is not None:
+        _clip(optimizer, grad_clip)
+    optimizer.step()
+    return terms, correct
+
+
+def _apart(
+    task: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, place: Place, accumulate: int, processes: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Terms, correct rows and gradients of a batch in parts that each have a loss of their own."""
+    parts = split(batch, accumulate)
     terms: dict[str, Tensor] = {}
     correct: Tensor | None = None
     for part in parts:
@@ -35,15 +64,16 @@ def take_step(
         if len(parts) > 1:
             share = len(part.labels) / len(batch.labels)
             of_part = {name: share * term for name, term in of_part.items()}
-        _backward(optimizer, of_part)
+        if batch.whole is not None:
+            factor = processes * len(batch.indices) / len(batch.whole.indices)
+            _backward(optimizer, {name: factor * term for name, term in of_part.items()})
+        else:
+            _backward(optimizer, of_part)
         if len(parts) > 1:  # the graph of a part is let go before the next one
             of_part = {name: term.detach() for name, term in of_part.items()}
         # all parts have the same terms: which ones are computed depends on the step
         terms = {name: terms[name] + term for name, term in of_part.items()} if terms else of_part
         correct = right if correct is None else correct + right
-    if grad_clip is not None:
-        _clip(optimizer, grad_clip)
-    optimizer.step()
     assert correct is not None
     return terms, correct
 

@@ -17,6 +17,7 @@ from supcrd.training.ema import MovingAverage
 from supcrd.training.objective.build import Objective
 from supcrd.training.objective.term import Outputs, Term
 from supcrd.training.objective.term import Step as TermStep
+from supcrd.training.passed import Passed
 from supcrd.training.teacher import FrozenTeacher, Teaching, reuse_classifier
 from supcrd.training.world import ALONE, World
 
@@ -94,6 +95,24 @@ class Distillation(nn.Module):
         return self
 
     @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers that are read."""
+        return tuple(self._teachers)
+
+    def learns(self, name: str) -> bool:
+        """Whether an output of `Passed.tensors` that is a teacher's has a gradient: its jointly trained projections."""
+        teacher, _, part = name.partition("//")
+        head = self.heads[teacher] if part == "projections" and teacher in self.heads else nn.Identity()
+        return any(p.requires_grad for p in head.parameters())
+
+    @property
+    def steady(self) -> bool:
+        """Whether every parameter gets a gradient in every step: no head is unread, and no term is left out."""
+        settings = [term.settings for term in self.objective.terms.values() if isinstance(term, Term)]
+        left_out = any(s.weight == 0 or s.fall > 0 or s.fall_epochs > 0 or s.mixed == "skip" for s in settings)
+        return self.objective.needs.trains_projector and not left_out
+
+    @property
     def distilled(self) -> frozenset[str]:
         """Names of the terms that read a teacher."""
         return self.objective.distilled
@@ -151,6 +170,10 @@ class Distillation(nn.Module):
 
     def forward(self, batch: Batch) -> Step:
         """The weighted terms of a step, and the number of rows that the classifier predicts correctly."""
+        return self.judged(batch, self.passed(batch))
+
+    def passed(self, batch: Batch) -> Passed:
+        """What the networks make of a batch."""
         if self._compiled:
             # outputs of CUDA graphs live for one step
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
@@ -161,6 +184,11 @@ class Distillation(nn.Module):
         attached = self._heads(features, needs.student, maps)
         apart = {name: part.detach() for name, part in maps.items()}
         detached = self._heads(features.detach(), needs.detached, apart)
+        return Passed(attached, detached, taught)
+
+    def judged(self, batch: Batch, passed: Passed) -> Step:
+        """The terms of what the networks made of a batch."""
+        attached, detached, taught = passed
         terms = self.objective(
             TermStep(batch, attached, taught, self.world), TermStep(batch, detached, taught, self.world)
         )
@@ -181,7 +209,7 @@ class Distillation(nn.Module):
             features, maps = cached, dict[str, Tensor]()
         else:
             features, maps = teacher.encode(batch.inputs, self._subject[0].view, normalised)
-        features = features.float()  # cached ones have half precision
+        features = features.float() if features.element_size() < 4 else features  # cached ones have half precision
         with torch.no_grad():
             logits = teacher.classifier(features) if "logits" in teacher.reads else None
         projections = self.heads[name](features) if name in self.heads else None

@@ -1,6 +1,6 @@
 """The processes that train together: what loop, terms and banks need from them. One process is `ALONE`."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -20,11 +20,21 @@ class World(Protocol):
     def size(self) -> int:
         """The number of processes."""
 
+    @property
+    def before(self) -> int:
+        """Images of this step that the processes of lower rank have: where this one's begin among those of all."""
+
+    def begin(self, images: int) -> None:
+        """A step begins, of a batch of so many images in all processes together."""
+
     def wrap(self, task: nn.Module) -> nn.Module:
         """A module that is called like the task and gives every parameter the mean of all processes' gradients."""
 
+    def settle(self, task: nn.Module) -> None:
+        """A step has ended: give running statistics that differ between processes their mean."""
+
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all R processes, (R B, ...), in the order of their ranks; every process gives (B, ...).
+        """The rows of all processes, in the order of their ranks; this one gives (B, ...), some for each of its images.
 
         If the rows have a gradient, the result has one. It flows back to the process that a row came from, where the
         gradients of all processes add up.
@@ -33,8 +43,14 @@ class World(Protocol):
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes of a tensor that has the same shape in all of them, without a gradient."""
 
+    def check(self, task: nn.Module) -> None:
+        """Raise RunError in all processes if their weights or banks differ, which no step may bring about."""
+
     def agree(self, flag: bool) -> bool:
         """Whether the flag is true in any process, so that all of them act on it in the same step."""
+
+    def told(self, thing: Any) -> Any:
+        """What the first process gives, in all of them."""
 
 
 class Alone(NamedTuple):
@@ -49,6 +65,13 @@ class Alone(NamedTuple):
 
     rank: int = 0
     size: int = 1
+    before: int = 0
+
+    def begin(self, images: int) -> None:
+        """Nothing."""
+
+    def settle(self, task: nn.Module) -> None:
+        """Nothing: there is one."""
 
     def wrap(self, task: nn.Module) -> nn.Module:
         """The task itself."""
@@ -62,9 +85,16 @@ class Alone(NamedTuple):
         """The tensor itself."""
         return tensor
 
+    def check(self, task: nn.Module) -> None:
+        """Nothing: there is one."""
+
     def agree(self, flag: bool) -> bool:
         """The flag itself."""
         return flag
+
+    def told(self, thing: Any) -> Any:
+        """The thing itself."""
+        return thing
 
 
 ALONE = Alone()

@@ -150,6 +150,17 @@ class Outputs:
         """(V B, C)."""
         return self._part("logits")
 
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "Outputs":
+        """Outputs by name, maps as `maps/NAME`."""
+        maps = {name.removeprefix("maps/"): part for name, part in tensors.items() if "/" in name}
+        return cls(**{name: part for name, part in tensors.items() if "/" not in name}, maps=maps)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that there are, by name, maps as `maps/NAME`."""
+        parts = {name: part for name, part in self._parts.items() if part is not None}
+        return parts | {f"maps/{name}": part for name, part in self.maps.items()}
+
     def has(self, name: str) -> bool:
         """Whether there are features, projections or logits, by name."""
         return self._parts[name] is not None

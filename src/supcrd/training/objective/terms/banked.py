@@ -54,8 +54,8 @@ def candidates(
     own = teacher.projections
     rows, labels, whole, features = own, batch.labels, batch, own
     if world.size > 1:
-        rows, features = _gathered(own, batch, world)
-        labels, all_labels = _gathered(batch.labels, batch, world)
+        rows, features = gathered(own, batch, world)
+        labels, all_labels = gathered(batch.labels, batch, world)
         whole = Batch(batch.inputs, all_labels, world.gather(batch.indices), epoch=batch.epoch, step=batch.step)
     if bank is None:
         return (own, None, None) if world.size == 1 else (rows, labels, None)
@@ -69,9 +69,9 @@ def candidates(
     )
 
 
-def _gathered(part: Tensor, batch: Batch, world: World) -> tuple[Tensor, Tensor]:
+def gathered(part: Tensor, batch: Batch, world: World) -> tuple[Tensor, Tensor]:
     """Rows (V B, ...) of all processes, in two orders: this process's first; view after view, as one large batch."""
     count = len(batch.indices)
-    whole = world.gather(part.reshape(-1, count, *part.shape[1:]).transpose(0, 1).contiguous())  # (R B, V, ...)
-    others = torch.cat([whole[: world.rank * count], whole[(world.rank + 1) * count :]])
+    whole = world.gather(part.reshape(-1, count, *part.shape[1:]).transpose(0, 1).contiguous())  # (B of all, V, ...)
+    others = torch.cat([whole[: world.before], whole[world.before + count :]])
     return torch.cat([part, others.flatten(0, 1)]), whole.transpose(0, 1).flatten(0, 1)

@@ -46,6 +46,7 @@ class CRDNCE(Term):
         self.register_buffer("banks", (2 * torch.rand(2, self.count, settings.dim) - 1) * spread)
         self.register_buffer("log_z", torch.full((2,), -torch.inf))
         self.register_buffer("labels", context.labels.long(), persistent=False)  # belong to the data, not to the state
+        self._estimated = [False, False]  # in this process; what was estimated before is in the state, and stays
 
     @classmethod
     def plan(cls, settings: TermSettings, context: Context) -> Reads | None:
@@ -90,11 +91,13 @@ class CRDNCE(Term):
 
     @torch.no_grad()
     def _set_z(self, bank: int, anchors: Tensor, rows: Tensor, world: World) -> None:
-        """Estimate Z in the first step; the mean of the estimates of all processes. No step waits for the device."""
+        """Estimate Z in the first step, from the anchors of all processes; no step waits for the device to know it."""
+        if self._estimated[bank]:
+            return
         log_z = self.get_buffer("log_z")
-        estimate = estimated_log_z(anchors, rows, count=self.count, temperature=self.temperature)
-        estimate = world.sum(estimate) / world.size
+        estimate = estimated_log_z(world.gather(anchors), rows, count=self.count, temperature=self.temperature)
         log_z[bank] = torch.where(log_z[bank] == -torch.inf, estimate, log_z[bank])
+        self._estimated[bank] = True
 
     @torch.no_grad()
     def _update(self, batch: Batch, embeddings: dict[int, Tensor], world: World) -> None:

@@ -9,6 +9,7 @@ from supcrd import losses
 from supcrd.losses.similarity import unit_rows
 from supcrd.recipe.compared import RRDKeys
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
+from supcrd.training.objective.terms.banked import gathered
 
 
 @term("rrd")
@@ -38,7 +39,7 @@ class RRD(Term):
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows, nats."""
         theirs = self.teacher(step.teachers[self.settings.teacher].features)
-        self._enter(step.world.gather(unit_rows(theirs.float())))
+        self._enter(gathered(unit_rows(theirs.float()), step.batch, step.world)[1])
         ours = self.student(step.student.features)
         return losses.rrd(ours, theirs, self.get_buffer("queue"), **self.options).mean()
 

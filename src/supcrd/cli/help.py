@@ -1,0 +1,28 @@
+"""The commands in groups, each with an example."""
+
+GROUPS = {
+    "Begin": ("demo", "recipes", "methods"),
+    "Train": ("train", "distil", "sweep", "benchmark", "reproduce"),
+    "See what came of it": ("evaluate", "compare", "report", "plot", "teachers"),
+    "Use it": ("predict", "export", "export-layout"),
+}
+"""Titles of the help, and what stands under them."""
+
+EXAMPLES = {
+    "demo": "supcrd demo",
+    "recipes": "supcrd recipes --keys train",
+    "methods": "supcrd methods",
+    "train": "supcrd train digits-joint train.epochs=20 seed=1",
+    "distil": "supcrd distil --data folder:photos --teacher auto --student resnet8 --epochs 30",
+    "sweep": "supcrd sweep sweep.toml --workers 2",
+    "benchmark": "supcrd benchmark resnet32x4:resnet8x4 --methods dkd,dist,crd_nce --seeds 3",
+    "reproduce": "supcrd reproduce --recipe-set small --tables main --out runs",
+    "evaluate": "supcrd evaluate runs/digits-joint --split validation",
+    "compare": "supcrd compare runs --baseline digits-cross-entropy",
+    "report": "supcrd report runs --out report.html",
+    "plot": "supcrd plot curves runs --out curves.png",
+    "teachers": "supcrd teachers runs",
+    "predict": "supcrd predict runs/digits-joint photo.png",
+    "export": "supcrd export runs/digits-joint --out model.onnx --int8",
+    "export-layout": "supcrd export-layout runs --out layout",
+}

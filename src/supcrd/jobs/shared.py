@@ -1,0 +1,96 @@
+"""Trainings that several processes share: the first one does the job, the others join its trainings."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import distributed
+
+from supcrd import recipe as recipes
+from supcrd.base import device
+from supcrd.data.shares import Shares
+from supcrd.errors import RunError, SupcrdError
+from supcrd.jobs.taught import Teacher
+from supcrd.recipe.settings import Recipe
+from supcrd.runs.environment import environment
+from supcrd.training import cache
+from supcrd.training.plan import check_processes
+from supcrd.training.processes import Group, start, started
+
+Facts = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A training that the other processes are to join."""
+
+    recipe: Recipe
+    folder: Path
+    teachers: Mapping[str, Teacher]
+    """without their models"""
+    caches: Mapping[str, cache.FeatureCache]
+
+
+@contextlib.contextmanager
+def joined(recipe: Recipe) -> Iterator[bool]:
+    """Join the processes that `torchrun` started, if there are several; yields whether this is the first one.
+
+    Args:
+        recipe: that the command line of this process asks for.
+
+    Raises:
+        SupcrdError: they cannot be reached or cannot share the recipe, or were not started alike.
+    """
+    place = device.choose(recipe.train.device, recipe.train.precision)
+    start(on_gpu=place.device.type == "cuda")
+    rank, size = started()
+    if size == 1:
+        yield True
+        return
+    check_processes(recipe.train, size)
+    group, here = Group(Shares(size, rank, size)), environment()
+    about = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
+    agreed(group, about | {"commit": here["commit"], "recipe": recipes.to_toml(recipe)})
+    try:
+        yield rank == 0
+    finally:
+        if rank == 0:  # the others wait for the next training, unless they failed too and are gone
+            with contextlib.suppress(SupcrdError):
+                group.told(None)
+        distributed.destroy_process_group()
+
+
+def invite(recipe: Recipe, folder: Path, teachers: Mapping[str, Teacher], caches: Mapping[str, Any]) -> None:
+    """Ask the other processes to join a training that the first one begins; nothing where there is one."""
+    rank, size = started()
+    if size > 1 and rank == 0:
+        bare = {name: replace(teacher, subject=None) for name, teacher in teachers.items()}
+        Group(Shares(size, rank, size)).told(Order(recipe, folder.absolute(), bare, dict(caches)))
+
+
+def agreed(group: Group, facts: Facts, problem: str | None = None) -> None:
+    """Compare what every process found with what the first one did.
+
+    Raises:
+        RunError: in all of them, if they differ, or if one has a problem.
+    """
+    of_all = group.all((dict(facts), problem))
+    first = of_all[0][0]
+    for rank, (facts, why) in enumerate(of_all):
+        if why is not None:
+            raise RunError(f"process {rank} of {group.size}: {why}")
+        for name, value in facts.items():
+            if value != first[name]:
+                raise RunError(
+                    f"process {rank} of {group.size} has another {name} than process 0 {_apart(value, first[name])}; "
+                    "all of them have to be started alike"
+                )
+
+
+def _apart(one: str | None, other: str | None) -> str:
+    """The first lines of two texts that differ."""
+    lines = (str(text).splitlines() or [""] for text in (one, other))
+    pair = next(((a, b) for a, b in zip(*lines, strict=False) if a != b), (one, other))
+    return f"({str(pair[0])[:60]}, not {str(pair[1])[:60]})"

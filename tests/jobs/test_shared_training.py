@@ -1,0 +1,163 @@
+"""`supcrd train` in several processes: the numbers of one, deaths, and what they cannot share."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from supcrd import recipe
+from supcrd.base.files import fingerprint
+from supcrd.errors import RecipeError, RunError
+from supcrd.jobs.shared import agreed
+from supcrd.recipe.settings import TrainSettings
+from supcrd.runs.opening import open_run
+from supcrd.training.plan import check_processes
+from typed import refused
+
+SMALL = ["data.limit=200", "train.batch_size=48", "head.epochs=1", "probe.epochs=1",
+         "teacher.override.head.epochs=1", "teacher.override.probe.epochs=1"]  # fmt: skip
+METHODS = {
+    "lw": ["digits-lw-supcrd", "method.bank=64", "train.ema=0.9"],
+    "crd": ["digits-crd", "method.bank=40", "method.kd_weight=0.5"],
+    "supcon": ["digits-supcon", "augment.views=2"],
+    "joint": ["digits-joint", "train.grad_clip=1.0", "teacher.cache=2", "train.optimizer=sgd", "train.dot=0.05"],
+}
+
+
+def command(name, out, *more, shards=2, epochs=2):
+    changes = [*METHODS[name], *SMALL, f"train.epochs={epochs}", f"train.shards={shards}", "name=it",
+               "teacher.override.train.epochs=1", f"teacher.override.train.shards={shards}"]  # fmt: skip
+    return [sys.executable, "-m", "supcrd", "train", *changes, "--out", str(out), *map(str, more)]
+
+
+def trained(name, out, *more, **about):
+    one = {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command(name, out, *more, **about), check=True, capture_output=True, text=True, env=os.environ | one)
+    return what_stays(out)
+
+
+def what_stays(out):
+    rows = [json.loads(line) for line in (out / "it" / "metrics.jsonl").read_text().splitlines()]
+    rows = [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in rows]
+    evaluation = json.loads((out / "it" / "evaluation.json").read_text())
+    return fingerprint(out / "it" / "model.safetensors"), rows, evaluation["accuracy"], evaluation["nll"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_processes_give_the_numbers_of_one(tmp_path, name):
+    assert trained(name, tmp_path / "two", "--devices", 2) == trained(name, tmp_path / "one")
+
+
+def test_four_processes_give_the_numbers_of_one(tmp_path):
+    """The last batch is too small for four parts, so that a process has none of it."""
+    four = trained("lw", tmp_path / "four", "--devices", 4, shards=4)
+    assert four == trained("lw", tmp_path / "one", shards=4)
+
+
+def test_a_dead_process_ends_the_others_and_one_goes_on(tmp_path):
+    """Killed in its second of four epochs; resumed by one process, the run is that of one left alone."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    arguments = command("lw", tmp_path / "cut", "--devices", 2, epochs=4)
+    first = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment)
+    metrics, deadline = tmp_path / "cut" / "it" / "metrics.jsonl", time.monotonic() + 600
+    while not metrics.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(processes_of(first.pid)[-1], signal.SIGKILL)
+    began = time.monotonic()
+    assert first.wait(60) != 0
+    assert time.monotonic() - began < 45
+    assert not (tmp_path / "cut" / "it" / "evaluation.json").exists()
+    assert trained("lw", tmp_path / "cut", epochs=4) == trained("lw", tmp_path / "whole", epochs=4)
+
+
+def test_processes_start_again_where_they_are_asked_to(tmp_path):
+    arguments = command("lw", tmp_path / "cut", "--devices", 2, "--restarts", 2, epochs=4)
+    first = subprocess.Popen(arguments, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    metrics, deadline = tmp_path / "cut" / "it" / "metrics.jsonl", time.monotonic() + 600
+    while not metrics.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(processes_of(first.pid)[-1], signal.SIGKILL)
+    assert first.wait(600) == 0
+    assert what_stays(tmp_path / "cut") == trained("lw", tmp_path / "whole", epochs=4)
+
+
+def processes_of(parent):
+    """Process numbers of the workers that an agent started, in the order of their ranks."""
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True).stdout
+    return [int(line.split()[0]) for line in found.splitlines() if "supcrd train" in line]
+
+
+def test_processes_that_were_started_with_other_recipes_end(tmp_path):
+    """As on two machines of which one has an older file: both say which process differs, and in what."""
+    both = []
+    port = 20000 + os.getpid() % 20000
+    for rank in range(2):
+        place = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "localhost",
+                 "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}  # fmt: skip
+        arguments = command("supcon", tmp_path, f"train.lr={0.1 * (rank + 1)}")
+        both.append(subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=os.environ | place))
+    for process in both:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 2
+        assert "process 1 of 2 has another recipe than process 0 (lr = 0.2, not lr = 0.1)" in said
+    assert not (tmp_path / "it").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "why"),
+    [
+        ({"batch_size": 2}, 4, "train.batch_size = 2 gives 4 processes less than 2 images each; 8 or more is right"),
+        ({"shards": 3}, 2, "train.shards = 3 cannot be shared by 2 processes; a multiple of 2 is right"),
+        ({"minutes": 1.0}, 2, "train.minutes = 1 is for one process; give train.epochs to 2"),
+        ({"optimizer": "sgd", "dot": 0.05}, 2, "train.dot = 0.05 with 2 processes needs train.shards = 2"),
+    ],
+)
+def test_what_processes_cannot_share(settings, size, why):
+    settings = TrainSettings(**(settings if "minutes" in settings else {"epochs": 1} | settings))
+    with pytest.raises(RecipeError, match=f"^{why}$"):
+        check_processes(settings, size)
+
+
+def test_the_command_refuses_before_it_starts_any(tmp_path):
+    line = refused("train", "digits-supcon", "train.batch_size=3", "--devices", "2", "--out", tmp_path)
+    assert "train.batch_size = 3 gives 2 processes less than 2 images each" in line
+    line = refused("train", "digits-supcon", "train.shards=2", "train.accumulate=2", "--out", tmp_path)
+    assert "both say in how many parts" in line
+
+
+def test_a_run_of_several_processes_is_not_resumed_by_another_number(tmp_path):
+    made = recipe.load("digits-supcon")
+    run = open_run(tmp_path, made, origins={}, processes=2)
+    run.checkpoint.write_bytes(b"")
+    assert open_run(tmp_path, made, origins={}, processes=2) == run
+    with pytest.raises(
+        RunError, match=r"was begun by 2 process\(es\), and 1 would give other numbers; --devices 2 resumes"
+    ):
+        open_run(tmp_path, made, origins={})
+    exact = recipe.load("digits-supcon", ["train.shards=4", "name=exact"])
+    open_run(tmp_path, exact, origins={}, processes=4).checkpoint.write_bytes(b"")
+    open_run(tmp_path, exact, origins={}, processes=2)
+
+
+class Told:
+    """Three processes, of which the third is as it is said."""
+
+    size = 3
+
+    def __init__(self, third):
+        self.third = third
+
+    def all(self, facts):
+        return [facts, facts, self.third]
+
+
+def test_what_processes_find_is_compared():
+    agreed(Told(({"data set": "a"}, None)), {"data set": "a"})
+    with pytest.raises(RunError, match=r"process 2 of 3 has another data set than process 0 \(b, not a\)"):
+        agreed(Told(({"data set": "b"}, None)), {"data set": "a"})
+    with pytest.raises(RunError, match="process 2 of 3: no such file"):
+        agreed(Told(({}, "no such file")), {"data set": "a"})

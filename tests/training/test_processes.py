@@ -1,0 +1,124 @@
+"""Every term that compares images, and a whole step, on several processes: the value and gradient of one."""
+
+import pytest
+import torch
+
+from jointly import together
+from supcrd.data.loader import Batch
+from supcrd.data.shares import Shares
+from supcrd.training import processes
+from supcrd.training.objective.build import build
+from supcrd.training.objective.term import Context, Outputs, Shapes, Step
+from supcrd.training.processes import Group
+from supcrd.training.world import ALONE
+
+N, V, C, F, P = 40, 2, 4, 6, 5
+LABELS = torch.arange(N) % C
+MAP = (3, 4, 4)
+TABLES = {
+    "supcon": {}, "crd": {"bank": 9}, "crd_plain": {"term": "crd"}, "lw_supcrd": {"bank": 5},
+    "lw_plain": {"term": "lw_supcrd"}, "pkt": {}, "rkd": {}, "dist": {},
+    "mlkd": {}, "sp": {}, "rrd": {"queue": 24}, "crd_nce": {"negatives": 30}, "kd": {}, "cross_entropy": {},
+}  # fmt: skip
+FLOAT32 = ("crd_nce", "rrd", "kd", "cross_entropy", "crd", "lw_supcrd")
+"""Terms that compute in float32 whatever they are given, or have a bank in it."""
+CLOSE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.float64: {"rtol": 1e-12, "atol": 1e-12}}
+
+
+def objective():
+    shapes = Shapes(features=F, projections=P, logits=C, maps={f"stage{i}": MAP for i in (1, 2, 3)})
+    context = Context(classes=C, labels=LABELS, student=shapes, teachers={"teacher": shapes}, seed=3)
+    torch.manual_seed(0)
+    return build(TABLES, context, epochs=1, views=V)
+
+
+def outputs(rows, seed):
+    g = torch.Generator().manual_seed(seed)
+    draw = lambda *shape: torch.randn(rows, *shape, generator=g, dtype=torch.float64)  # noqa: E731
+    return {"features": draw(F), "projections": draw(P), "logits": draw(C),
+            **{f"maps/stage{i}": draw(*MAP) for i in (1, 2, 3)}}  # fmt: skip
+
+
+def computed(world, images, shares=None):
+    """Values and gradients of all terms in two steps, of this process's images."""
+    terms, found = objective(), {}
+    for number in range(2):
+        index = torch.arange(images) * 3 % N + number
+        own = torch.arange(images)[shares.images(images) if shares else slice(None)]
+        rows = torch.cat([own + view * images for view in range(V)])
+        whole = [outputs(V * images, seed + number) for seed in (10, 20)]
+        batch = Batch(torch.zeros(len(rows), 1), LABELS[index[own]].repeat(V), index[own], None, 0, number, 2)
+        world.begin(images)
+        factor = world.size * len(own) / images
+        for name, term in terms.terms.items():
+            kind = torch.float32 if name in FLOAT32 else torch.float64
+            parts = [{key: value[rows].to(kind).requires_grad_() for key, value in part.items()} for part in whole]
+            value = term(Step(batch, Outputs.of(parts[0]), {"teacher": Outputs.of(parts[1])}, world))
+            leaves = [leaf for part in parts for leaf in part.values()] + list(term.parameters())
+            leaves = [leaf for leaf in leaves if leaf.requires_grad]
+            gradients = torch.autograd.grad(factor * value, leaves, allow_unused=True)
+            found[f"{name} {number}"] = (
+                value.detach() * len(own) / images,
+                rows,
+                [None if g is None else g / world.size for g in gradients[: len(leaves) - len([*term.parameters()])]],
+                [g / world.size for g in gradients if g is not None][-1:] if [*term.parameters()] else [],
+            )
+    return found
+
+
+def worker(rank, size, folder, images, broken):
+    if broken == "detached":
+        processes._Gather.apply = lambda rows, sizes, rank: _local(rows, sizes, rank)
+    shares = Shares(size, rank, size)
+    torch.save(computed(Group(shares), images, shares), folder / f"{size}-{images}-{broken}-{rank}.pt")
+
+
+def _local(rows, sizes, rank):
+    """What most do: the others' rows without a gradient."""
+    whole = processes._gathered(rows, sizes).clone()
+    start = sum(sizes[:rank])
+    return torch.cat([whole[:start], rows, whole[start + sizes[rank] :]])
+
+
+def gathered(folder, size, images, broken=""):
+    """The sums of values, and the rows' gradients in the order of one process."""
+    together(size, worker, folder, images, broken)
+    parts = [torch.load(folder / f"{size}-{images}-{broken}-{rank}.pt") for rank in range(size)]
+    whole = {}
+    for name in parts[0]:
+        value = sum(part[name][0] for part in parts)
+        rows = torch.cat([part[name][1] for part in parts])
+        gradients = []
+        for leaf in zip(*(part[name][2] for part in parts), strict=True):
+            if leaf[0] is None:
+                gradients.append(None)
+                continue
+            joined = torch.cat(leaf)
+            ordered = torch.empty_like(joined)
+            ordered[rows] = joined
+            gradients.append(ordered)
+        adapters = [sum(g) for g in zip(*(part[name][3] for part in parts), strict=True)]
+        whole[name] = (value, gradients, adapters)
+    return whole
+
+
+@pytest.mark.parametrize(("size", "images"), [(2, 8), (2, 7), (4, 10)])
+def test_terms_have_the_value_and_gradient_of_one_process(tmp_path, size, images):
+    right, found = computed(ALONE, images), gathered(tmp_path, size, images)
+    for name, (value, _, gradients, adapters) in right.items():
+        near = CLOSE[value.dtype] | {"msg": lambda text, name=name: f"{name}: {text}"}
+        torch.testing.assert_close(found[name][0], value, **near)
+        for one, other in zip(found[name][1], gradients, strict=True):
+            assert (one is None) == (other is None), name
+            if one is not None:
+                torch.testing.assert_close(one, other, **near)
+        torch.testing.assert_close(found[name][2], adapters, **near)
+
+
+def test_detached_rows_of_others_are_seen(tmp_path):
+    """The mistake that this is tested against: every term that gathers has another gradient then."""
+    right, found = computed(ALONE, 8), gathered(tmp_path, 2, 8, "detached")
+    for name in ("supcon", "crd_plain", "lw_plain", "rkd", "pkt", "sp"):
+        _, _, gradients, _ = right[f"{name} 0"]
+        pairs = zip(found[f"{name} 0"][1], gradients, strict=True)
+        assert not all(torch.allclose(one, other) for one, other in pairs if other is not None), name
