@@ -188,7 +188,7 @@ def test_it_is_shown(taught, tmp_path):
     assert result.exit_code == 0, result.stderr
     lines = " ".join(result.stdout.split())
     assert "classifier refit: asked for; the refitted one is right on" in lines
-    for key in ("trained accuracy", "refit accuracy", "ece before"):
+    for key in ("as trained ", "refitted ", "ECE before its temperature "):
         assert key in lines
     assert json.loads((tmp_path / "runs" / "student" / "evaluation.json").read_text())["classifier"]["l2"] > 0
     compared = invoke("compare", tmp_path / "runs" / "student", "--metric", "trained_accuracy", "--json")

@@ -9,9 +9,8 @@ import torch
 from supcrd import recipe
 from supcrd.errors import RunError
 from supcrd.evaluation import outputs as evaluating
-from supcrd.jobs import measure
+from supcrd.jobs import measure, ready
 from supcrd.jobs import run as pipeline
-from supcrd.jobs import student as stages
 from supcrd.models import Model
 from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_model
@@ -46,7 +45,7 @@ def test_one_copy_of_the_teacher_is_alive_while_the_student_learns(base, tmp_pat
             seen.append(kernels() - before)
         return real(task, *given, **named)
 
-    monkeypatch.setattr(stages, "fit", counted)
+    monkeypatch.setattr(ready, "fit", counted)
     pipeline.run(recipe.load("digits-lw-supcrd", changes), tmp_path)
     assert seen == [copies * count]
 

@@ -48,7 +48,14 @@ def lines(values: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> list[
     text += ["        " + "; ".join(known)] if known else []
     which = values.get("classifier")
     if isinstance(which, Mapping) and which.get("saved"):
-        text.append(f"        classifier saved: {which['saved']}, {which.get('why', '')}")
+        text.append(f"        classifier {which['saved']}: {which.get('why', '')}")
+        both = {
+            "as trained": "trained_accuracy",
+            "refitted": "refit_accuracy",
+            "ECE before its temperature": "ece_before",
+        }
+        shares = [f"{name} {100 * values[key]:.2f} %" for name, key in both.items() if values.get(key) is not None]
+        text += ["        " + ", ".join(shares)] if shares else []
     if teacher is not None and (teacher.get("split"), teacher.get("n")) == (split, n):
         gap = 100 * (teacher["accuracy"] - accuracy)
         where = f"{abs(gap):.2f} points {'above' if gap > 0 else 'below'} it" if round(gap, 2) else "as good"
