@@ -120,9 +120,6 @@ def train(
     devices: Annotated[
         int, typer.Option(help="Processes on this machine that share every batch, one for each GPU.", min=1, max=1024)
     ] = 1,
-    restarts: Annotated[
-        int, typer.Option(help="With --devices: how often all start again if one dies.", min=0, max=1000)
-    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model from a recipe, training its teacher first if needed.
@@ -140,7 +137,7 @@ def train(
 
         given = [recipe, *(overrides or []), "--out", str(out), *(["--force"] if force else [])]
         given += [*(["--no-wait"] if no_wait else []), *(["--json"] if as_json else [])]
-        raise typer.Exit(launch(loaded, devices, ["train", *given], restarts=restarts))
+        raise typer.Exit(launch(loaded, devices, ["train", *given]))
     from supcrd.cli.summary import show_result
     from supcrd.jobs.follow import follow
     from supcrd.jobs.shared import joined

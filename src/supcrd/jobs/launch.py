@@ -13,14 +13,13 @@ from supcrd.recipe.settings import Recipe
 from supcrd.training.plan import check_processes
 
 
-def launch(recipe: Recipe, devices: int, arguments: Sequence[str], *, restarts: int = 0) -> int:
+def launch(recipe: Recipe, devices: int, arguments: Sequence[str]) -> int:
     """Run `python -m supcrd` with these arguments in so many processes, and wait for them.
 
     Args:
         recipe: that they train.
         devices: GPUs, one a process; on a CPU, processes that share its cores.
         arguments: of the command line.
-        restarts: how often all processes start again if one of them dies; they resume from the last checkpoint.
 
     Returns:
         The exit status of the first process that failed; 0 if all succeeded.
@@ -44,7 +43,7 @@ def launch(recipe: Recipe, devices: int, arguments: Sequence[str], *, restarts: 
         run_id=str(os.getpid()),
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        max_restarts=restarts,
+        max_restarts=0,
         monitor_interval=0.5,
     )
     for name in ("torch.distributed.elastic", "torch.distributed"):  # of a process that ended it says a page
