@@ -51,8 +51,8 @@ def trained(name, out, *more, **about):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """What three epochs leave that nothing disturbs."""
-    return trained("lw", tmp_path_factory.mktemp("whole"), epochs=3)
+    """What eight epochs leave that nothing disturbs."""
+    return trained("lw", tmp_path_factory.mktemp("whole"), epochs=8)
 
 
 def what_stays(out):
@@ -74,9 +74,9 @@ def test_four_processes_give_the_numbers_of_one(tmp_path):
 
 
 def test_a_dead_process_ends_the_others_and_one_goes_on(tmp_path, whole):
-    """Killed after its first of three epochs; resumed by one process, the run is that of one left alone."""
+    """Killed after its first of eight epochs; resumed by one process, the run is that of one left alone."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    arguments = command("lw", tmp_path / "cut", "--devices", 2, epochs=3)
+    arguments = command("lw", tmp_path / "cut", "--devices", 2, epochs=8)
     first = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment)
     metrics, deadline = tmp_path / "cut" / "it" / "metrics.jsonl", time.monotonic() + 600
     while not metrics.is_file() and time.monotonic() < deadline:
@@ -86,7 +86,7 @@ def test_a_dead_process_ends_the_others_and_one_goes_on(tmp_path, whole):
     assert first.wait(60) != 0
     assert time.monotonic() - began < 45
     assert not (tmp_path / "cut" / "it" / "evaluation.json").exists()
-    assert trained("lw", tmp_path / "cut", epochs=3) == whole
+    assert trained("lw", tmp_path / "cut", epochs=8) == whole
 
 
 def processes_of(parent):
