@@ -107,6 +107,8 @@ LONG = (
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[dkd]",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[kd]",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[supcon]",
+    "tests/jobs/test_shared_training.py::test_a_failure_of_the_first_process_alone_ends_all",
+    "tests/jobs/test_shared_training.py::test_a_signal_saves_and_the_same_command_goes_on",
     "tests/jobs/test_shared_training.py::test_a_dead_process_ends_the_others_and_one_goes_on",
     "tests/jobs/test_shared_training.py::test_four_processes_give_the_numbers_of_one",
     "tests/jobs/test_shared_training.py::test_processes_that_were_started_with_other_recipes_end",

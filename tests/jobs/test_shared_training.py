@@ -89,6 +89,48 @@ def test_a_dead_process_ends_the_others_and_one_goes_on(tmp_path, whole):
     assert trained("lw", tmp_path / "cut", epochs=8) == whole
 
 
+@pytest.mark.parametrize(("signal_sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, whole, signal_sent, status):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with (tmp_path / "said").open("w") as said:
+        first = subprocess.Popen(
+            command("lw", tmp_path / "cut", "--devices", 2, epochs=8), stderr=said, env=environment
+        )
+        metrics, deadline = tmp_path / "cut" / "it" / "metrics.jsonl", time.monotonic() + 600
+        while not metrics.is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        first.send_signal(signal_sent)
+        assert first.wait(60) == status
+    assert "training so far is saved, the same command resumes it" in (tmp_path / "said").read_text()
+    assert "Traceback" not in (tmp_path / "said").read_text()
+    assert trained("lw", tmp_path / "cut", epochs=8) == whole
+
+
+def test_a_failure_of_the_first_process_alone_ends_all(tmp_path):
+    """It cannot write in the middle of a training: the other one waits for its word, and must not for ever."""
+    (tmp_path / "plugin.py").write_text(FAILS)
+    arguments = command("crd", tmp_path / "runs", "--devices", 2)
+    arguments.insert(6, f'plugins=["{tmp_path / "plugin.py"}"]')
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 2
+    assert ": no room" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+FAILS = """
+import os
+from supcrd.errors import RunError
+from supcrd.runs.folder import RunFolder
+
+def write(self, rows):
+    raise RunError("no room")
+
+if os.environ.get("RANK") == "0":
+    RunFolder.write_metrics = write
+"""
+
+
 def processes_of(parent):
     """Process numbers of the workers that an agent started, in the order of their ranks."""
     found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True).stdout

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from jointly import together
+from supcrd.base.device import choose
 from supcrd.data.loader import Batch
 from supcrd.data.shares import Shares
+from supcrd.errors import RunError
 from supcrd.training import processes
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context, Outputs, Shapes, Step
@@ -122,3 +124,18 @@ def test_detached_rows_of_others_are_seen(tmp_path):
         _, _, gradients, _ = right[f"{name} 0"]
         pairs = zip(found[f"{name} 0"][1], gradients, strict=True)
         assert not all(torch.allclose(one, other) for one, other in pairs if other is not None), name
+
+
+def test_every_process_has_a_gpu_of_its_own(monkeypatch):
+    """Of torchrun's processes on a machine with two; one that is named is that one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose("auto", "float32").device == torch.device("cuda")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    for rank in (0, 1):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert choose("auto", "float32").device == choose("cuda", "float32").device == torch.device("cuda", rank)
+    assert choose("cuda:0", "float32").device == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(RunError, match="'cuda:2': this machine has 2 CUDA devices"):
+        choose("auto", "float32")

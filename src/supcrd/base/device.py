@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -47,6 +48,8 @@ class Place:
 def choose(device: str = "auto", precision: str = "auto") -> Place:
     """The place that settings ask for; `auto` takes a CUDA or MPS device if there is one, and bfloat16 if native.
 
+    Of the processes that torchrun starts on a machine each has a CUDA device of its own: the one of its LOCAL_RANK.
+
     Args:
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, float32 or bfloat16.
@@ -60,6 +63,8 @@ def choose(device: str = "auto", precision: str = "auto") -> Place:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         chosen = torch.device(device)
     except RuntimeError:

@@ -2,7 +2,6 @@
 
 from supcrd.base import device
 from supcrd.data import ImageSet
-from supcrd.data.shares import Shares
 from supcrd.errors import SupcrdError
 from supcrd.jobs.images import load_images
 from supcrd.jobs.network import new_student
@@ -10,8 +9,9 @@ from supcrd.jobs.objective import make_objective
 from supcrd.jobs.ready import prepare
 from supcrd.jobs.shared import Order, agreed
 from supcrd.recipe import plugins
+from supcrd.recipe.settings import DataSettings
 from supcrd.runs.folder import RunFolder
-from supcrd.training.processes import Group, started
+from supcrd.training.processes import Group, everyone
 
 
 def follow() -> None:
@@ -20,23 +20,24 @@ def follow() -> None:
     Raises:
         SupcrdError: a training fails, or another process is gone.
     """
-    rank, size = started()
-    group = Group(Shares(size, rank, size))
+    group = everyone()
+    read: tuple[DataSettings, ImageSet] | None = None  # a teacher and its student have the same data
     while (order := group.told(None)) is not None:
-        _join(order, group)
+        images = read[1] if read is not None and read[0] == order.recipe.data else None
+        read = order.recipe.data, _join(order, group, images)
 
 
-def _join(order: Order, group: Group) -> None:
+def _join(order: Order, group: Group, images: ImageSet | None) -> ImageSet:
     recipe = order.recipe
     place = device.choose(recipe.train.device, recipe.train.precision)
     try:
         plugins.load(recipe.plugins, order.folder)
-        images: ImageSet = load_images(recipe.data)
+        images = images or load_images(recipe.data)
         student = new_student(recipe, images)
         objective = make_objective(recipe, student, images, order.teachers)
     except SupcrdError as error:
         agreed(group, {}, str(error))
         raise
-    prepare(recipe, student, images, objective, order.teachers, order.caches, place).fit(
-        recipe, place, RunFolder(order.folder)
-    )
+    ready = prepare(recipe, student, images, objective, order.teachers, order.caches, place)
+    ready.fit(recipe, place, RunFolder(order.folder))
+    return images

@@ -8,8 +8,7 @@ from supcrd.base.device import Place
 from supcrd.base.seeding import seed_for
 from supcrd.data import ImageSet
 from supcrd.data.loader import ViewBatches
-from supcrd.data.shares import Shares
-from supcrd.jobs.shared import agreed
+from supcrd.jobs.shared import agreed, ended
 from supcrd.jobs.taught import Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
@@ -34,7 +33,7 @@ class Ready:
 
     def fit(self, recipe: Recipe, place: Place, run: RunFolder, **watching: Any) -> list[dict[str, Any]]:
         """Train in the run's folder; `watching`: on_epoch and report of `supcrd.training.fit.fit`."""
-        return fit(
+        history = fit(
             self.task,
             self.batches,
             recipe.train,
@@ -46,6 +45,8 @@ class Ready:
             together=self.plan.together,
             **watching,
         )
+        ended()
+        return history
 
 
 def prepare(
@@ -64,6 +65,8 @@ def prepare(
     """
     assert images.train is not None
     divided = plan(recipe.train, others=objective.needs.others, on_gpu=place.device.type == "cuda")
+    if isinstance(divided.world, Group):
+        divided.world.synchronise(student.model)
     # copies of the parts that run: whole teachers are neither on the device nor in memory during the training
     task = place.put(
         Distillation(
@@ -88,7 +91,7 @@ def prepare(
         device=place.device,
         taught=caches,
         sampling=recipe.train.sampling,
-        shares=divided.shares if divided.shares.size > 1 else Shares(),
+        shares=divided.shares,
         least=divided.least,
     )
     if isinstance(divided.world, Group):

@@ -10,14 +10,13 @@ from torch import distributed
 
 from supcrd import recipe as recipes
 from supcrd.base import device
-from supcrd.data.shares import Shares
 from supcrd.errors import RunError, SupcrdError
 from supcrd.jobs.taught import Teacher
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.environment import environment
 from supcrd.training import cache
 from supcrd.training.plan import check_processes
-from supcrd.training.processes import Group, start, started
+from supcrd.training.processes import Group, everyone, start, started
 
 Facts = Mapping[str, str | None]
 
@@ -50,16 +49,23 @@ def joined(recipe: Recipe) -> Iterator[bool]:
         yield True
         return
     check_processes(recipe.train, size)
-    group, here = Group(Shares(size, rank, size)), environment()
+    group, here = everyone(), environment()
     about = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
     agreed(group, about | {"commit": here["commit"], "recipe": recipes.to_toml(recipe)})
     try:
         yield rank == 0
     finally:
-        if rank == 0:  # the others wait for the next training, unless they failed too and are gone
+        # where the others are in the middle of a training they notice that this process has ended; a word would block
+        if rank == 0 and not _Others.busy:
             with contextlib.suppress(SupcrdError):
                 group.told(None)
-        distributed.destroy_process_group()
+    distributed.destroy_process_group()
+
+
+class _Others:
+    """What the processes beside the first one do, as it knows."""
+
+    busy = False
 
 
 def invite(recipe: Recipe, folder: Path, teachers: Mapping[str, Teacher], caches: Mapping[str, Any]) -> None:
@@ -67,7 +73,13 @@ def invite(recipe: Recipe, folder: Path, teachers: Mapping[str, Teacher], caches
     rank, size = started()
     if size > 1 and rank == 0:
         bare = {name: replace(teacher, subject=None) for name, teacher in teachers.items()}
-        Group(Shares(size, rank, size)).told(Order(recipe, folder.absolute(), bare, dict(caches)))
+        _Others.busy = True
+        everyone().told(Order(recipe, folder.absolute(), bare, dict(caches)))
+
+
+def ended() -> None:
+    """A training has ended well, and all wait for the next one."""
+    _Others.busy = False
 
 
 def agreed(group: Group, facts: Facts, problem: str | None = None) -> None:

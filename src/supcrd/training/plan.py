@@ -53,7 +53,7 @@ def plan(settings: TrainSettings, *, others: bool, on_gpu: bool) -> Plan:
     if in_parts:
         return Plan(shares, LEAST, world, Together(shares, group, recompute=not exact))
     # a process without an image cannot take the step that the others take
-    return Plan(shares if size > 1 else Shares(), LEAST * size, world, None)
+    return Plan(shares, LEAST * size, world, None)
 
 
 def check_processes(settings: TrainSettings, size: int) -> None:

@@ -46,6 +46,12 @@ def started() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
+def everyone() -> "Group":
+    """All of them, outside a training."""
+    rank, size = started()
+    return Group(Shares(size, rank, size))
+
+
 class Group:
     """A `supcrd.training.world.World` of several processes.
 
@@ -72,14 +78,17 @@ class Group:
         self._sizes = self.shares.sizes(images)
 
     def wrap(self, task: nn.Module) -> nn.Module:
-        """DistributedDataParallel around the task; its norms are synchronised if they are to be."""
-        if self.synchronised:
-            task = nn.SyncBatchNorm.convert_sync_batchnorm(task)  # type: ignore[no-untyped-call]
+        """DistributedDataParallel around the task."""
         unused = not getattr(task, "steady", False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the newer name of the option is not in torch 2.11
             # buffers are the same without being sent
             return DistributedDataParallel(task, broadcast_buffers=False, find_unused_parameters=unused)
+
+    def synchronise(self, network: nn.Module) -> None:
+        """Have the norms of a network see the images of all processes, if they are to; before maps are read of it."""
+        if self.synchronised:
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
 
     def settle(self, task: nn.Module) -> None:
         """Give running statistics the mean over the processes, where each has those of its own images."""

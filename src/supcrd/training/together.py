@@ -71,7 +71,8 @@ def gradients(
     wanted = [leaf for leaf in leaves.values() if leaf.requires_grad] + of_terms
     backward = [_gradient(total, wanted) for total in sums]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    networks = [p for p in parameters if p not in set(of_terms)]
+    learned = set(of_terms)
+    networks = [p for p in parameters if p not in learned]
     of_parts = parts.through(outputs, leaves, backward, networks)
     totals = [
         of_networks | {p: known[p] for p in of_terms if p in known}

@@ -258,6 +258,17 @@ def test_crd_nce_draws_by_seed_epoch_and_step_and_keeps_its_state():
     assert all(math.isfinite(value) for value in kept["log_z"].tolist())
 
 
+def test_crd_nce_estimates_again_what_a_state_of_before_has_not():
+    """As after the steps that are timed for a budget of minutes: the state of before the first one is put back."""
+    of = context()
+    term = made("crd_nce", of, negatives=10, dim=3)
+    before = {name: value.clone() for name, value in term.state_dict().items()}
+    first = term(step(of)).item()
+    term.load_state_dict(before)
+    assert math.isfinite(first)
+    assert term(step(of)).item() == first
+
+
 def test_the_queue_of_rrd_goes_round():
     of, term = context(), made("rrd", queue=10, dim=3)
     before = term.queue.clone()

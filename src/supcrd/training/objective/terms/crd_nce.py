@@ -46,7 +46,8 @@ class CRDNCE(Term):
         self.register_buffer("banks", (2 * torch.rand(2, self.count, settings.dim) - 1) * spread)
         self.register_buffer("log_z", torch.full((2,), -torch.inf))
         self.register_buffer("labels", context.labels.long(), persistent=False)  # belong to the data, not to the state
-        self._estimated = [False, False]  # in this process; what was estimated before is in the state, and stays
+        self._estimated: set[int] = set()  # banks, since a state was loaded; what is in the state stays
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @classmethod
     def plan(cls, settings: TermSettings, context: Context) -> Reads | None:
@@ -92,12 +93,12 @@ class CRDNCE(Term):
     @torch.no_grad()
     def _set_z(self, bank: int, anchors: Tensor, rows: Tensor, world: World) -> None:
         """Estimate Z in the first step, from the anchors of all processes; no step waits for the device to know it."""
-        if self._estimated[bank]:
+        if bank in self._estimated:
             return
         log_z = self.get_buffer("log_z")
         estimate = estimated_log_z(world.gather(anchors), rows, count=self.count, temperature=self.temperature)
         log_z[bank] = torch.where(log_z[bank] == -torch.inf, estimate, log_z[bank])
-        self._estimated[bank] = True
+        self._estimated.add(bank)
 
     @torch.no_grad()
     def _update(self, batch: Batch, embeddings: dict[int, Tensor], world: World) -> None:
@@ -107,3 +108,8 @@ class CRDNCE(Term):
             by_view = rows.view(-1, len(batch.indices), rows.shape[1])
             fresh = world.gather(unit_rows(by_view.mean(dim=0)))
             banks[bank, indices] = unit_rows(self.momentum * banks[bank][indices] + (1 - self.momentum) * fresh)
+
+
+def _forget(term: CRDNCE, _: object) -> None:
+    """After a state was loaded, which may be one of before the first step."""
+    term._estimated.clear()
