@@ -78,7 +78,8 @@ UNIFORM = {
 }
 """All of 100 classes have the probability 0.01: alpha p = 1 and beta (1 - p) = 6.6, a sure teacher's weights."""
 
-KD = joint(contrast="none", standardise=False, kd_temperature=4.0)
+PLAIN = {"standardise": False, "kd_temperature": 4.0}
+KD = joint(contrast="none", **PLAIN)
 
 TABLES: dict[str, dict[str, dict[str, Any]]] = {
     "detached": {
@@ -118,12 +119,19 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "lw_supcrd": published("lw_supcrd"),
         "lw_supcrd-uniform": {"objective": UNIFORM},
     },
-    "field": {  # what the literature compares, for benchmarks/gpu_student.sh
-        "cross_entropy": cross_entropy(),
+    "pair": {  # those that decide, and the published protocol's methods: all images, for benchmarks/gpu_student.sh
+        "cross_entropy-1": one_view(cross_entropy()),
+        "cross_entropy-1-cutmix": one_view(cross_entropy(), cutmix=1.0, mix=0.5),
         "kd": KD,
-        "crd-kd": joint(contrast="crd", standardise=False, kd_temperature=4.0),
+        "lw-kd": joint(**PLAIN),
+        "kd-1-cutmix": one_view(KD, cutmix=1.0, mix=0.5),
+        "lw-kd-cutmix": mixed(CUTMIX, **PLAIN),
+        "kd-cutmix": mixed(CUTMIX, contrast="none", **PLAIN),
+        "crd-kd": joint(contrast="crd", **PLAIN),
         "joint": joint(),
-        "joint-cutmix-ema": FULL,
+        "kd-1": one_view(KD),
+        **{name: published(name) for name in ("lw_supcrd", "crd", "supcon")},
+        "hybrid": {"method": {"name": "hybrid", "lam": 0.3}},
     },
     "teachers": {
         "kd-weak": joint(contrast="none") | {"weak": True},
@@ -172,8 +180,8 @@ def recipe_of(name: str, changes: dict[str, Any], seed: int, options: argparse.N
         raise SystemExit(f"--view-epochs {options.view_epochs}: no multiple of the {draft.view_count} views of {name}")
     table["train"]["epochs"] = epochs
     if draft.method.reads_teacher:
-        mixed_views = any(group.mixes for group in draft.view_groups.values())
-        table["teacher"] = {"run": str(teacher), "cache": 0 if mixed_views else epochs}
+        live = options.live or any(group.mixes for group in draft.view_groups.values())
+        table["teacher"] = {"run": str(teacher), "cache": 0 if live else epochs}
     return validate(merge(table, changes), name)
 
 
@@ -202,6 +210,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=["detached", "ingredients"])
     parser.add_argument("--only", nargs="+", default=[], help="of their configurations these alone")
+    parser.add_argument("--live", action="store_true", help="run the teacher in every step; no cache of its features")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/student"))
     parser.add_argument("--results", type=Path, default=Path("docs/results/best-student.json"))

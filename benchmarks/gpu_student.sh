@@ -1,13 +1,33 @@
 #!/usr/bin/env bash
-# The joint preset beside cross-entropy, KD and CRD + KD on a GPU: resnet32x4 teaches resnet8x4, 240 view-epochs, 3 seeds.
-# Run from the repository; goes on where it was (wrn-40-2 to wrn-16-2 once these networks are there).
-#   DATA=npz:cifar100.npz RUNS=build/gpu-student VIEW_EPOCHS=240 bash benchmarks/gpu_student.sh
+# The best student on a GPU, real CIFAR-100, within minutes: vgg13 teaches vgg8 (all images), and the tables of
+# best_student.py at their size on a CPU (10,000 images, convnet). What is finished stands in $OUT when it is stopped.
+#   DATA=npz:cifar100.npz RUNS=build/gpu-student bash benchmarks/gpu_student.sh
+# As the field trains (resnet32x4 to resnet8x4, 240 view-epochs) it takes hours:
+#   TEACHER_ARCH=resnet32x4 STUDENT=resnet8x4 VIEW_EPOCHS=240 TEACHER_EPOCHS=240 bash benchmarks/gpu_student.sh
 set -u
-export PYTHONPATH="${PYTHONPATH:-src}"
+export PYTHONPATH="${PYTHONPATH:-src}" PYTHONUNBUFFERED=1
 python="${PYTHON:-python3}"
 runs="${RUNS:-build/gpu-student}"
 data="${DATA:-cifar100}"
-$python -m supcrd train cifar100-small-teacher "data.source=$data" model.arch=resnet32x4 train.optimizer=sgd train.lr=0.1 \
-    train.weight_decay=5e-4 "train.epochs=${TEACHER_EPOCHS:-200}" train.schedule=cosine name=teacher --out "$runs"
-$python benchmarks/best_student.py --data "$data" --teacher "$runs/teacher" --images 0 --student resnet8x4 --view-epochs "${VIEW_EPOCHS:-240}" \
-    --seeds "${SEEDS:-3}" --tables field --workers 1 --out "$runs" --results "${OUT:-docs/results}/best-student-gpu.json"
+out="${OUT:-docs/results}"
+epochs="${VIEW_EPOCHS:-20}"
+best="$python benchmarks/best_student.py --data $data --seeds ${SEEDS:-3} --live"
+pair="$best --images 0 --student ${STUDENT:-vgg8} --view-epochs $epochs --tables pair"
+mkdir -p "$runs" "$out"
+# students without a teacher learn beside the teacher
+undistilled="$pair --teacher $runs/none --only cross_entropy-1 cross_entropy-1-cutmix supcon"
+$undistilled --workers "${FEW:-6}" --out "$runs/undistilled" --results "$out/undistilled-gpu.json" > "$out/undistilled.txt" 2>&1 &
+$python -m supcrd train cifar100-small-teacher "data.source=$data" "model.arch=${TEACHER_ARCH:-vgg13}" train.optimizer=sgd train.lr=0.05 \
+    train.weight_decay=5e-4 train.batch_size=128 "train.epochs=${TEACHER_EPOCHS:-40}" train.schedule=one_cycle ${TEACHER_MORE:-} name=teacher --out "$runs"
+weak="${WEAK:+--weak $WEAK}"
+taught="kd lw-kd kd-1-cutmix lw-kd-cutmix kd-cutmix crd-kd joint kd-1 lw_supcrd crd hybrid"
+$pair --teacher "$runs/teacher" --only $taught --workers "${MANY:-8}" --out "$runs/pair" --results "$out/pair-gpu.json" > "$out/pair.txt" 2>&1 &
+if [ -n "${SMALL:-}" ]; then
+    $best --images 10000 --student convnet --view-epochs 20 --teacher "$runs/teacher" $weak --tables ingredients weights detached baselines ${WEAK:+teachers} \
+        --workers "${SOME:-5}" --out "$runs/small" --results "$out/small-gpu.json" > "$out/small.txt" 2>&1 &
+fi
+if [ -n "${FIELD:-}" ]; then
+    $python -m supcrd benchmark "${TEACHER_ARCH:-vgg13}:${STUDENT:-vgg8}" --data "$data" --teacher "$runs/teacher" --view-epochs "${FIELD}" --seeds 3 \
+        --set train.batch_size=128 --workers "${SOME:-5}" --out "$runs/field" > "$out/field.txt" 2>&1 &
+fi
+wait

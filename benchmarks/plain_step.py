@@ -41,14 +41,16 @@ class Images(Dataset):
         return self.transform(self.images[index]), self.transform(self.images[index]), int(self.labels[index])
 
 
-def plain_steps(student: Model, teacher: Model, data: Images, batch_size: int, where: torch.device) -> Iterator[None]:
+def plain_steps(
+    student: Model, teacher: Model, data: Images, batch_size: int, where: torch.device, workers: int
+) -> Iterator[None]:
     """The reference's step, for ever."""
     student, teacher = student.to(where), teacher.to(where).eval()
     learned = [*student.encoder.parameters(), *student.projector.parameters()]
     main = torch.optim.Adam([{"params": learned}, {"params": teacher.projector.parameters(), "lr": 1e-4}], lr=1e-3)
     probe = torch.optim.Adam(student.classifier.parameters(), lr=1e-3)
     loss_of = Loss()
-    loader = DataLoader(data, batch_size, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
+    loader = DataLoader(data, batch_size, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=True)
     while True:
         for first, second, labels in loader:
             images, labels = torch.cat([first, second]).to(where), labels.repeat(2).to(where)
@@ -72,10 +74,10 @@ def plain_steps(student: Model, teacher: Model, data: Images, batch_size: int, w
 
 def plain_process(pipe: Connection, *arguments: Any) -> None:
     """The plain loop in a process of its own, which has the C library's memory as everybody has it."""
-    student, teacher, pixels, labels, batch_size, where = arguments
+    student, teacher, pixels, labels, batch_size, where, workers = arguments
     torch.manual_seed(0)
     networks = Model(100, student), Model(100, teacher)
-    steps = plain_steps(*networks, Images(pixels, labels), batch_size, torch.device(where))
+    steps = plain_steps(*networks, Images(pixels, labels), batch_size, torch.device(where), workers)
     while (count := pipe.recv()) is not None:
         pipe.send(seconds(steps, count, torch.device(where)))
 

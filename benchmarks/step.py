@@ -6,7 +6,8 @@ The plain loop is what the reference's notebook does, written fairly: float32, N
 image in a DataLoader with workers, the teacher run twice a step (features, then logits), the student once more for the
 classifier, two Adam optimisers without fused kernels. Images are random (noise costs what photographs do). Medians over
 the steps, after one that is not counted; all take turns, so that a noisy machine is noisy to all. Besides: the step
-with the teacher's features kept (`teacher.cache`), and with --compile that of compiled encoders with its start-up.
+with the teacher's features kept (`teacher.cache`), with --compile that of compiled encoders with its start-up, and on
+CUDA that of convolutions chosen by cuDNN's own timing (`cudnn.benchmark`; its results can differ from run to run).
 """
 
 import argparse
@@ -126,6 +127,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10, help="steps a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=4, help="batches that all images make")
+    parser.add_argument("--loader-workers", type=int, default=2, help="of the plain loop's DataLoader")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--compile", default="off", choices=["off", "default", "reduce-overhead"])
@@ -136,7 +139,7 @@ def main() -> None:
     if place.device.type == "cpu":
         device.keep_freed_memory()  # as `supcrd train` does
     random = np.random.default_rng(0)
-    count_images = options.batch_size * 4
+    count_images = options.batch_size * options.batches
     pixels = random.integers(0, 256, (count_images, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(count_images) % 100
     split = Split(torch.from_numpy(pixels), torch.from_numpy(labels))
@@ -151,6 +154,14 @@ def main() -> None:
     found = summary(options, place, times, first, share, clocks) | {"cache_images_per_second": rate}
     shown(found, options.batch_size)
     keep(options.out, options, found)
+
+
+def timing_convolutions(steps: Iterator[None]) -> Iterator[None]:
+    """The same steps with cuDNN's own choice of algorithms."""
+    while True:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+            next(steps)
+        yield
 
 
 def networks(options: argparse.Namespace) -> tuple[Model, Model]:
@@ -178,9 +189,19 @@ def timed(
         }
         if options.compile != "off":
             loops["ours, train.compile"] = our_steps(*networks(options), split, *shared, compiled=options.compile)
+        if place.device.type == "cuda":
+            loops["ours, cudnn.benchmark"] = timing_convolutions(our_steps(*networks(options), split, *shared))
         context = multiprocessing.get_context("spawn")
         pipe, other = context.Pipe()
-        arguments = options.student, options.teacher, pixels, labels, options.batch_size, str(place.device)
+        arguments = (
+            options.student,
+            options.teacher,
+            pixels,
+            labels,
+            options.batch_size,
+            str(place.device),
+            options.loader_workers,
+        )
         plain = context.Process(target=plain_process, args=(other, *arguments))
         plain.start()
 
