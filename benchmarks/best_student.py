@@ -71,7 +71,6 @@ def cross_entropy(**changes: Any) -> dict[str, Any]:
 
 
 CUTMIX = STRONG | {"cutmix": 1.0, "mix": 0.5}
-FULL = mixed(CUTMIX) | {"train": {"ema": 0.999}}
 UNIFORM = {
     "lw_supcrd": {"teacher_temperature": 1e4, "alpha": 100.0, "beta": 6.67, "adaptive": False, "weight": 100.0},
     "probe": {"term": "cross_entropy", "detach": True},
@@ -81,63 +80,81 @@ UNIFORM = {
 PLAIN = {"standardise": False, "kd_temperature": 4.0}
 KD = joint(contrast="none", **PLAIN)
 
+LW = joint(**PLAIN)
+CRD = joint(contrast="crd", **PLAIN)
+MIX = {"cutmix": 1.0, "mix": 0.5}
+BEST = one_view(joint(contrast_mixed="skip", **PLAIN), **MIX)  # its contrastive term reads the images left unmixed
+LW_UNIFORM = {
+    "objective": {
+        "ce": {"term": "cross_entropy"},
+        "kd": {"term": "kd", "temperature": 4.0},
+        "lw_supcrd": UNIFORM["lw_supcrd"] | {"weight": 50.0, "fall": 0.2},
+    }
+}
+"""`LW` with the same positives and a sure teacher's weights for all."""
+
 TABLES: dict[str, dict[str, dict[str, Any]]] = {
+    "ingredients": {  # one view an image: at equal view-epochs twice the steps of two
+        "cross_entropy-1": one_view(cross_entropy()),
+        "kd-1": one_view(KD),
+        "kd-1-cutmix": one_view(KD, **MIX),
+        "lw-kd-1": one_view(LW),
+        "lw-kd-1-cutmix": BEST,
+        "kd-1-heavy": one_view(joint(contrast="none", kd_weight=4.0, **PLAIN)),
+        "kd-1-cutmix-heavy": one_view(joint(contrast="none", kd_weight=4.0, **PLAIN), **MIX),
+        "kd-1-strong": one_view(KD, **STRONG),
+        "kd-1-cutmix-ema": one_view(KD, **MIX) | {"train": {"ema": 0.999}},
+        "kd-z-1": one_view(joint(contrast="none")),
+        "crd-kd-1": one_view(CRD),
+        "lw-1-cutmix": merge(BEST, {"method": {"kd_weight": 0.0}}),
+        "lw-kd-1-cutmix-rotation": merge(BEST, {"augment": {"rotation": 0.25}}),
+    },
+    "baselines": {  # which student without a teacher is the one to beat
+        "cross_entropy-1": one_view(cross_entropy()),
+        "cross_entropy-1-cutmix": one_view(cross_entropy(), **MIX),
+        "cross_entropy-1-smooth": one_view(cross_entropy(label_smoothing=0.1)),
+        "cross_entropy-1-strong": one_view(cross_entropy(), **STRONG),
+        "cross_entropy-1-ema": one_view(cross_entropy()) | {"train": {"ema": 0.999}},
+    },
+    "views": {  # what the second view costs, and what it brings
+        "cross_entropy": cross_entropy(),
+        "cross_entropy-1": one_view(cross_entropy()),
+        "kd": KD,
+        "kd-1": one_view(KD),
+        "lw-kd": LW,
+        "lw-kd-1": one_view(LW),
+    },
     "detached": {
         **{name: published(name) for name in ("lw_supcrd", "crd", "supcon")},
         **{f"{name}-attached": attached(name) for name in ("lw_supcrd", "crd", "supcon")},
     },
-    "baselines": {  # which student without a contrastive term is the one to beat
-        "cross_entropy": cross_entropy(),
-        "cross_entropy-1": one_view(cross_entropy()),
-        "cross_entropy-1-smooth": one_view(cross_entropy(label_smoothing=0.1)),
-        "cross_entropy-1-strong": one_view(cross_entropy(), **STRONG),
-        "cross_entropy-1-cutmix": one_view(cross_entropy(), cutmix=1.0, mix=0.5),
-        "cross_entropy-1-ema": one_view(cross_entropy()) | {"train": {"ema": 0.999}},
-        "kd": KD,
-        "kd-1": one_view(KD),
-        "kd-z-1": one_view(joint(contrast="none")),
-        "joint-1": one_view(joint()),
-        "joint-1-cutmix": one_view(joint(contrast_mixed="skip"), cutmix=1.0, mix=0.5),
-    },
-    "ingredients": {
-        "cross_entropy": cross_entropy(),
-        "kd": KD,
-        "kd-z": joint(contrast="none"),
-        "joint": joint(),
-        "joint-strong": mixed(STRONG),
-        "joint-cutmix": mixed(CUTMIX),
-        "joint-cutmix-ema": FULL,
-        "full-without-lw": merge(FULL, {"method": {"contrast": "none"}}),
-        "full-without-kd": merge(FULL, {"method": {"kd_weight": 0.0}}),
-        "full-without-z": merge(FULL, {"method": {"standardise": False, "kd_temperature": 4.0}}),
-        "full-without-strong": mixed(WEAK | {"cutmix": 1.0, "mix": 0.5}) | {"train": {"ema": 0.999}},
-        "full-with-rotation": {"views": {"weak": WEAK | {"rotation": 0.25}, "strong": CUTMIX}}
-        | joint(contrast_mixed="skip")
-        | {"train": {"ema": 0.999}},
-    },
     "weights": {
         "lw_supcrd": published("lw_supcrd"),
         "lw_supcrd-uniform": {"objective": UNIFORM},
+        "lw-kd-1": one_view(LW),
+        "lw-kd-1-uniform": one_view(LW_UNIFORM),
+    },
+    "teachers": {
+        "kd-1-weak": one_view(KD) | {"weak": True},
+        "lw-kd-1-weak": one_view(LW) | {"weak": True},
+        "kd-1": one_view(KD),
+        "lw-kd-1": one_view(LW),
     },
     "pair": {  # those that decide, and the published protocol's methods: all images, for benchmarks/gpu_student.sh
         "cross_entropy-1": one_view(cross_entropy()),
-        "cross_entropy-1-cutmix": one_view(cross_entropy(), cutmix=1.0, mix=0.5),
+        "cross_entropy-1-cutmix": one_view(cross_entropy(), **MIX),
+        "kd-1": one_view(KD),
+        "kd-1-cutmix": one_view(KD, **MIX),
+        "lw-kd-1": one_view(LW),
+        "lw-kd-1-cutmix": BEST,
         "kd": KD,
-        "lw-kd": joint(**PLAIN),
-        "kd-1-cutmix": one_view(KD, cutmix=1.0, mix=0.5),
+        "lw-kd": LW,
         "lw-kd-cutmix": mixed(CUTMIX, **PLAIN),
         "kd-cutmix": mixed(CUTMIX, contrast="none", **PLAIN),
-        "crd-kd": joint(contrast="crd", **PLAIN),
+        "crd-kd": CRD,
         "joint": joint(),
-        "kd-1": one_view(KD),
         **{name: published(name) for name in ("lw_supcrd", "crd", "supcon")},
         "hybrid": {"method": {"name": "hybrid", "lam": 0.3}},
-    },
-    "teachers": {
-        "kd-weak": joint(contrast="none") | {"weak": True},
-        "joint-weak": joint() | {"weak": True},
-        "kd-z": joint(contrast="none"),
-        "joint": joint(),
     },
 }
 

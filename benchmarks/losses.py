@@ -72,7 +72,9 @@ def ways(given: dict[str, Tensor]) -> dict[str, Callable[[], None]]:
         "crd, whole": step(lambda: plain.crd(s, t)),
         "supcon": step(lambda: supcon(s, y)),
         "supcon, whole": step(lambda: plain.supcon(s, y)),
-        "supcon of pairs": step(lambda: supcon(s.unflatten(0, (2, -1)).transpose(0, 1), torch.arange(len(s) // 2))),
+        "supcon of pairs": step(
+            lambda: supcon(s.unflatten(0, (2, -1)).transpose(0, 1), torch.arange(len(s) // 2, device=s.device))
+        ),
     }
     try:
         from pytorch_metric_learning.losses import SupConLoss
