@@ -50,7 +50,10 @@ def plain_steps(
     main = torch.optim.Adam([{"params": learned}, {"params": teacher.projector.parameters(), "lr": 1e-4}], lr=1e-3)
     probe = torch.optim.Adam(student.classifier.parameters(), lr=1e-3)
     loss_of = Loss()
-    loader = DataLoader(data, batch_size, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=True)
+    loader = DataLoader(
+        data, batch_size, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=True,
+        multiprocessing_context="fork",  # Linux's default, but not in a process that was spawned
+    )  # fmt: skip
     while True:
         for first, second, labels in loader:
             images, labels = torch.cat([first, second]).to(where), labels.repeat(2).to(where)
