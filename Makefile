@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test long quick fuzz check format bench chaos clean
+.PHONY: demo test long quick fuzz check docs format bench chaos clean
 
 demo: .venv/installed
 	$(BIN)/supcrd demo
@@ -27,6 +27,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_floors.py tests/test_limits.py tests/test_house_words.py
+
+docs: .venv/installed-dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix src tests benchmarks

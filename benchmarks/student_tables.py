@@ -1,29 +1,30 @@
-"""The tables of docs/results/best-student.json: each configuration beside its baseline, with paired differences."""
+"""The tables of docs/results/best-student*.json: each configuration beside the one that it is compared with."""
 
 from typing import Any
 
 from supcrd.analysis.statistics import paired
 
-BASELINES = {
-    "detached": "cross_entropy",
-    "baselines": "cross_entropy",
-    "ingredients": "kd-z",
-    "weights": "lw_supcrd-uniform",
-    "teachers": "kd-z",
+VIEWS = {"cross_entropy-1": "cross_entropy", "kd-1": "kd", "lw-kd-1": "lw-kd"}
+JOINED = {f"{name}-attached": name for name in ("lw_supcrd", "crd", "supcon")}
+UNIFORM = {"lw_supcrd": "lw_supcrd-uniform", "lw-kd-1": "lw-kd-1-uniform"}
+STRONGER = {"kd-1": "kd-1-weak", "lw-kd-1": "lw-kd-1-weak"}
+BASELINES: dict[str, str | dict[str, str]] = {
+    "baselines": "cross_entropy-1",
+    "ingredients": "kd-1",
+    "views": VIEWS,
+    "detached": JOINED,
+    "weights": UNIFORM,
+    "teachers": STRONGER,
+    "pair": "cross_entropy-1",
+    "headline": "cross_entropy-1",
 }
-"""Table -> the configuration that differences are from."""
+"""Table -> the configuration that differences are from, or that of each."""
 
-HEAD = (
-    "configuration",
-    "n",
-    "validation %",
-    "test %",
-    "as trained %",
-    "refitted %",
-    "ECE %",
-    "probe %",
-    "difference of test",
-)
+HEADLINE = ("cross_entropy-1", "cross_entropy-1-cutmix", "kd-1", "kd-1-cutmix", "lw-kd-1", "lw-kd-1-cutmix")
+"""What README shows of them, where there is a run."""
+
+HEAD = ("n", "validation %", "test %", "as trained %", "refitted %", "ECE %", "probe %", "difference of test")
+KEYS = ("validation_accuracy", "accuracy", "trained_accuracy", "refit_accuracy", "ece", "probe_accuracy")
 
 
 def by_seed(results: dict[str, Any], name: str, key: str) -> dict[int, float]:
@@ -40,31 +41,25 @@ def percent(told: dict[str, Any] | None) -> str:
 
 
 def difference(results: dict[str, Any], name: str, baseline: str, key: str = "accuracy") -> str:
-    """Mean of the paired differences of two configurations in points, with its 95 % interval; nothing of n < 2."""
+    """Mean of the paired differences of two configurations in points, with its 95 % interval and its number of pairs."""
     told = paired(by_seed(results, name, key), by_seed(results, baseline, key))
-    if told.mean is None or name == baseline:
+    if told.mean is None:
         return ""
     interval = "" if told.low is None or told.high is None else f" ({100 * told.low:+.2f} to {100 * told.high:+.2f})"
-    return f"{100 * told.mean:+.2f}{interval}"
+    return f"{100 * told.mean:+.2f}{interval} from `{baseline}`"
 
 
 def table(results: dict[str, Any], which: str) -> str:
-    """One of the tables, in Markdown, with what it was measured by."""
-    baseline = BASELINES[which]
-    names = [name for name in dict.fromkeys([baseline, *results["tables"][which]]) if name in results["summary"]]
-    lines = [f"| {' | '.join(HEAD)} from `{baseline}` |", f"|---|{'---:|' * (len(HEAD) - 1)}"]
+    """One of the tables, in Markdown."""
+    against = BASELINES[which]
+    wanted = HEADLINE if which == "headline" else results["tables"][which]
+    first = [against] if isinstance(against, str) else []
+    names = [name for name in dict.fromkeys([*first, *wanted]) if name in results["summary"]]
+    lines = [f"| configuration | {' | '.join(HEAD)} |", f"|---|{'---:|' * len(HEAD)}"]
     for name in names:
         told = results["summary"][name]
-        shares = [
-            percent(told.get(key))
-            for key in (
-                "validation_accuracy",
-                "accuracy",
-                "trained_accuracy",
-                "refit_accuracy",
-                "ece",
-                "probe_accuracy",
-            )
-        ]
-        lines.append(f"| `{name}` | {told['n']} | {' | '.join(shares)} | {difference(results, name, baseline)} |")
+        baseline = against if isinstance(against, str) else against.get(name, name)
+        cells = [str(told["n"]), *(percent(told.get(key)) for key in KEYS)]
+        cells.append("" if baseline == name else difference(results, name, baseline))
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)

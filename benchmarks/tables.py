@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import networks
+import student_tables
 import summary
 import terms as timed
 from supcrd.evaluation.measures import MEASURES
@@ -29,6 +30,7 @@ RECIPES = ROOT / "src" / "supcrd" / "recipe" / "builtin"
 METHODS = RECIPES.parent / "methods.json"
 DOCUMENTS = (
     "README.md",
+    "docs/best-student.md",
     "docs/classifier.md",
     "docs/objectives.md",
     "docs/log.md",
@@ -49,12 +51,18 @@ def shown(value: dict[str, Any] | None, scale: float, digits: int) -> str:
 
 
 def table(name: str) -> str:
-    """The Markdown table of docs/results/NAME.json; `performance` is that of all benchmarks, `speed` a choice of it."""
+    """The Markdown table of docs/results/NAME.json; `performance` is that of all benchmarks, `speed` a choice of it.
+
+    NAME:TABLE is one of the tables of benchmarks/best_student.py.
+    """
     if name in ("performance", "speed"):
         return performance_table(short=name == "speed")
     if name in MADE:
         return MADE[name]()
+    name, _, part = name.partition(":")
     results = json.loads((RESULTS / f"{name}.json").read_text())
+    if part:
+        return "\n".join([student_tables.table(results, part), "", told_of(results)])
     if "experiments" in results:
         return markdown(results, level=2)
     if "sizes" in results:

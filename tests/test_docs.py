@@ -1,4 +1,4 @@
-"""README: its library example runs, its tables are those of docs/results, the commands that it names exist."""
+"""README and docs: their examples run, their tables are those of docs/results, the commands that they name exist."""
 
 import importlib.util
 import json
@@ -16,6 +16,7 @@ from supcrd.recipe.settings import METHOD_SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+GUIDE = "".join((ROOT / "docs" / name).read_text() for name in ("start.md", "guide.md"))
 
 
 def test_the_library_example_runs():
@@ -47,7 +48,7 @@ def test_no_machine_stands_in_the_results():
 
 
 def test_recipes_that_are_named_exist():
-    named = set(re.findall(r"supcrd train ([\w.-]+)", README))
+    named = set(re.findall(r"supcrd train ([\w.-]+)", README + GUIDE))
     fixed = {name for name in named if not name.endswith(".toml") and "METHOD" not in name}
     assert fixed
     assert fixed <= set(recipes.builtin_names())
@@ -55,11 +56,29 @@ def test_recipes_that_are_named_exist():
 
 def test_commands_and_methods_that_are_named_exist():
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert set(re.findall(r"^supcrd ([\w-]+)", README, re.MULTILINE)) <= commands
-    table = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    assert set(re.findall(r"^supcrd ([\w-]+)", README + GUIDE, re.MULTILINE)) <= commands
+    methods = (ROOT / "docs" / "losses.md").read_text().partition("## The methods")[2]
+    table = re.findall(r"^\| `(\w+)` \|", methods, re.MULTILINE)
     assert table == [name for name in METHOD_SETTINGS if name not in COMPARED]
     entries = re.findall(r"^\| `(\w+)` \| \w", (ROOT / "docs" / "terms.md").read_text(), re.MULTILINE)
     assert set(entries) >= set(COMPARED)
+
+
+def test_the_first_page_is_short():
+    assert len(README.splitlines()) < 150
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_guide_to_loops_of_ones_own_runs(number):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "loop.md").read_text(), re.DOTALL)
+    assert len(blocks) == 4
+    exec(blocks[number], {"__name__": "guide"})
+
+
+def test_every_public_name_is_in_the_reference():
+    page = (ROOT / "docs" / "api.md").read_text()
+    named = [name for line in re.findall(r"^\.\. names:: (.*)$", page, re.MULTILINE) for name in line.split()]
+    assert sorted(named) == sorted([*supcrd.__all__, "metrics"])
 
 
 def test_one_version():

@@ -62,7 +62,7 @@ def standardise(logits: Tensor) -> Tensor:
         logits: (B, C) float, receives gradient; spread over less than 1e38.
 
     Returns:
-        (B, C) float32 at least, unitless, each row of mean 0 and standard deviation 1, so that |z| <= sqrt(C - 1); a
+        (B, C) float32 at least, unitless, each row of mean 0 and standard deviation 1, none beyond ±sqrt(C - 1); a
         row of equal numbers, which says nothing, gives zeros with zero gradient. With C = 2 all that is left is which
         of the two is larger, and there is no gradient.
 

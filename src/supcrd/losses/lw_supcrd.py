@@ -42,8 +42,8 @@ def lw_supcrd(
     w_pull_i = alpha p_i(y_i);  w_push_ij = beta_i (1 - p_i(y_j))
     beta_i = beta / (p_i(y_i) + 0.5) if adaptive, else beta
     POS_i = sum_{j: y_j = y_i} exp(s_ij);  NEG_i = sum_{j: y_j != y_i} w_push_ij exp(s_ij)
-    loss_i = -(1/alpha) ln( w_pull_i POS_i / (w_pull_i POS_i + NEG_i) )
-           = softplus( ln NEG_i - ln w_pull_i - ln POS_i ) / alpha
+    loss_i = -(1/alpha) ln( w_pull_i POS_i / (w_pull_i POS_i + NEG_i) ), which is
+    softplus( ln NEG_i - ln w_pull_i - ln POS_i ) / alpha
 
     Args:
         student: (B, D) float, the anchors; receives gradient; normalised here.

@@ -24,7 +24,7 @@ from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, torch_load
 __all__ = ["Card", "has_card", "load_model", "load_state", "save_model", "save_state"]
 
 
-def save_model(folder: Path, model: Model, card: Card) -> Path:
+def save_model(folder: str | Path, model: Model, card: Card) -> Path:
     """Write `model.safetensors`, with the card in its metadata, and `model.json`, the card for people to read.
 
     The architecture written is the model's own (`model.config()`), not the card's.
@@ -47,6 +47,7 @@ def save_model(folder: Path, model: Model, card: Card) -> Path:
     described = replace(card, **{**own, "projector": tuple(own["projector"])}).to_json()
     # Copies: safetensors wants contiguous tensors that share no memory.
     state = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in model.state_dict().items()}
+    folder = Path(folder)
     path = folder / WEIGHTS
     try:
         write_json(folder / CARD, described)
