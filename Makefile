@@ -2,22 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test long quick fuzz check docs format bench chaos clean
+.PHONY: demo test long hand quick fuzz check docs format bench chaos clean
 
 demo: .venv/installed
 	$(BIN)/supcrd demo
 
 # The tests start many processes: without files of bytecode each of them compiles all of the package anew.
-test long quick fuzz chaos: export PYTHONDONTWRITEBYTECODE =
+test long hand quick fuzz chaos: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not hand"
 
 long: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
+hand: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 -m hand
+
 quick: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not hand"
 
 fuzz: .venv/installed-dev
 	SUPCRD_FUZZ=20000 $(BIN)/python -m pytest -s tests/fuzz

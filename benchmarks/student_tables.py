@@ -23,7 +23,7 @@ BASELINES: dict[str, str | dict[str, str]] = {
 HEADLINE = ("cross_entropy-1", "cross_entropy-1-cutmix", "kd-1", "kd-1-cutmix", "lw-kd-1", "lw-kd-1-cutmix")
 """What README shows of them, where there is a run."""
 
-HEAD = ("n", "validation %", "test %", "as trained %", "refitted %", "ECE %", "probe %", "difference of test")
+HEAD = ("n", "validation %", "test %", "as trained %", "refitted %", "ECE %", "probe %")
 KEYS = ("validation_accuracy", "accuracy", "trained_accuracy", "refit_accuracy", "ece", "probe_accuracy")
 
 
@@ -41,12 +41,12 @@ def percent(told: dict[str, Any] | None) -> str:
 
 
 def difference(results: dict[str, Any], name: str, baseline: str, key: str = "accuracy") -> str:
-    """Mean of the paired differences of two configurations in points, with its 95 % interval and its number of pairs."""
+    """Mean of the paired differences of two configurations in points, with its 95 % interval where n allows one."""
     told = paired(by_seed(results, name, key), by_seed(results, baseline, key))
     if told.mean is None:
         return ""
     interval = "" if told.low is None or told.high is None else f" ({100 * told.low:+.2f} to {100 * told.high:+.2f})"
-    return f"{100 * told.mean:+.2f}{interval} from `{baseline}`"
+    return f"{100 * told.mean:+.2f}{interval}"
 
 
 def table(results: dict[str, Any], which: str) -> str:
@@ -55,11 +55,13 @@ def table(results: dict[str, Any], which: str) -> str:
     wanted = HEADLINE if which == "headline" else results["tables"][which]
     first = [against] if isinstance(against, str) else []
     names = [name for name in dict.fromkeys([*first, *wanted]) if name in results["summary"]]
-    lines = [f"| configuration | {' | '.join(HEAD)} |", f"|---|{'---:|' * len(HEAD)}"]
+    head = [*HEAD, f"difference from `{against}`" if isinstance(against, str) else "difference"]
+    lines = [f"| configuration | {' | '.join(head)} |", f"|---|{'---:|' * len(head)}"]
     for name in names:
         told = results["summary"][name]
         baseline = against if isinstance(against, str) else against.get(name, name)
         cells = [str(told["n"]), *(percent(told.get(key)) for key in KEYS)]
-        cells.append("" if baseline == name else difference(results, name, baseline))
+        apart = "" if baseline == name else difference(results, name, baseline)
+        cells.append(apart if isinstance(against, str) or not apart else f"{apart} from `{baseline}`")
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)

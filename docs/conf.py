@@ -37,6 +37,9 @@ default_role = "code"  # docstrings have code in single backticks
 add_module_names = False
 suppress_warnings = ["misc.highlighting_failure"]  # ```floors of architecture.md, which a test reads
 
+highlight_language = "none"  # of blocks that name no language: commands
+html_math_renderer = "mathml"
+
 html_theme = "furo"
 html_title = f"supcrd {version}"
 html_static_path = ["_site/static"]

@@ -59,6 +59,7 @@ SLOW = (
     "tests/recipe/test_recipe.py::test_a_misspelt_key_is_told_the_right_one",
     "tests/report/test_report_page.py",
     "tests/report/test_shown.py::test_a_figure_of_another_process_is_the_same",
+    "tests/report/test_report_page.py::test_few_classes_and_images",
     "tests/report/test_shown.py::test_no_figure_needs_torch",
     "tests/reproduction/test_export.py",
     "tests/reproduction/test_reproduce.py",
@@ -93,8 +94,10 @@ LONG = (
     "tests/benchmark/test_benchmark.py::test_without_validation_images_there_is_no_selected_epoch",
     "tests/browser/",
     "tests/chaos/test_chaos.py",
+    "tests/cli/test_cli.py::test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on",
     "tests/cli/test_cli.py::test_demo",
     "tests/data/test_data_stream.py::test_a_process_that_stops_early_ends",
+    "tests/evaluation/test_own_measure.py::test_the_example_of_the_documents",
     "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files",
     "tests/export/test_exported_networks.py::test_layers_of_equal_weights_have_names_of_their_own",
     "tests/export/test_onnx_files.py::test_other_networks",
@@ -105,7 +108,7 @@ LONG = (
     "tests/jobs/test_pipeline.py::test_every_builtin_recipe_takes_two_steps",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[crd]",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[dkd]",
-    "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[kd]",
+    "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[kd",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[supcon]",
     "tests/jobs/test_shared_training.py::test_a_failure_of_the_first_process_alone_ends_all",
     "tests/jobs/test_shared_training.py::test_a_signal_saves_and_the_same_command_goes_on",
@@ -118,17 +121,27 @@ LONG = (
     "tests/jobs/test_terminated.py::test_sigterm_in_any_stage_is_as_if_it_had_not_come",
     "tests/models/test_outside.py::test_evaluate_gives_timms_accuracy",
     "tests/models/test_outside.py::test_logits_are_timms_own",
+    "tests/report/test_report_page.py::test_few_classes_and_images",
     "tests/report/test_shown.py::test_no_figure_needs_torch",
     "tests/reproduction/test_export.py::test_a_timm_network_is_written_as_the_published_timm_teacher",
     "tests/reproduction/test_export.py::test_weights_load_in_the_published_wrapper_and_give_the_run_s_numbers",
+    "tests/runs/test_tensorboard.py::test_it_can_be_asked_for_at_any_time_and_is_not_another_run",
     "tests/runs/test_tensorboard.py::test_killed_and_gone_on_leaves_no_step_twice_or_out",
+    "tests/sweep/test_sweep.py::test_a_worker_that_dies_fails_its_run_only",
     "tests/sweep/test_sweep.py::test_interrupted_workers_checkpoint_and_the_same_sweep_goes_on",
     "tests/test_golden.py::test_runs_are_reported_and_drawn",
     "tests/test_notebook.py::test_it_runs_from_top_to_bottom_and_trains_again_only_where_asked",
     "tests/test_public.py::test_a_type_checker_knows_the_card_of_a_loaded_model",
     "tests/training/objective/test_pairs_of_the_field.py::test_every_method_on_a_pair_of_the_field",
+    "tests/training/test_plugins.py::test_a_run_of_a_plug_in_resumes_to_the_bit",
     "tests/training/test_plugins.py::test_weights_need_the_plug_in_and_run_no_code",
     "tests/training/test_processes.py::test_terms_have_the_value_and_gradient_of_one_process",
+)
+
+# What only `make hand` runs: more of what `make long` has, for whoever works on it.
+HAND = (
+    "tests/jobs/test_shared_training.py::test_four_processes_give_the_numbers_of_one",
+    "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one[crd]",
 )
 
 collect_ignore = ["data/make_golden.py"]  # imports what 0.1.0 had, and where it had it
@@ -139,7 +152,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker("slow")
-        if item.nodeid.startswith(LONG):
+        if item.nodeid.startswith(HAND):
+            item.add_marker("hand")
+        elif item.nodeid.startswith(LONG):
             item.add_marker("long")
 
 

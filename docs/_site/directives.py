@@ -1,8 +1,9 @@
-"""Pages that are made from the package itself: the command line, and every public name."""
+"""What the site has beside its pages: commands and public names from the package itself, formulas, titles of links."""
 
 import inspect
 from typing import Any
 
+import latex2mathml.converter
 import typer
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -50,8 +51,25 @@ class Names(SphinxDirective):
         return box.children
 
 
+def mathml(self: Any, node: nodes.math | nodes.math_block) -> None:
+    """Formulas as MathML, which browsers draw by themselves: a page loads nothing from elsewhere."""
+    block = isinstance(node, nodes.math_block)
+    self.body.append(latex2mathml.converter.convert(node.astext(), display="block" if block else "inline"))
+    raise nodes.SkipNode
+
+
+def titled(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Links that read `page.md`, as they should in a repository, read as the page's title here."""
+    for link in doctree.findall(nodes.reference):
+        target = link.get("refuri", "").partition("#")[0].removesuffix(".html").rpartition("/")[2]
+        if link.astext() == f"{target}.md" and target in app.env.titles:
+            link.children = [nodes.inline(text=app.env.titles[target].astext())]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register both."""
+    """Register all of it."""
     app.add_directive("commands", Commands)
     app.add_directive("names", Names)
+    app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
+    app.connect("doctree-resolved", titled)
     return {"parallel_read_safe": True}

@@ -1,7 +1,7 @@
 """Kill runs at every operation on their files, and worse; the same command must then end as if nothing had been.
 
 python tests/chaos/chaos.py --out docs/results/chaos.json      # the whole: `make chaos`
-python tests/chaos/chaos.py --short                            # a few tens of kills, as the tests do
+python tests/chaos/chaos.py --short                            # a dozen kills, as the tests do   
 """
 
 import argparse
@@ -30,7 +30,7 @@ FILLED = ("cross_entropy", "crd with its teacher")
 FILLING = ("open", "write", "mkdir")
 """At which a disk is found to be full."""
 FEW = ("crd with its teacher", "cross_entropy")
-"""Cases of the short form, with ten kills of each."""
+"""Cases of the short form, with six kills of each."""
 FEW_SCENARIOS = ("a folder that may only be read", "a clock that goes back")
 Trial = tuple[str, int, str]
 """Case, operation, act."""
@@ -151,7 +151,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes of a sweep; a fork has one thread anyway
     if options.short:
-        options.most = min(options.most, 10)
+        options.most = min(options.most, 6)
     names = [*FEW, *FEW_SCENARIOS] if options.short else [*CASES, *SCENARIOS]
     with tempfile.TemporaryDirectory(prefix="supcrd-chaos-") as folder:
         done = shared(options.only or names, options.workers, Path(folder), options.most)
