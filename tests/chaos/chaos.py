@@ -1,7 +1,7 @@
 """Kill runs at every operation on their files, and worse; the same command must then end as if nothing had been.
 
 python tests/chaos/chaos.py --out docs/results/chaos.json      # the whole: `make chaos`
-python tests/chaos/chaos.py --short                            # a dozen kills, as the tests do   
+python tests/chaos/chaos.py --short                            # a dozen kills, as the tests do
 """
 
 import argparse

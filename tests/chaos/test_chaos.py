@@ -1,4 +1,4 @@
-"""A dozen kills and half as many full disks at operations on files, in a process that has computed nothing: see chaos.py."""
+"""Some kills and full disks at operations on files, in a process that has computed nothing: see chaos.py."""
 
 import json
 import os

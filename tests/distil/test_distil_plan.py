@@ -30,6 +30,12 @@ def test_minutes_are_the_teachers_too_and_epochs_take_their_place_for_students()
         assert recipes.teacher_recipe(recipe).train.minutes == 2.5
 
 
+def test_an_image_has_one_view_an_epoch_unless_it_is_changed():
+    for overrides, count in ([], 1), (["augment.views=2"], 2), (["views.weak.views=1", "views.strong.views=2"], 3):
+        made = plan("digits", "digits-teacher", "resnet8", epochs=7, overrides=overrides)
+        assert {recipe.view_count for recipe in made.recipes} == {count}
+
+
 def test_recipes_can_be_read_back():
     for teacher in ("auto", "digits-teacher", "timm:resnet18"):
         for recipe in plan("digits", teacher, "resnet8", overrides=["augment.flip=0.0"]).recipes:

@@ -29,7 +29,7 @@ def distil(
         str, typer.Option(help="A run folder, a file of weights, timm:NAME, a recipe, or auto: trained first.")
     ] = "auto",
     epochs: Annotated[
-        int | None, typer.Option(help="Passes of each student over the training images; 30 if not given.")
+        int | None, typer.Option(help="Passes of each student over the training images; 60 if not given.")
     ] = None,
     minutes: Annotated[
         float | None,
@@ -52,7 +52,7 @@ def distil(
     if epochs is not None and minutes is not None:
         raise SupcrdError(f"--epochs {epochs} and --minutes {minutes:g} exclude one another: give one of them")
     arguments: dict[str, Any] = {"seeds": seeds, "methods": names, "overrides": overrides or [], "minutes": minutes}
-    whole = None if minutes is not None else 30 if epochs is None else epochs
+    whole = None if minutes is not None else 60 if epochs is None else epochs
     planned = plan(data, teacher, student, epochs=whole, **arguments)
     check_drawing()  # of the report, before hours of training
     from supcrd.cli.live import LiveTable  # brings torch: mistakes are reported before

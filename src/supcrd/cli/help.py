@@ -13,7 +13,7 @@ EXAMPLES = {
     "recipes": "supcrd recipes --keys train",
     "methods": "supcrd methods",
     "train": "supcrd train digits-joint train.epochs=20 seed=1",
-    "distil": "supcrd distil --data folder:photos --teacher auto --student resnet8 --epochs 30",
+    "distil": "supcrd distil --data folder:photos --teacher auto --student resnet8 --epochs 60",
     "sweep": "supcrd sweep sweep.toml --workers 2",
     "benchmark": "supcrd benchmark resnet32x4:resnet8x4 --methods dkd,dist,crd_nce --seeds 3",
     "reproduce": "supcrd reproduce --recipe-set small --tables main --out runs",

@@ -20,6 +20,8 @@ METHODS = ("joint", "kd")
 """What distils: presets of `[method]`, after which configurations are called."""
 TEACHERS = ("resnet18", "resnet50")
 """What teacher = "auto" trains: the first; for a student of that size the second."""
+VIEWS = {"views": 1}
+"""Of an image in an epoch: at equal view-epochs a second one costs half of the steps (docs/best-student.md)."""
 TRAIN = {"batch_size": 128, "lr": 3e-3, "weight_decay": 5e-4, "optimizer": "adamw", "schedule": "one_cycle"}
 
 
@@ -40,7 +42,7 @@ def plan(
     teacher: str,
     student: str,
     *,
-    epochs: int | None = 30,
+    epochs: int | None = 60,
     minutes: float | None = None,
     seeds: int = 1,
     methods: Sequence[str] = ("joint",),
@@ -76,6 +78,8 @@ def plan(
         raise RecipeError(f"--methods {', '.join(unknown) or 'none'} is not right; {', '.join(METHODS)} are known")
     _check_changes(overrides)
     common: dict[str, Any] = {"data": {"source": data}, "model": {"arch": student}, "train": dict(TRAIN)}
+    if not any(override.strip().startswith("views.") for override in overrides):  # groups of views are in its place
+        common["augment"] = dict(VIEWS)
     common = with_plugins(overridden(common, overrides), "distil")
     long = {"epochs": epochs} if epochs is not None else {"minutes": minutes}
     teacher_long = long if minutes is None else {"minutes": minutes}
@@ -130,7 +134,7 @@ def _teacher(teacher: str, student: dict[str, Any]) -> dict[str, Any]:
     path = user_path(teacher)
     if teacher == "auto":
         arch = next((name for name in TEACHERS if name != student["model"]["arch"]), TEACHERS[-1])
-        augment = student.get("augment", {}) | {"views": 1}
+        augment = student.get("augment", {}) | VIEWS
         own = {"name": f"teacher-{arch}", "method": {"name": "cross_entropy"}, "augment": augment}
         inside = {key: student[key] for key in ("data", "train", "plugins") if key in student}
         return {"recipe": teacher, "resolved": inside | own | {"model": student["model"] | {"arch": arch}}}
