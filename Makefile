@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test long hand quick fuzz check docs format bench chaos clean
+.PHONY: demo test long hand test-lowest quick fuzz check docs dist format bench chaos clean
 
 demo: .venv/installed
 	$(BIN)/supcrd demo
@@ -19,6 +19,13 @@ long: .venv/installed-dev
 hand: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 -m hand
 
+# The oldest versions that pyproject.toml allows, in an environment of their own; the browser, the notebook and the guides need newer ones.
+test-lowest:
+	$(PYTHON) -m venv build/lowest && build/lowest/bin/python -m pip install --quiet uv
+	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
+		'.[export,figures,tensorboard]' 'pytest>=8.2' 'pytest-xdist>=3.5' 'hypothesis>=6.100' 'pytorch-metric-learning>=2.5'
+	build/lowest/bin/python -m pytest -n 2 -m "not slow and not hand and not long" tests --ignore tests/test_docs.py
+
 quick: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not hand"
 
@@ -34,6 +41,13 @@ check: .venv/installed-dev
 docs: .venv/installed-dev
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
+
+# What is uploaded; `pip install build twine check-wheel-contents` first.
+dist:
+	rm -rf build/dist
+	$(PYTHON) -m build --outdir build/dist
+	$(PYTHON) -m twine check build/dist/*
+	$(PYTHON) -m check_wheel_contents build/dist/*.whl
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix src tests benchmarks
