@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from supcrd.models.archs import build_encoder
+from supcrd.models.archs.own import own_encoder
 from supcrd.models.card import Card
 
 
@@ -29,7 +30,8 @@ class Model(nn.Module):
 
     Args:
         num_classes: C, >= 2.
-        arch: one of `ARCHS`, or `timm:NAME` (see `check_arch`).
+        arch: one of `ARCHS`, or `timm:NAME` (see `check_arch`); or a network of your own, (B, in_channels, H, W) to
+            features (B, F), which becomes the encoder as it is. A file of its weights can be loaded into it alone.
         in_channels: of the images, >= 1.
         image_size: H = W in pixels, >= 8. `convnet` and timm's transformers take this size only.
         projector: the widths of the projection head's layers, the last being P.
@@ -53,7 +55,7 @@ class Model(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        arch: str,
+        arch: str | nn.Module,
         *,
         in_channels: int = 3,
         image_size: int = 32,
@@ -73,9 +75,13 @@ class Model(nn.Module):
         self.image_size = image_size
         self.card: Card | None = None
         """What its weights need in addition, where it was loaded from a file."""
-        self.encoder, self.feature_dim, self.arch, classifier, self.stem = build_encoder(
-            arch, in_channels=in_channels, image_size=image_size, pretrained=pretrained, stem=stem
-        )
+        if isinstance(arch, nn.Module):
+            if pretrained or stem is not None:
+                raise ValueError("pretrained and stem are for timm:NAME, not for a network of your own")
+            made = own_encoder(arch, in_channels=in_channels, image_size=image_size)
+        else:
+            made = build_encoder(arch, in_channels=in_channels, image_size=image_size, pretrained=pretrained, stem=stem)
+        self.encoder, self.feature_dim, self.arch, classifier, self.stem = made
         self.projector = _head((self.feature_dim, *projector))
         self.projection_dim = projector[-1]
         self.classifier = nn.Linear(self.feature_dim, num_classes)

@@ -6,6 +6,7 @@ import torch
 
 from supcrd.errors import PluginError
 from supcrd.models.archs.from_timm import STEMS, Encoder, build_timm, check_timm_name, is_timm_name
+from supcrd.models.archs.own import PREFIX
 from supcrd.models.names import ARCHS, FILES, NETWORKS, check_name, plain
 from supcrd.registry import reason
 
@@ -34,6 +35,11 @@ def check_arch(name: str) -> None:
     """
     if name.startswith("timm:"):
         check_timm_name(name.removeprefix("timm:"))
+    elif name.startswith(PREFIX):
+        raise ValueError(
+            f"arch {name!r} is a network of somebody's own: build supcrd.Model(C, network) and load the weights into it, "
+            "or register it by @supcrd.arch"
+        )
     elif name not in ARCHS and NETWORKS.find(name) is None and is_timm_name(name):
         raise ValueError(f"arch {name!r} is timm's; 'timm:{name}' is right")
     else:
