@@ -63,11 +63,12 @@ def test_its_file_says_that_it_needs_the_network(tmp_path):
     assert torch.equal(again.eval()(images).logits, model.eval()(images).logits)
 
 
-@pytest.mark.parametrize("arch", ["resnet8", "convnet", "own"])
-def test_a_model_is_exported_and_traced(arch):
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # TorchScript is deprecated, and in use
+@pytest.mark.parametrize("arch", ["resnet8", "vgg8", "wrn-16-1", "own"])
+def test_a_model_is_exported_and_scripted(arch):
     model = supcrd.Model(4, Net() if arch == "own" else arch).eval()
     images = torch.rand(2, 3, 32, 32)
     expected = model(images).logits
     program = torch.export.export(model, (images,))
     torch.testing.assert_close(program.module()(images).logits, expected, rtol=0, atol=1e-6)
-    torch.testing.assert_close(torch.jit.trace(model, images)(images)[2], expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.jit.script(model)(images)[2], expected, rtol=0, atol=1e-6)

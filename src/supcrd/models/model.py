@@ -93,7 +93,7 @@ class Model(nn.Module):
             self.classifier.load_state_dict(classifier.state_dict(), strict=False)
         self._projector_widths = tuple(projector)
 
-    def forward(self, images: Tensor, *, detach_classifier: bool = False) -> Output:
+    def forward(self, images: Tensor, detach_classifier: bool = False) -> Output:  # no "*": TorchScript knows none
         """Run the network once.
 
         Args:

@@ -50,10 +50,12 @@ class VGG(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, in_channels, H, W) float to (B, 512)."""
-        x = images
-        for number in range(len(WIDTHS)):
-            for part in ("block", "relu", "pool"):
-                x = getattr(self, f"{part}{number}")(x)
+        # spelled out, since TorchScript has no getattr
+        x = self.pool0(self.relu0(self.block0(images)))
+        x = self.pool1(self.relu1(self.block1(x)))
+        x = self.pool2(self.relu2(self.block2(x)))
+        x = self.pool3(self.relu3(self.block3(x)))
+        x = self.pool4(self.relu4(self.block4(x)))
         features: Tensor = self.avgpool(x).flatten(1)
         return features
 
