@@ -53,7 +53,7 @@ def test_what_cannot_be_an_encoder_is_refused(net, more, why):
 def test_its_file_says_that_it_needs_the_network(tmp_path):
     model = supcrd.Model(2, Net())
     save_model(tmp_path, model, Card(arch="", num_classes=2, in_channels=3, image_size=32, class_names=("cat", "dog")))
-    with pytest.raises(CheckpointError, match="arch 'module:Net' is a network of somebody's own"):
+    with pytest.raises(CheckpointError, match="arch 'module:Net' is a network of its owner's"):
         supcrd.load_model(tmp_path)
     from safetensors.torch import load_file
 

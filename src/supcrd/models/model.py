@@ -78,10 +78,12 @@ class Model(nn.Module):
         if isinstance(arch, nn.Module):
             if pretrained or stem is not None:
                 raise ValueError("pretrained and stem are for timm:NAME, not for a network of your own")
-            made = own_encoder(arch, in_channels=in_channels, image_size=image_size)
+            built = own_encoder(arch, in_channels=in_channels, image_size=image_size)
         else:
-            made = build_encoder(arch, in_channels=in_channels, image_size=image_size, pretrained=pretrained, stem=stem)
-        self.encoder, self.feature_dim, self.arch, classifier, self.stem = made
+            built = build_encoder(
+                arch, in_channels=in_channels, image_size=image_size, pretrained=pretrained, stem=stem
+            )
+        self.encoder, self.feature_dim, self.arch, classifier, self.stem = built
         self.projector = _head((self.feature_dim, *projector))
         self.projection_dim = projector[-1]
         self.classifier = nn.Linear(self.feature_dim, num_classes)

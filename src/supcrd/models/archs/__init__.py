@@ -37,7 +37,7 @@ def check_arch(name: str) -> None:
         check_timm_name(name.removeprefix("timm:"))
     elif name.startswith(PREFIX):
         raise ValueError(
-            f"arch {name!r} is a network of somebody's own: build supcrd.Model(C, network) and load weights into it, "
+            f"arch {name!r} is a network of its owner's: build supcrd.Model(C, network) and load weights into it, "
             "or register it by @supcrd.arch"
         )
     elif name not in ARCHS and NETWORKS.find(name) is None and is_timm_name(name):

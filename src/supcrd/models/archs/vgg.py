@@ -38,13 +38,13 @@ class VGG(nn.Module):
 
     def __init__(self, arch: str, in_channels: int, image_size: int) -> None:
         super().__init__()
-        before = in_channels
-        for number, (width, convolutions) in enumerate(zip(WIDTHS, BLOCKS[arch], strict=True)):
-            self.add_module(f"block{number}", _block(before, width, convolutions))
-            self.add_module(f"relu{number}", nn.ReLU(inplace=True))
-            pooled = number < 3 or (number == 3 and image_size >= LARGE)
-            self.add_module(f"pool{number}", nn.MaxPool2d(2) if pooled else nn.Identity())
-            before = width
+        a, b, c, d, e = WIDTHS
+        counts = BLOCKS[arch]
+        self.block0, self.relu0, self.pool0 = _stage(in_channels, a, counts[0], pooled=True)
+        self.block1, self.relu1, self.pool1 = _stage(a, b, counts[1], pooled=True)
+        self.block2, self.relu2, self.pool2 = _stage(b, c, counts[2], pooled=True)
+        self.block3, self.relu3, self.pool3 = _stage(c, d, counts[3], pooled=image_size >= LARGE)
+        self.block4, self.relu4, self.pool4 = _stage(d, e, counts[4], pooled=False)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         fan_out_normal(self)
 
@@ -64,6 +64,14 @@ class VGG(nn.Module):
         """The published start of a classifier on the features: N(0, 0.01^2), no bias."""
         nn.init.normal_(classifier.weight, std=0.01)
         nn.init.zeros_(classifier.bias)
+
+
+def _stage(in_width: int, width: int, convolutions: int, *, pooled: bool) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return (
+        _block(in_width, width, convolutions),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2) if pooled else nn.Identity(),
+    )
 
 
 def _block(in_width: int, width: int, convolutions: int) -> nn.Sequential:
