@@ -94,6 +94,7 @@ LONG = (
     "tests/browser/",
     "tests/chaos/test_chaos.py",
     "tests/cli/test_cli.py::test_demo",
+    "tests/data/test_data_parquet.py::test_a_run_on_parquet",
     "tests/data/test_data_stream.py::test_a_process_that_stops_early_ends",
     "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files",
     "tests/export/test_exported_networks.py::test_layers_of_equal_weights_have_names_of_their_own",

@@ -35,7 +35,7 @@ def parsed(text: str) -> Name:
         >>> parsed("ylecun/mnist"), parsed("cifar100:plain@1a2b").config
         (Name(path='ylecun/mnist', config=None, revision=None), 'plain')
     """
-    parts = re.fullmatch(r"((?:[\w.-]+/)?[\w-][\w.-]*)(?::([\w.-]+))?(?:@([\w./-]+))?", text)
+    parts = re.fullmatch(r"((?:\w[\w.-]*/)?[\w-][\w.-]*)(?::([\w.-]+))?(?:@([\w./-]+))?", text)
     if parts is None or ".." in text:
         raise DataError(f"hf:{show(text)[1:-1]}: hf:OWNER/NAME, hf:OWNER/NAME:CONFIG or hf:OWNER/NAME@REVISION is "
                         "right; parquet:PATH reads a folder")  # fmt: skip

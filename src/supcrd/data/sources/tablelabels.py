@@ -87,9 +87,10 @@ def classes(
         well = np.isin(array, known)
         if not well.all():
             table, row = _where(values[split], int(rows[split][np.argmin(well)]))
-            right = f"0 to {len(names) - 1}" if class_names is not None or array.dtype.kind == "i" else "one of train's"
-            if class_names is None and "train" in labels:
-                right = f"one of the {len(names)} classes of train"
+            named = class_names is not None and array.dtype.kind == "i"
+            right = (
+                f"0 to {len(names) - 1}" if named or "train" not in labels else f"one of train's {len(names)} classes"
+            )
             raise DataError(
                 f"{table.where}: row {row}: {table.column} is {show(table.array[row].as_py())}; {right} is right"
             )
