@@ -96,6 +96,7 @@ LONG = (
     "tests/chaos/test_chaos.py",
     "tests/cli/test_cli.py::test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on",
     "tests/cli/test_cli.py::test_demo",
+    "tests/data/test_data_parquet.py::test_a_run_on_parquet",
     "tests/data/test_data_stream.py::test_a_process_that_stops_early_ends",
     "tests/evaluation/test_own_measure.py::test_the_example_of_the_documents",
     "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files",

@@ -186,3 +186,16 @@ def test_unlabelled_images_are_left_out_and_counted(write: Write, caplog: pytest
 
 def test_a_class_name_given_twice_is_refused(write: Write) -> None:
     fails(write({**GOOD, "class_names": np.array(["cat", "dog", "cat"])}), "'cat' twice")
+
+
+def test_the_names_of_keras_mean_the_same(tmp_path):
+    """As `keras.datasets.mnist` comes: x_train, y_train, x_test, y_test."""
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (20, 8, 8), dtype=np.uint8), (np.arange(20) % 3).astype(np.uint8)
+    np.savez(tmp_path / "keras.npz", x_train=x[:12], y_train=y[:12], x_test=x[12:], y_test=y[12:].reshape(-1, 1))
+    data = load(f"npz:{tmp_path / 'keras.npz'}", validation=0)
+    np.testing.assert_array_equal(data.train.images[..., 0], x[:12])
+    np.testing.assert_array_equal(data.test.labels, y[12:])
+    np.savez(tmp_path / "keras.npz", x_train=x, x_test=x, y_test=y)
+    with pytest.raises(DataError, match="train_images without train_labels"):
+        load(f"npz:{tmp_path / 'keras.npz'}")

@@ -248,9 +248,10 @@ def test_files_that_are_no_shards_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "train.tar", [("0.png", encoded(0)), ("0.cls", b"0"), *GOOD])
     fails(path, str(path), "takes the folder of the tar files")
     fails(tmp_path / "nowhere", "no such folder")
-    for name in ("train-1.tar.gz", "train-1.tgz", "train-1.tar.zst"):
+    fails(tmp_path / "train-{000..146}.tar", "takes the folder", f"shards:{tmp_path}")
+    for name, said in (("train-1.tar.gz", "no gzip"), ("train-1.tgz", "no gzip"), ("train-1.tar.zst", "unpack it")):
         shutil.copy(path, tmp_path / name)
-        fails(tmp_path, str(tmp_path / name), "compressed")
+        fails(tmp_path, str(tmp_path / name), said)
         (tmp_path / name).unlink()
     write(tmp_path / "val-0.tar", GOOD)
     write(tmp_path / "validation-0.tar", GOOD)

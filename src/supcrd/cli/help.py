@@ -1,7 +1,7 @@
 """The commands in groups, each with an example."""
 
 GROUPS = {
-    "Begin": ("demo", "recipes", "methods"),
+    "Begin": ("demo", "recipes", "methods", "inspect"),
     "Train": ("train", "distil", "sweep", "benchmark", "reproduce"),
     "See what came of it": ("evaluate", "compare", "report", "plot", "teachers"),
     "Use it": ("predict", "export", "export-layout"),
@@ -12,6 +12,7 @@ EXAMPLES = {
     "demo": "supcrd demo",
     "recipes": "supcrd recipes --keys train",
     "methods": "supcrd methods",
+    "inspect": "supcrd inspect folder:photos --samples samples.png",
     "train": "supcrd train digits-joint train.epochs=20 seed=1",
     "distil": "supcrd distil --data folder:photos --teacher auto --student resnet8 --epochs 60",
     "sweep": "supcrd sweep sweep.toml --workers 2",

@@ -21,7 +21,8 @@ logger = logging.getLogger("supcrd")
 __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
 SHOWN = 5  # names of classes in a message
-FILES = ("folder", "shards")  # sources of encoded image files, which can be streamed
+FILES = ("folder", "shards", "parquet", "hf")  # sources of encoded image files, which can be streamed
+OF_FILES = ", ".join(f"{name}:" for name in FILES)
 
 
 def load(
@@ -46,21 +47,22 @@ def load(
     labels, `validation` and `split_seed`.
 
     Args:
-        source: `digits`, `cifar10`, `cifar100`, `npz:PATH`, `folder:PATH` or `shards:PATH`.
+        source: `digits`, `cifar10`, `cifar100`, `npz:PATH`, `folder:PATH`, `shards:PATH`, `parquet:PATH`,
+            `hf:NAME`, or one of a plug-in.
         folder: where CIFAR archives are looked for, and downloaded to.
         validation: share of train, in [0, 1); 0 for no validation split. Unused where the source has one.
         split_seed: >= 0, draws the validation split.
-        image_size: pixels, for `folder:` and `shards:`: resize the shorter side to it and crop the centre. Elsewhere it
-            can only confirm the size that the images have.
+        image_size: pixels, for sources of image files (`FILES`): resize the shorter side to it and crop the centre.
+            Elsewhere it can only confirm the size that the images have.
         limit: use at most this many images of each split, evenly over the classes: to try a recipe out.
         require_train: False accepts a source that has only a validation or a test split.
-        stream: for `folder:` and `shards:` that do not fit memory: images stay on disk until they are asked for.
+        stream: for image files that do not fit memory: images stay on disk until they are asked for.
             Needs image_size, since the images are not all read beforehand.
         workers: threads that decode image files; as many as the machine has cores, at most 16, if not given.
-        levels: (black, white) of the deep images (16- or 32-bit integers, floats) of `folder:` and `shards:`; inferred
-            from the train split if not given (`levels.find`).
+        levels: (black, white) of the deep images (16- or 32-bit integers, floats) of image files; inferred from
+            the train split if not given (`levels.find`).
         damaged: `refuse` image files that cannot be read, or `skip` them.
-        unlabelled: `refuse` images of `npz:` with the label -1, or `skip` them.
+        unlabelled: `refuse` images of `npz:`, `parquet:` or `hf:` without a label (-1 or null), or `skip` them.
 
     Returns:
         Images as contiguous uint8 (N, H, H, channels), or `stream.StreamedImages` that give the same; labels as int64
@@ -90,7 +92,7 @@ def load(
         _check_stream(source, image_size)
 
     if levels is not None and source.partition(":")[0] not in FILES and READERS.find(source.partition(":")[0]) is None:
-        raise DataError(f"data.levels: {source} is no source of image files; folder: or shards: is right")
+        raise DataError(f"data.levels: {source} is no source of image files ({OF_FILES})")
     reading = Reading(image_size, stream, workers, levels, damaged)
     contents = _read(source, user_path(folder, "data.folder", error=DataError), reading, unlabelled, require_train)
     for line in contents.notes:
@@ -108,8 +110,8 @@ def load(
     )
     if image_size not in (None, result.image_size):
         raise DataError(
-            f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only folder: and "
-            "shards: resize"
+            f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only sources of image "
+            f"files ({OF_FILES}) resize"
         )
     return result
 
@@ -181,7 +183,7 @@ def _of_plugin(read: Reader, kind: str, source: str, **settings: Any) -> Content
 def _check_stream(source: str, image_size: int | None) -> None:
     kind = source.partition(":")[0]
     if kind not in FILES and any(known.partition(":")[0] == kind for known in SOURCES):
-        raise DataError(f"data.stream = true: {source} is no source of image files; folder: or shards: is right")
+        raise DataError(f"data.stream = true: {source} is no source of image files ({OF_FILES})")
     if kind in FILES and image_size is None:
         raise DataError("data.stream = true needs data.image_size=N: not all images are looked at beforehand")
 

@@ -22,7 +22,7 @@ from supcrd.data.images import Contents, Split
 from supcrd.data.listing import walk
 from supcrd.errors import DataError, SupcrdError
 
-VERSION = 3  # to be raised when a reader gives other arrays for the same files
+VERSION = 4  # to be raised when a reader gives other arrays for the same files
 SLOW = 0.3  # seconds; what decodes faster is not kept
 LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk

@@ -76,6 +76,16 @@ def form(file: File, name: str) -> Form:
         return Form(image.mode in ("1", "L") or deep, image.size, deep, narrowed)
 
 
+def header(file: File, name: str) -> tuple[str, tuple[int, int]]:
+    """Pillow's mode, and (width, height) as stored.
+
+    Raises:
+        DataError: no readable image; it says `name`.
+    """
+    with _open(file, name) as image:
+        return image.mode, image.size
+
+
 def upright_size(file: File, name: str) -> tuple[int, int]:
     """(width, height) after the orientation; the image is decoded.
 

@@ -94,8 +94,8 @@ class ImageSet:
             >>> ImageSet("npz:x.npz", None, None, None, ("0", "1"), "").named
             False
         """
-        numbers = self.source.startswith(("npz:", "shards:")) and all(name.isdecimal() for name in self.class_names)
-        return not numbers
+        may_be_numbers = self.source.startswith(("npz:", "shards:", "parquet:", "hf:"))
+        return not (may_be_numbers and all(name.isdecimal() for name in self.class_names))
 
     @property
     def channels(self) -> int:

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from supcrd.base.files import user_path
-from supcrd.data import ImageSet, Split
+from supcrd.data import FILES, ImageSet, Split
 from supcrd.data.classes import match, numbered, read_names
 from supcrd.errors import DataError, RunError
 from supcrd.jobs.images import load_images
@@ -60,7 +60,7 @@ def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageS
         # in data other than the run's, all of train serves as neighbours, unless the validation split is needed
         divided = split == "validation" or card.classifier == MISSING
         table = {"source": source} if divided else {"source": source, "validation": 0.0}
-        if source.startswith(("folder:", "shards:")):
+        if source.partition(":")[0] in FILES:
             table |= {"image_size": card.image_size, "levels": card.levels}
     return load_images(DataSettings(**table), data_folder, require_train=False)
 

@@ -22,6 +22,8 @@ SOURCES = {
     "npz:PATH": "npz",
     "folder:PATH": "folder",
     "shards:PATH": "shards",
+    "parquet:PATH": "parquet",
+    "hf:NAME": "hub",
 }
 """What `data.source` may be -> the file of `data/sources/` that reads it."""
 
@@ -30,7 +32,8 @@ class DataSettings(Settings):
     """Which images, and how they are divided and normalised."""
 
     source: str
-    """digits, cifar10, cifar100, npz:PATH, folder:PATH, shards:PATH, or NAME:REST of a source of your own"""
+    """digits, cifar10, cifar100, npz:PATH, folder:PATH, shards:PATH, parquet:PATH, hf:NAME, or NAME:REST of a source of
+    your own"""
     folder: str = "data"
     """folder of the CIFAR archives, which are downloaded to it if missing"""
     validation: BelowOne = 0.1
@@ -39,19 +42,21 @@ class DataSettings(Settings):
     split_seed: Seed = 0
     """seed of the validation split; separate from `seed`, so that all runs and their teacher share one split"""
     image_size: Pixels | None = None
-    """height and width in pixels that images are resized to; for folder: and shards: sources"""
+    """height and width in pixels that images are resized to; for sources of image files (folder:, shards:, parquet:,
+    hf:)"""
     classes: ClassNames | None = None
     """names of the classes in the order of the labels, or a text file of them, one a line: for sources whose labels are
     bare numbers, or to put the classes of others in another order"""
     stream: bool = False
-    """decode each batch when it is needed, for folder: and shards: sources larger than memory; needs image_size"""
+    """decode each batch when it is needed, for sources of image files larger than memory; needs image_size"""
     levels: Levels | None = None
     """[black, white] of images of 16- or 32-bit integers or floats; inferred from the train split if not given: see
     docs/data.md"""
     damaged: Literal["refuse", "skip"] = "refuse"
     """what to do with image files that cannot be read: refuse the set, or leave them out"""
     unlabelled: Literal["refuse", "skip"] = "refuse"
-    """what to do with images of an npz: source whose label is -1: refuse the set, or leave them out"""
+    """what to do with images of npz:, parquet: and hf: sources that have no label (-1 or null): refuse the set,
+    or leave them out"""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """threads that decode image files; the number of cores, at most 16, if not given"""
     limit: Annotated[int, Field(ge=2, le=10**9)] | None = None

@@ -1,4 +1,4 @@
-"""`npz:PATH`: images and labels in one NumPy archive, under MedMNIST's array names."""
+"""`npz:PATH`: images and labels in one NumPy archive, under the array names of MedMNIST or Keras."""
 
 import zipfile
 from collections.abc import Mapping
@@ -17,10 +17,14 @@ from supcrd.errors import DataError
 
 Array = NDArray[Any]
 SPLITS = ("train", "val", "test")
+KERAS = {"x": "images", "y": "labels"}
+"""How names begin in the archives that Keras' data sets come in (`mnist.npz`): x_train, y_train."""
 
 
 def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) -> Contents:
     """Read `{train,val,test}_images`, `{train,val,test}_labels` and, where it is there, `class_names`.
+
+    Keras' names mean the same: `x_train` and `y_train`, `x_test` and `y_test`.
 
     Images are uint8, (N, H, H) or (N, H, H, 1) for grey, (N, H, H, 3) for RGB; labels are integers, (N,) or (N, 1).
     With `class_names` (C strings) labels index them. Without, the classes are the distinct train labels in ascending
@@ -46,7 +50,9 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) 
             there, missing = pair if pair[0] in arrays else pair[::-1]
             raise DataError(f"{path}: {there} without {missing}; both are needed")
     if not images:
-        raise DataError(f"{path}: holds no train_images and train_labels, only {_listed(arrays)}")
+        raise DataError(
+            f"{path}: holds no train_images and train_labels (or x_train and y_train), only {_listed(arrays)}"
+        )
     if require_train and "train" not in images:
         raise DataError(f"{path}: train_images and train_labels are missing; it holds {_listed(arrays)}")
 
@@ -121,10 +127,12 @@ def _arrays(path: Path) -> tuple[Mapping[str, Array], list[str]]:
 
 
 def _known(name: str) -> str | None:
-    """What an array is called here: `valid_images` is val_images."""
+    """What an array is called here: `valid_images` is val_images, and so is Keras' `x_val`."""
     split, _, kind = name.lower().rpartition("_")
     if name == "class_names":
         return name
+    if split in KERAS:
+        split, kind = kind, KERAS[split]
     meant = split_of(split)
     if meant is None or kind not in ("images", "labels"):
         return None

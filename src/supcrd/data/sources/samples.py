@@ -5,14 +5,19 @@ import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from supcrd.base.wording import show
+from supcrd.data.sources.shardfiles import opened
 from supcrd.errors import DataError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
+RARER = ("jfif", "jp2", "avif", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm")
+"""Images where a sample has none of the others: beside one they are masks and the like."""
+NUMBER = ("label", "cls", "class", "class_id", "target")
+NAME = ("class_name", "label_name", "classname", "class", "label")
+"""Fields of a .json that hold the label, and the name of its class, the first that is there."""
 CLASS_NAMES = "classes.txt"
 LABEL = 2**24  # bytes that a .cls or .json may have: it is read whole
 
@@ -25,22 +30,30 @@ class Member(NamedTuple):
     size: int  # bytes
 
 
+class Label(NamedTuple):
+    """A label as a member of a shard holds it."""
+
+    value: int | str | bytes  # a number, a name in JSON, the text of a .cls
+    member: str
+    name: str | None = None  # of its class, where JSON has it beside the number
+
+
 class Sample:
     """What members of one key were met."""
 
-    __slots__ = ("image", "label", "label_name")
+    __slots__ = ("image", "label")
 
     def __init__(self) -> None:
         self.image: Member | None = None
-        self.label: int | None = None
-        self.label_name = ""
+        self.label: Label | None = None
 
 
-def samples_of(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
+def samples_of(shard: Path, skipped: Counter[str], content: bytes | None = None) -> dict[str, Sample]:
     """Read a shard: key -> sample, in the order of their first members.
 
     Args:
-        shard: an uncompressed tar file.
+        shard: a tar file.
+        content: what it holds, where it is packed.
         skipped: members of other kinds are added to it, by their ending.
 
     Raises:
@@ -50,8 +63,8 @@ def samples_of(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
     dotted: list[tuple[str, str, str, Member]] = []
     first: dict[str, int] = {}  # key -> offset of its first member
     try:
-        with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            whole = os.fstat(file.fileno()).st_size
+        with opened(shard, content) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            whole = os.stat(shard).st_size if content is None else len(content)
             for member in tar:
                 # "a.b/c.seg.png" is file seg.png of sample a.b/c, as in webdataset; hidden files are of none
                 parts = re.fullmatch(r"((?:.*/)?[^./][^./]*)\.([^/]*)", member.name, re.DOTALL)
@@ -67,13 +80,9 @@ def samples_of(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
                 if "." in kind and kind.rpartition(".")[2] in (*IMAGES, "cls", "json"):
                     here = Member(member.name, member.offset_data, member.size)
                     dotted.append((key, *member.name.rpartition(".")[::2], here))
-                elif kind in IMAGES:
-                    sample = samples.setdefault(key, Sample())
-                    if sample.image is not None:
-                        raise DataError(
-                            f"{shard}: {member.name} is a second image of sample {key!r} (after {sample.image.name})"
-                        )
-                    sample.image = Member(member.name, member.offset_data, member.size)
+                elif kind in IMAGES or kind in RARER:
+                    here = Member(member.name, member.offset_data, member.size)
+                    _add_image(shard, key, samples.setdefault(key, Sample()), here, skipped)
                 elif kind in ("cls", "json"):
                     file.seek(member.offset_data)
                     content = file.read(min(member.size, LABEL + 1))
@@ -93,6 +102,22 @@ def samples_of(shard: Path, skipped: Counter[str]) -> dict[str, Sample]:
     if not any(sample.image for sample in samples.values()):
         raise DataError(f"{shard}: holds no image (.{', .'.join(IMAGES)})")
     return {key: samples[key] for key in sorted(samples, key=lambda key: first[key])}
+
+
+def _add_image(shard: Path, key: str, sample: Sample, image: Member, skipped: Counter[str]) -> None:
+    """Give a sample its image; one of a rarer kind gives way, and is counted as what is left out."""
+    if sample.image is not None:
+        rare = [member for member in (image, sample.image) if _kind(member) in RARER]
+        if len(rare) != 1:
+            raise DataError(f"{shard}: {image.name} is a second image of sample {key!r} (after {sample.image.name})")
+        skipped[f".{_kind(rare[0])}"] += 1
+        if rare[0] is image:
+            return
+    sample.image = image
+
+
+def _kind(member: Member) -> str:
+    return member.name.rpartition(".")[2].lower()
 
 
 def _add_dotted(
@@ -136,35 +161,37 @@ def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes
     """Read a label into a sample; .cls takes precedence over .json, which may hold something else."""
     if len(content) > LABEL:
         raise DataError(f"{shard}: {show(name)} has more than {LABEL:,} bytes; a label of fewer is right")
+    old = sample.label
     if kind == "cls":
-        if not re.fullmatch(rb"\s*[+-]?\d{1,18}\s*", content):
-            raise DataError(f"{shard}: {name} holds {_line(content)}; an integer as text is right")
-        label = int(content)
-        if sample.label_name.lower().endswith(".cls"):
-            raise DataError(f"{shard}: {name} is a second label of its sample (after {sample.label_name})")
-    else:
-        if sample.label is not None:
-            return
-        try:
-            label = json.loads(content).get("label")
-        except (ValueError, AttributeError, RecursionError):
-            raise DataError(f"{shard}: {name} is no JSON object") from None
-        if label is None:
-            return
-        if type(label) is not int or abs(label) >= 10**18:
-            raise DataError(f"{shard}: {name}: label is {_line(label)}; an integer is right")
-    sample.label, sample.label_name = label, name
+        if old is not None and old.member.lower().endswith(".cls"):
+            raise DataError(f"{shard}: {name} is a second label of its sample (after {old.member})")
+        number = re.fullmatch(rb"\s*[+-]?\d{1,18}\s*", content)
+        sample.label = Label(int(content) if number else content, name, None if old is None else old.name)
+        return
+    try:
+        fields = json.loads(content)
+        label = next((fields[key] for key in NUMBER if type(fields.get(key)) is int), fields.get("label"))
+    except (ValueError, AttributeError, RecursionError):
+        raise DataError(f"{shard}: {name} is no JSON object") from None
+    called = next((fields[key] for key in NAME if isinstance(fields.get(key), str)), None)
+    if old is not None:
+        sample.label = old._replace(name=old.name or called)
+        return
+    if label is None and called is None:
+        return
+    value = called if label is None else label
+    if not (type(value) is int and abs(value) < 10**18) and not (isinstance(value, str) and value.strip()):
+        raise DataError(f"{shard}: {name}: label is {_line(value)}; an integer or a name is right")
+    sample.label = Label(value, name, called)
 
 
-def complete(shard: Path, key: str, sample: Sample, class_names: Sequence[str] | None) -> tuple[Member, int]:
-    """A sample's image and label, both of them there and right."""
+def complete(shard: Path, key: str, sample: Sample) -> tuple[Member, Label]:
+    """A sample's image and label, both of them there."""
     if sample.image is None:
-        raise DataError(f"{shard}: sample {key!r} has label {sample.label_name} but no image (.{', .'.join(IMAGES)})")
+        held = "" if sample.label is None else sample.label.member
+        raise DataError(f"{shard}: sample {key!r} has label {held} but no image (.{', .'.join(IMAGES)})")
     if sample.label is None:
         raise DataError(f"{shard}: {sample.image.name} has no label; {key}.cls with an integer is right")
-    if sample.label < 0 or (class_names is not None and sample.label >= len(class_names)):
-        right = "0 or more" if class_names is None else f"0 to {len(class_names) - 1}, the lines of {CLASS_NAMES},"
-        raise DataError(f"{shard}: {sample.label_name} holds label {sample.label}; {right} is right")
     return sample.image, sample.label
 
 

@@ -1,0 +1,225 @@
+"""Images and labels in Arrow tables, as Hugging Face lays them out: what `parquet:` and `hf:` share."""
+
+import io
+import json
+from array import array
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from supcrd.base.wording import show
+from supcrd.data.encoded import Reading, contents
+from supcrd.data.images import Contents
+from supcrd.data.sources.tablelabels import Values, classes
+from supcrd.errors import DataError
+
+IMAGE = ("image", "img", "images", "picture", "jpg", "png")
+LABEL = ("label", "labels", "fine_label", "class", "target", "category", "cls", "y")
+"""What columns are called, the likeliest first."""
+
+
+class Columns(NamedTuple):
+    """Which columns of a table are read."""
+
+    image: str
+    label: str
+    class_names: tuple[str, ...] | None  # of a ClassLabel
+    others: tuple[str, ...]  # further columns of classes
+
+
+class Table(NamedTuple):
+    """A table of a split, and where it is."""
+
+    where: str
+    table: Any  # pyarrow.Table with at least the two columns
+
+
+def pyarrow() -> Any:
+    """The package.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise DataError("Parquet and Arrow files need pyarrow, which is not installed: pip install 'supcrd[parquet]'") \
+            from error  # fmt: skip
+    return pyarrow
+
+
+def columns(schema: Any, where: str) -> Columns:
+    """The columns of images and labels: by Hugging Face's features, by type and by name.
+
+    Args:
+        schema: pyarrow.Schema.
+        where: the file, for messages.
+
+    Raises:
+        DataError: no such column, several that could be meant, or one of a type that is not read.
+    """
+    features = _features(schema)
+    images = [field.name for field in schema if _is_image(field, features)]
+    image = _one(images, IMAGE)
+    if image is None:
+        what = f"several columns of images ({', '.join(images)}); one called image" if images else (
+            f"no image column among {_listed(schema)}; a struct of bytes and path, as Hugging Face has it, or bytes"
+        )  # fmt: skip
+        raise DataError(f"{where}: {what} is right")
+    named = {name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"} - {image}
+    known = [name for name in LABEL if name in schema.names and name != image]
+    label = known[0] if known else _one(sorted(named), LABEL)
+    if label is None:
+        what = f"several columns of classes ({', '.join(sorted(named))})" if named else (
+            f"no label column among {_listed(schema)}"
+        )  # fmt: skip
+        raise DataError(f"{where}: {what}; one called label is right")
+    names = features.get(label, {}).get("names")
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        names = None
+    twice = next((name for place, name in enumerate(names or ()) if name in (names or ())[:place]), None)
+    if twice is not None:
+        raise DataError(f"{where}: two classes of column {label} are called {twice!r}; a name for each is right")
+    return Columns(image, label, None if names is None else tuple(names), tuple(sorted(named - {label})))
+
+
+def read(
+    splits: Mapping[str, Sequence[Table]], which: Columns, reading: Reading, unlabelled: str, notes: Sequence[str] = ()
+) -> Contents:
+    """The contents of tables.
+
+    Args:
+        splits: split -> its tables.
+        which: their columns.
+        reading: how images become pixels.
+        unlabelled: what to do with images of label -1 or null: "refuse" the set, or "skip" them.
+        notes: messages about the set so far.
+
+    Raises:
+        DataError: a label that is null or names no class, images that cannot be read (`encoded.contents`).
+    """
+    messages = list(notes)
+    if which.others:
+        messages.append(f"classes are those of column {which.label}; not read: {', '.join(which.others)}")
+    values = {
+        split: [Values(where, which.label, table.column(which.label)) for where, table in tables]
+        for split, tables in splits.items()
+    }
+    names, labels, rows, lines = classes(values, which.class_names, unlabelled)
+    files: dict[str, tuple[ArrowFiles, Tensor]] = {}
+    for split, tables in splits.items():
+        if len(rows[split]) == 0 and any(table.num_rows for _, table in tables):
+            continue  # all of them unlabelled
+        files[split] = ArrowFiles(tables, which.image, rows[split]), torch.from_numpy(labels[split])
+    return contents(names, files, reading, messages + lines)
+
+
+class ArrowFiles:
+    """The encoded images of tables, by row; see `stream.Files`. What Arrow maps from a file stays there.
+
+    Args:
+        tables: one behind the other.
+        column: of the images.
+        rows: (N,) int64, those that are meant.
+
+    Raises:
+        DataError: a table with the paths of images and none of their bytes.
+    """
+
+    def __init__(self, tables: Sequence[Table], column: str, rows: NDArray[np.int64]) -> None:
+        self.rows = rows
+        self.where: list[str] = []
+        self.chunks: list[Any] = []  # arrays of bytes
+        self.paths: list[Any] = []  # arrays of text, or None
+        self.table, self.inside, self.starts = array("q"), array("q"), array("q", [0])
+        for where, table in tables:
+            self.where.append(where)
+            before = 0
+            for content, paths in _chunks(table.column(column), where, column):
+                self.chunks.append(content)
+                self.paths.append(paths)
+                self.table.append(len(self.where) - 1)
+                self.inside.append(before)
+                self.starts.append(self.starts[-1] + len(content))
+                before += len(content)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """(chunk, row in it)."""
+        at = int(self.rows[row])
+        chunk = bisect_right(self.starts, at) - 1
+        return chunk, at - self.starts[chunk]
+
+    def name(self, row: int) -> str:
+        """File, row in it from 0, and what it says the image was called."""
+        chunk, at = self._place(row)
+        paths = self.paths[chunk]
+        called = None if paths is None else paths[at].as_py()
+        return f"{self.where[self.table[chunk]]}: row {self.inside[chunk] + at}" + (f" ({called})" if called else "")
+
+    def open(self, row: int) -> IO[bytes]:
+        """The image's bytes; none where they are null."""
+        chunk, at = self._place(row)
+        return io.BytesIO(self.chunks[chunk][at].as_py() or b"")
+
+    def identity(self, row: int) -> bytes:
+        """Name of the file, row and size."""
+        chunk, at = self._place(row)
+        content = self.chunks[chunk][at].as_buffer()
+        file = self.where[self.table[chunk]].rpartition("/")[2].encode("utf-8", "surrogateescape")
+        return b"%b\0%d\0%d\0" % (file, self.inside[chunk] + at, 0 if content is None else content.size)
+
+
+def _chunks(column: Any, where: str, name: str) -> list[tuple[Any, Any]]:
+    """(bytes, paths or None) of each chunk of a column."""
+    arrow = pyarrow()
+    from pyarrow import compute
+
+    if not arrow.types.is_struct(column.type):
+        return [(chunk, None) for chunk in column.chunks]
+    content = compute.struct_field(column, "bytes")
+    if len(content) and content.null_count == len(content):
+        raise DataError(f"{where}: column {name} has only the paths of its images; their bytes are needed (as "
+                        "datasets' save_to_disk and push_to_hub write them)")  # fmt: skip
+    has_paths = any(column.type.field(at).name == "path" for at in range(column.type.num_fields))
+    paths = compute.struct_field(column, "path").chunks if has_paths else [None] * len(content.chunks)
+    return list(zip(content.chunks, paths, strict=True))
+
+
+def _features(schema: Any) -> dict[str, dict[str, Any]]:
+    """Column -> what Hugging Face's `datasets` wrote of it; what cannot be read is as if it were not there."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _is_image(field: Any, features: Mapping[str, Mapping[str, Any]]) -> bool:
+    types = pyarrow().types
+
+    def is_bytes(kind: Any) -> bool:
+        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+    if types.is_struct(field.type):
+        parts = {field.type.field(at).name: field.type.field(at).type for at in range(field.type.num_fields)}
+        whole = "bytes" in parts and is_bytes(parts["bytes"])
+    else:
+        whole = is_bytes(field.type)
+    return whole and features.get(field.name, {}).get("_type", "Image") in ("Image", "Value")
+
+
+def _one(names: Sequence[str], likely: Sequence[str]) -> str | None:
+    """The only name, or the likeliest."""
+    return names[0] if len(names) == 1 else next((name for name in likely if name in names), None)
+
+
+def _listed(schema: Any) -> str:
+    return show(", ".join(f"{field.name} ({field.type})" for field in schema), 160).strip("'") or "none"
