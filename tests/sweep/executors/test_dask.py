@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-from distributed import LocalCluster
 
 from supcrd.models.weights import load_model
 from supcrd.sweep.executors import dask
@@ -24,6 +23,8 @@ def asked(tmp_path, quick):
 
 
 def test_two_workers_give_the_runs_of_this_process(tmp_path, asked):
+    from distributed import LocalCluster
+
     here = run_all(load_sweep(asked), tmp_path / "here")
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         asked.write_text(f'{asked.read_text()}[cluster]\naddress = "{cluster.scheduler_address}"\n')

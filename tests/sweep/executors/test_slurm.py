@@ -4,9 +4,7 @@ import os
 import signal
 import time
 
-import psutil
 import pytest
-import submitit
 
 from supcrd import recipe as recipes
 from supcrd.models.weights import load_model
@@ -87,6 +85,8 @@ def test_a_refused_job_fails_its_run(tmp_path, pretended):
 
 def test_runs_by_submitits_debug_executor(tmp_path, quick):
     """The submission and its answer, in this process."""
+    import submitit
+
     good = recipes.load("digits-teacher", [*quick, *TRAINING])
     bad = recipes.load("digits-teacher", [*quick, *TRAINING, "name=bad", "data.mean=0.5", "data.std=0.5"])
     with SlurmExecutor(submitter(submitit, "debug", Cluster(), tmp_path / "r"), poll=0.01) as executor:
@@ -98,6 +98,9 @@ def test_runs_by_submitits_debug_executor(tmp_path, quick):
 
 def test_a_preempted_job_saves_and_goes_on_in_the_next(tmp_path, quick):
     """By submitit's local executor: the signal that Slurm sends comes in the middle; the same bits come out."""
+    import psutil
+    import submitit
+
     run = recipes.load("digits-teacher", [*quick, *TRAINING, "train.epochs=25"])
     out = tmp_path / "r"
 
