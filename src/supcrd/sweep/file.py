@@ -96,7 +96,7 @@ def read_sweep(path: str | Path) -> Sweep:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder, "sweep.toml")
-        ...     _ = path.write_text('recipe = "digits-crd"\n[search]\ntrials = 9\nspace."train.lr" = [1e-3, 3e-3]')
+        ...     _ = path.write_text('recipe = "digits-crd"\\n[search]\\ntrials = 9\\nspace."train.lr" = [1e-3, 3e-3]')
         ...     read_sweep(path).search.settings.trials
         9
     """

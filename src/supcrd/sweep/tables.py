@@ -25,9 +25,9 @@ def read_table(kind: type[S], name: str, table: Any) -> S:
 
     Example:
         >>> from supcrd.sweep.cluster import Cluster
-        >>> read_table(Cluster, "cluster", {"partiton": "gpu"})
+        >>> read_table(Cluster, "cluster", {"gpus": -1})
         Traceback (most recent call last):
-        supcrd.errors.RecipeError: unknown key cluster.partiton = 'gpu'; did you mean partition? Valid: address, ...
+        supcrd.errors.RecipeError: cluster.gpus = -1: input should be greater than or equal to 0
     """
     if not isinstance(table, Mapping):
         raise RecipeError(f"{name} = {show(table)} is no table; it begins with [{name}]")
