@@ -128,6 +128,8 @@ LONG = (
     "tests/reproduction/test_export.py::test_weights_load_in_the_published_wrapper_and_give_the_run_s_numbers",
     "tests/runs/test_tensorboard.py::test_it_can_be_asked_for_at_any_time_and_is_not_another_run",
     "tests/runs/test_tensorboard.py::test_killed_and_gone_on_leaves_no_step_twice_or_out",
+    "tests/sweep/executors/test_slurm.py::test_a_preempted_job_saves_and_goes_on_in_the_next",
+    "tests/sweep/test_search.py::test_real_runs_pause_and_go_on_to_the_bit",
     "tests/sweep/test_sweep.py::test_a_worker_that_dies_fails_its_run_only",
     "tests/sweep/test_sweep.py::test_interrupted_workers_checkpoint_and_the_same_sweep_goes_on",
     "tests/test_golden.py::test_runs_are_reported_and_drawn",
@@ -143,6 +145,13 @@ LONG = (
 HAND = (
     "tests/jobs/test_shared_training.py::test_four_processes_give_the_numbers_of_one",
     "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one[crd]",
+    "tests/sweep/executors/test_dask.py::test_two_workers_give_the_runs_of_this_process",
+    "tests/sweep/test_launched.py::test_two_processes_give_the_run_of_one",
+    "tests/sweep/executors/test_ray.py::test_a_cluster_gives_the_run_of_this_process",
+    "tests/sweep/test_search.py::test_a_point_that_comes_again_is_not_made_again",
+    "tests/sweep/test_search.py::test_halving_is_that_of_a_naive_loop_and_the_choice_is_by_validation[later]",
+    "tests/sweep/test_search.py::test_killed_and_gone_on_it_is_the_same",
+    "tests/sweep/test_search.py::test_more_trials_go_on_and_another_search_is_refused",
 )
 
 collect_ignore = ["data/make_golden.py"]  # imports what 0.1.0 had, and where it had it

@@ -21,7 +21,8 @@ from supcrd.runs.folder import RunFolder
 from supcrd.sweep.plan import Cost, Job, Outcome, costs, epochs_of, estimate, is_finished, kind, progress, seconds_left
 
 MOST_ROWS = 30
-STYLES = {"failed": "red", "interrupted": "yellow", "stopping": "yellow", "waiting": "dim", "finished before": "dim"}
+STYLES = {"failed": "red", "interrupted": "yellow", "stopping": "yellow", "waiting": "dim", "finished before": "dim",
+          "pruned": "dim"}  # fmt: skip
 
 
 class LiveTable(logging.Handler):

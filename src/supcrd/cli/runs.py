@@ -1,32 +1,42 @@
 """The commands of many runs: sweep, compare, reproduce."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, OutOption, app, fail, guarded, print_json
 from supcrd.cli.screen import show_compare, stdout
+from supcrd.errors import SupcrdError
 
 
 @app.command()
 @guarded
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="What to run: see docs/sweeps.md.")],
-    workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Runs at a time; with --on local each in its own process with its share of cores."),
+    ] = None,
+    on: Annotated[str, typer.Option("--on", help="Who makes the runs: local, slurm, dask, ray.")] = "local",
     out: OutOption = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train many variants of a recipe, shared teachers first.
+    """Train many variants of a recipe, shared teachers first; or search its keys for the best validation accuracy.
 
     The same command resumes what is unfinished and leaves finished runs alone.
     """
-    from supcrd.sweep.file import load_sweep
+    from supcrd.sweep.executors import check_engine, opened
+    from supcrd.sweep.file import read_sweep
 
-    runs = load_sweep(file)
+    check_engine(on)
+    if workers is not None and workers < 1:
+        raise SupcrdError(f"workers = {workers} is not 1 or more")
+    asked = read_sweep(file)
     from supcrd.cli.live import (  # bring torch: mistakes are reported before
         LiveTable,
         planned,
@@ -34,14 +44,30 @@ def sweep(
         show_outcomes,
         show_plan,
     )
+    from supcrd.cli.search import show_search, show_space
     from supcrd.sweep.run import plan, run_all
+    from supcrd.sweep.study import search_all
 
+    if dry_run and asked.search is not None:
+        show_space(asked.search, user_path(out), as_json)
+        return
     if dry_run:
-        rows = planned(plan(runs, user_path(out)), user_path(out))
+        rows = planned(plan(asked.runs, user_path(out)), user_path(out))
         print_json({"runs": rows}) if as_json else show_plan(rows)
         return
-    with LiveTable(user_path(out)) as live:
-        outcomes = run_all(runs, out, workers=workers, report=live.report)
+    how: dict[str, Any] = {"workers": workers or 1, "devices": asked.cluster.devices}
+    with contextlib.ExitStack() as stack:
+        if on != "local":
+            how = {"most": workers or asked.cluster.workers, "devices": asked.cluster.devices}
+            how["executor"] = stack.enter_context(opened(on, asked.cluster, user_path(out)))
+        live = stack.enter_context(LiveTable(user_path(out)))
+        if asked.search is not None:
+            trials, result = search_all(asked.search, user_path(out), report=live.report, **how)
+        else:
+            outcomes = run_all(asked.runs, out, report=live.report, **how)
+    if asked.search is not None:
+        show_search(trials, result, as_json)
+        return
     print_json({"runs": [vars(outcome) for outcome in outcomes]}) if as_json else show_outcomes(outcomes)
     if not all(outcome.good for outcome in outcomes):
         fail(said(outcomes), 2)

@@ -1,4 +1,4 @@
-"""What a sweep file says: one TOML file in, a list of recipes out. Every mistake is found here, before any work."""
+"""What a sweep file says: one TOML file in, a list of recipes or a search out; a mistake is found before any work."""
 
 import itertools
 import json
@@ -16,8 +16,11 @@ from supcrd.base.files import user_path
 from supcrd.base.wording import choices, show
 from supcrd.errors import LINE, WORD, RecipeError
 from supcrd.recipe.settings import Recipe
+from supcrd.sweep.cluster import Cluster
+from supcrd.sweep.space import Search, read_search
+from supcrd.sweep.tables import read_table
 
-KEYS = ("recipe", "name", "seeds", "set", "grid", "run")
+KEYS = ("recipe", "name", "seeds", "set", "grid", "run", "search", "cluster")
 MOST = 10_000  # runs
 ELSEWHERE = {  # keys of a recipe, or nearly, that a table of overrides cannot have here
     "name": "a name for all runs would be one folder; write it at the top of the file or in a [[run]]",
@@ -38,6 +41,15 @@ class Entry(NamedTuple):
     started: list[str]
     shared: Changes
     own: Changes
+
+
+class Sweep(NamedTuple):
+    """All that a sweep file says."""
+
+    runs: list[Recipe]
+    """empty with a search, which makes them as it goes"""
+    search: Search | None
+    cluster: Cluster
 
 
 def load_sweep(path: str | Path) -> list[Recipe]:
@@ -65,6 +77,29 @@ def load_sweep(path: str | Path) -> list[Recipe]:
         ...     [recipe.name for recipe in load_sweep(path)]
         ['digits-crd_lr=0.001', 'digits-crd_seed=1_lr=0.001', 'digits-crd_lr=0.003', 'digits-crd_seed=1_lr=0.003']
     """
+    sweep = read_sweep(path)
+    if sweep.search is not None:
+        raise RecipeError(f"sweep file {user_path(path)} has [search], and so no list of runs")
+    return sweep.runs
+
+
+def read_sweep(path: str | Path) -> Sweep:
+    """Read all of a sweep file: the runs of `load_sweep`, or the search, and what they need of a cluster.
+
+    Args:
+        path: as for `load_sweep`.
+
+    Raises:
+        RecipeError: as `load_sweep`; a search beside what lists runs; a point of its space that is no recipe.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "sweep.toml")
+        ...     _ = path.write_text('recipe = "digits-crd"\\n[search]\\ntrials = 9\\nspace."train.lr" = [1e-3, 3e-3]')
+        ...     read_sweep(path).search.settings.trials
+        9
+    """
     path = user_path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -73,17 +108,48 @@ def load_sweep(path: str | Path) -> list[Recipe]:
     except (ValueError, RecursionError) as error:  # also text that is not UTF-8
         raise RecipeError(f"sweep file {path} is not TOML: {error}") from None
     try:
-        runs = list(_runs(table, path.parent))
+        for key, value in table.items():
+            if key not in KEYS:
+                raise RecipeError(f"unknown key {key} = {show(value)}{choices(key, KEYS)}")
+        cluster = read_table(Cluster, "cluster", table.get("cluster", {}))
+        search = _search(table, path.parent) if "search" in table else None
+        runs = [] if search is not None else list(_runs(table, path.parent))
         _check_folders(runs)
     except RecipeError as error:
         raise RecipeError(f"sweep file {path}: {error}") from None
-    return runs
+    return Sweep(runs, search, cluster)
+
+
+def _search(table: Mapping[str, Any], folder: Path) -> Search:
+    for key in ("grid", "run"):
+        if key in table:
+            raise RecipeError(f"{key} and search exclude one another: what is to be tried stands in search.space")
+    settings, space = read_search(table["search"])
+    seeds = _seeds(table["seeds"]) if "seeds" in table else [None]
+    if len(seeds) > 1:
+        raise RecipeError(f"seeds = {show(table['seeds'])} with search: a trial is one run; one seed is right")
+    (entry,) = _entries(table, _changes("set", table.get("set", {})), folder)
+    for key in space:
+        if key in entry.shared:
+            raise RecipeError(f"search.space.{key}: the key has a value by set too; which one is meant?")
+    first = {} if seeds == [None] else {"seed": seeds[0]}
+
+    def make(point: Mapping[str, Any]) -> Recipe:
+        changes = dict(first)
+        for key, value in point.items():
+            changes |= dict(_flat("search.space", {key: value}))
+        return _recipe(entry, changes)
+
+    base = make({})
+    if settings.pruner == "halving" and base.train.minutes is not None:
+        raise RecipeError('train.minutes with search.pruner = "halving", which goes by epochs; give train.epochs')
+    search = Search(base.name, settings, space, make)
+    for point in search.corners():
+        make(point)
+    return search
 
 
 def _runs(table: Mapping[str, Any], folder: Path) -> Iterator[Recipe]:
-    for key, value in table.items():
-        if key not in KEYS:
-            raise RecipeError(f"unknown key {key} = {show(value)}{choices(key, KEYS)}")
     seeds = _seeds(table["seeds"]) if "seeds" in table else [None]
     shared = _changes("set", table.get("set", {}))
     grid = _grid(table["grid"]) if "grid" in table else {}

@@ -20,7 +20,7 @@ class Outcome:
 
     name: str
     status: str
-    """finished before, trained, resumed, failed or interrupted"""
+    """finished before, trained, resumed, failed or interrupted; of a search also paused or pruned"""
     reason: str | None = None
     """why it failed or was interrupted, in one line"""
     seconds: float = 0.0
@@ -31,7 +31,7 @@ class Outcome:
     @property
     def good(self) -> bool:
         """Whether the run is finished."""
-        return self.status not in ("failed", "interrupted")
+        return self.status not in ("failed", "interrupted", "paused")
 
 
 @dataclass(eq=False)
@@ -45,6 +45,8 @@ class Job:
     wanted: bool = False
     """whether it was asked for, and not only by a student"""
     needs: list["Job"] = field(default_factory=list)
+    until: int | None = None
+    """the epoch after which it pauses, for a search to decide whether it goes on; None: its end"""
     started: float | None = None
     """time.monotonic() of when a worker took it"""
     stopping: bool = False
@@ -52,22 +54,32 @@ class Job:
     outcome: Outcome | None = None
 
 
-def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
+def plan(wanted: Sequence[Recipe], out: Path, known: dict[str, Job] | None = None) -> list[Job]:
     """The jobs that runs make, teachers' first; what is finished needs no teacher, nor what only could compare with it.
+
+    Args:
+        wanted: the recipes.
+        out: the folder of run folders.
+        known: the jobs of earlier calls, which share teachers with these, and to which these are added.
+
+    Returns:
+        The jobs that were not known.
 
     Raises:
         RecipeError: two different recipes would share a folder.
     """
-    jobs: dict[str, Job] = {}  # run folder, or what an imported teacher depends on -> job
+    # run folder, or what an imported teacher depends on -> job
+    jobs: dict[str, Job] = {} if known is None else known
+    before = set(jobs)
 
     def add(recipe: Recipe) -> Job:
-        known = jobs.get(recipe.name)
-        if known is not None:
-            changed = recipes.differences(known.recipe, recipe)
+        there = jobs.get(recipe.name)
+        if there is not None:
+            changed = recipes.differences(there.recipe, recipe)
             if changed:
                 changes = "; ".join(f"{key} is {a!r} in one, {b!r} in the other" for key, (a, b) in changed.items())
                 raise RecipeError(f"two runs would share the folder {recipe.name}: {changes}; give one another name")
-            return known
+            return there
         job = Job(recipe.name, recipe)
         if not is_finished(recipe, out):
             teachers = [teacher_of(recipe, settings) for settings in recipe.all_teachers.values()]
@@ -92,12 +104,13 @@ def plan(wanted: Sequence[Recipe], out: Path) -> list[Job]:
     for recipe in wanted:
         add(recipe).wanted = True
     folders = {(out / job.name).resolve(): job for job in jobs.values() if not job.imports}
-    for job in jobs.values():
+    added = [job for name, job in jobs.items() if name not in before]
+    for job in added:
         for settings in () if is_finished(job.recipe, out) else job.recipe.all_teachers.values():
             if settings.run is not None:  # it may be one of these very runs
                 teacher = folders.get(user_path(settings.run).resolve())
                 job.needs += [teacher] if teacher is not None and teacher is not job else []
-    return list(jobs.values())
+    return added
 
 
 def is_finished(recipe: Recipe, out: Path) -> bool:

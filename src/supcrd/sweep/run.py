@@ -2,10 +2,11 @@
 
 Runs go through a `concurrent.futures.Executor` as plain text in and a small dict out, and progress is read from the run
 folders: what takes the calls may be this process, others of this machine (`supcrd.base.workers`), or a cluster's
-executor (dask's, mpi4py's) on a shared file system.
+executor (`supcrd.sweep.executors`) on a shared file system.
 """
 
 import contextlib
+import functools
 import logging
 import signal
 import threading
@@ -19,8 +20,8 @@ from supcrd import recipe as recipes
 from supcrd.base.files import user_path
 from supcrd.base.workers import LocalExecutor
 from supcrd.errors import SupcrdError, Terminated
-from supcrd.jobs import run as pipeline
 from supcrd.recipe.settings import Recipe
+from supcrd.sweep.call import attempt, do, reason
 from supcrd.sweep.file import load_sweep
 from supcrd.sweep.plan import Job, Outcome, is_finished, plan
 
@@ -28,11 +29,11 @@ __all__ = ["Job", "Outcome", "load_sweep", "plan", "run_all"]
 
 logger = logging.getLogger("supcrd")
 
-ONE_AT_A_TIME = threading.Lock()  # torch's random state is the process's: runs in threads would draw from each other's
-
-
 Report = Callable[[Sequence[Job]], None]
 """Told of all jobs, teachers' before those that need them, whenever one of them has begun or ended."""
+
+Then = Callable[[Job], Sequence[Job]]
+"""Told of a job that has an outcome; gives what there is to do now: new jobs, or the same one once more."""
 
 
 def run_all(
@@ -41,6 +42,8 @@ def run_all(
     *,
     executor: Executor | None = None,
     workers: int = 1,
+    most: int | None = None,
+    devices: int = 1,
     report: Report | None = None,
 ) -> list[Outcome]:
     """Do many runs, from where an earlier call left off: finished ones stay, unfinished ones resume.
@@ -54,6 +57,8 @@ def run_all(
         executor: takes the runs in place of this machine's processes; it must see the same files. If it has a method
             `interrupt()`, Ctrl-C calls that and waits; else what is under way there is left to it.
         workers: >= 1 processes of this machine. 1 is this process itself.
+        most: runs that `executor` is given at a time, >= 1; all of them if None.
+        devices: >= 1 processes that share a run, wherever it is made: see `supcrd train --devices`.
         report: called with the progress.
 
     Returns:
@@ -71,6 +76,28 @@ def run_all(
         raise SupcrdError(f"workers = {workers} is not 1 or more")
     out = user_path(out)
     jobs = plan(wanted, out)
+    run_jobs(jobs, out, executor=executor, workers=workers, most=most, devices=devices, report=report)
+    outcomes = {job.name: job.outcome for job in jobs if not job.imports and job.outcome is not None}
+    return [outcomes[recipe.name] for recipe in wanted]
+
+
+def run_jobs(
+    jobs: list[Job],
+    out: Path,
+    *,
+    executor: Executor | None = None,
+    workers: int = 1,
+    most: int | None = None,
+    devices: int = 1,
+    report: Report | None = None,
+    then: Then | None = None,
+) -> None:
+    """Do jobs until all have an outcome; as `run_all`, for jobs that are planned.
+
+    Args:
+        jobs: of `plan`; those that `then` gives are added.
+        then: called with every job that has an outcome; may change it.
+    """
 
     def tell() -> None:
         if report is not None:
@@ -80,62 +107,21 @@ def run_all(
     for job in jobs:
         if not job.imports and is_finished(job.recipe, out):  # only read, here, so that no worker starts for it
             job.outcome = _outcome(job, attempt(recipes.to_toml(job.recipe), str(out)))
+            _add(jobs, then(job) if then is not None else ())
             tell()
+    here, apart = (functools.partial(function, devices=devices) for function in (attempt, do))
     with _terminable():
         if executor is not None:
-            _work(jobs, out.absolute(), executor, len(jobs), do, tell)
+            _work(jobs, out.absolute(), executor, most, apart, tell, then)
         elif workers == 1:
-            _work(jobs, out, Here(), 1, attempt, tell)
+            _work(jobs, out, Here(), 1, here, tell, then)
         elif any(job.outcome is None for job in jobs):
             with LocalExecutor(workers) as processes:
-                _work(jobs, out, processes, workers, do, tell)
-    outcomes = {job.name: job.outcome for job in jobs if not job.imports and job.outcome is not None}
-    return [outcomes[recipe.name] for recipe in wanted]
+                _work(jobs, out, processes, workers, apart, tell, then)
 
 
-def attempt(text: str, out: str, imports: bool = False) -> dict[str, Any]:
-    """Do one run, whatever comes of it: status, reason, evaluation and seconds."""
-    report: dict[str, Any] = {"status": "trained", "reason": None, "evaluation": None}
-    started = time.perf_counter()
-    try:
-        with ONE_AT_A_TIME:
-            recipe = recipes.parse(text, "recipe of a sweep")
-            if imports:
-                pipeline.prepare_teachers(recipe, pipeline.load_data(recipe), Path(out))
-            else:
-                result = pipeline.run(recipe, out)
-                report["status"] = "finished before" if result.status == "already finished" else result.status
-                report["evaluation"] = result.evaluation
-    except Exception as error:  # a mistake of ours in one run is no reason to stop the others either
-        report |= {"status": "failed", "reason": reason(error)}
-    return report | {"seconds": round(time.perf_counter() - started, 2)}
-
-
-def do(text: str, out: str, imports: bool = False) -> dict[str, Any]:
-    """`attempt` in a worker: Ctrl-C there ends this run only, and what the package warns of goes along."""
-    warnings: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
-    logger.addHandler(handler)
-    try:
-        return attempt(text, out, imports) | {"warnings": warnings}
-    except KeyboardInterrupt:
-        return {"status": "interrupted", "reason": "its worker was interrupted", "warnings": warnings}
-    finally:
-        logger.removeHandler(handler)
-
-
-def reason(error: BaseException) -> str:
-    """One line that says why a run failed."""
-    if isinstance(error, SupcrdError | BrokenExecutor) and str(error):
-        text = str(error)
-    elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
-        text = "out of memory; lower train.batch_size or the sizes of the model, or take fewer workers"
-    elif isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    else:
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return " ".join(text.split())
+def _add(jobs: list[Job], more: Iterable[Job]) -> None:
+    jobs += [job for job in more if job not in jobs]
 
 
 class Here(Executor):
@@ -149,12 +135,13 @@ class Here(Executor):
 
 
 def _work(
-    jobs: Sequence[Job],
+    jobs: list[Job],
     out: Path,
     executor: Executor,
-    most: int,
+    most: int | None,
     function: Callable[..., dict[str, Any]],
     tell: Callable[[], None],
+    then: Then | None,
 ) -> None:
     """Hand out jobs whose teachers are there, at most `most` at a time, until all have an outcome."""
     running: dict[Future[dict[str, Any]], Job] = {}
@@ -167,12 +154,14 @@ def _work(
                 if job.outcome is not None:
                     waiting.remove(job)
                     tell()
-                elif len(running) < most and _ready(job, running.values()):
+                elif (most is None or len(running) < most) and _ready(job, running.values()):
                     waiting.remove(job)
                     if isinstance(executor, Here):
                         _begun(job, tell)
                     try:
-                        future = executor.submit(function, recipes.to_toml(job.recipe), str(out), job.imports)
+                        future = executor.submit(
+                            function, recipes.to_toml(job.recipe), str(out), job.imports, job.until
+                        )
                     except BrokenExecutor as error:  # the caller's, which does not recover by itself
                         job.outcome = Outcome(job.name, "failed", reason(error))
                         tell()
@@ -188,6 +177,10 @@ def _work(
             for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done if running else ():
                 job = running.pop(future)
                 job.outcome = _outcome(job, _result(future))
+                if then is not None:
+                    more = then(job)
+                    waiting += more
+                    _add(jobs, more)
                 tell()
             for future, job in running.items():
                 if job.started is None and future.running():
@@ -243,7 +236,8 @@ def _result(future: Future[dict[str, Any]]) -> dict[str, Any]:
         return {"status": "interrupted", "reason": "its executor cancelled it"}
     if error is None:
         return future.result()
-    return {"status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", "reason": reason(error)}
+    stopped = isinstance(error, KeyboardInterrupt | CancelledError)
+    return {"status": "interrupted" if stopped else "failed", "reason": reason(error)}
 
 
 def _outcome(job: Job, report: dict[str, Any]) -> Outcome:

@@ -190,6 +190,8 @@ class _Gather(torch.autograd.Function):
 def _gathered(rows: Tensor, sizes: Sequence[int]) -> Tensor:
     """Rows of all processes, of which this one has its `sizes`; sent as bytes, whatever their type."""
     shape, most = rows.shape[1:], max(sizes)
+    if shape.numel() == 0:  # of a head that nothing reads; bytes of none cannot be viewed as another type
+        return rows.new_empty(sum(sizes), *shape)
     flat = rows.detach().contiguous().view(len(rows), -1).view(torch.uint8) if rows.numel() else None
     width = rows.element_size() * shape.numel()
     padded = torch.zeros(most, width, dtype=torch.uint8, device=rows.device)
