@@ -155,17 +155,24 @@ def _mapped(entry: Path) -> Contents:
                 raise ValueError(f"{split}: {array.dtype} {array.shape} in place of {np.dtype(dtype)} {expected}")
         if labels.min() < 0 or labels.max() >= len(names):
             raise ValueError(f"{split}: labels {labels.min()} to {labels.max()} of {len(names)} classes")
-        splits[split] = Split(torch.from_numpy(images), torch.from_numpy(labels))
+        groups = None
+        if (entry / f"{split}_groups.npy").exists():
+            groups = torch.from_numpy(np.load(entry / f"{split}_groups.npy", allow_pickle=False))
+            if groups.dtype != torch.int64 or groups.shape != (shape[0],):
+                raise ValueError(f"{split}: groups {groups.dtype} {tuple(groups.shape)}")
+        splits[split] = Split(torch.from_numpy(images), torch.from_numpy(labels), groups)
     if not splits:
         raise ValueError("no splits")
     levels = contents["levels"] and (float(contents["levels"][0]), float(contents["levels"][1]))
-    return Contents(names, **splits, levels=levels, notes=tuple(map(str, contents["notes"])))
+    notes = tuple(map(str, contents["notes"]))
+    return Contents(names, **splits, levels=levels, notes=notes, undivided=contents.get("undivided", False))
 
 
 def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
     """Write an entry whole, under a name that no reader looks for, then rename it."""
     splits = {name: split for name in SPLITS if (split := getattr(contents, name)) is not None}
     arrays = {f"{name}_{part}": getattr(split, part) for name, split in splits.items() for part in ("images", "labels")}
+    arrays |= {f"{name}_groups": split.groups for name, split in splits.items() if split.groups is not None}
     if not all(isinstance(array, Tensor) for array in arrays.values()):
         return  # streamed: there is nothing decoded
     size = sum(array.nbytes for array in arrays.values())
@@ -179,6 +186,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
         "images": {name: split.images.shape for name, split in splits.items()},
         "levels": contents.levels,
         "notes": contents.notes,
+        "undivided": contents.undivided,
     }
     temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{source}-"))
     held = locks.hold(temporary)
@@ -214,13 +222,25 @@ def _tidy(home: Path, source: str, stamp: str) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def images(read: Callable[..., Contents], kind: str, path: Path, reading: Reading, *, require_train: bool) -> Contents:
-    """What a source of encoded image files reads, kept unless its images are streamed."""
+def images(
+    read: Callable[..., Contents],
+    kind: str,
+    path: Path,
+    reading: Reading,
+    *,
+    require_train: bool,
+    beside: Sequence[Path] = (),
+    further: Sequence[object] = (),
+) -> Contents:
+    """What a source of encoded image files reads, kept unless its images are streamed.
+
+    `beside` are further files that it reads, `further` more settings that it follows.
+    """
 
     def contents() -> Contents:
         return read(path, reading=reading, require_train=require_train)
 
     if reading.stream:
         return contents()
-    settings = (reading.image_size, reading.levels, reading.damaged)
-    return kept(contents, kind=kind, paths=[path], settings=settings, require_train=require_train)
+    settings = (reading.image_size, reading.levels, reading.damaged, *further)
+    return kept(contents, kind=kind, paths=[path, *beside], settings=settings, require_train=require_train)
