@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-TRIES, STEPS = 64, 8000  # orders that are tried, at most; groups that they have together, about
+TRIES, WORK = 64, 10**6  # orders that are tried, at most; numbers that they look at together, about
 SWEEPS = 4  # over the groups, of one order
 LACKING = 1e6  # what a class without images on one side counts, beside squared differences of shares
 
@@ -31,7 +31,8 @@ def grouped(labels: Tensor, groups: Tensor, *, fraction: float, seed: int, spare
     Raises:
         ValueError: fraction outside [0, 1), or a negative seed.
 
-    Cost: O(G C) for G groups and each order; 64 orders of 125 groups, 1 of 8,000: less than a second of 100 classes.
+    Cost: O(G C) for G groups and each order, of which there are 64 if G C <= 15,625, else fewer; 1,000 groups of 10
+        classes take about 0.2 s.
 
     Example:
         >>> kept, taken = grouped(torch.tensor([0, 0, 1, 1]), torch.tensor([7, 8, 7, 8]), fraction=0.5, seed=0)
@@ -50,39 +51,42 @@ def grouped(labels: Tensor, groups: Tensor, *, fraction: float, seed: int, spare
     np.add.at(counts, (member, labels.numpy()), 1)
     counts = counts[:, counts.sum(0) > 0]
     # The raw stream of a bit generator is promised to stay the same over numpy versions; shuffles are not.
-    stream, best, least = np.random.PCG64(seed), np.zeros(len(counts), dtype=bool), np.inf
-    for _ in range(int(np.clip(STEPS // len(counts), 1, TRIES))):
-        order = np.argsort(stream.random_raw(len(counts)), kind="stable")
-        chosen, cost = _search(counts, order, fraction, spare)
-        if cost < least:
-            best, least = chosen, cost
+    tries = int(np.clip(WORK // counts.size, 1, TRIES))
+    orders = np.argsort(np.random.PCG64(seed).random_raw((tries, len(counts))), axis=1, kind="stable")
+    chosen, costs = _search(counts, orders, fraction, spare)
+    best = chosen[int(costs.argmin())]
     taken = best[member]
     return torch.from_numpy(np.flatnonzero(~taken)), torch.from_numpy(np.flatnonzero(taken))
 
 
 def _search(
-    counts: NDArray[np.int64], order: NDArray[np.int64], fraction: float, spare: int
-) -> tuple[NDArray[np.bool_], float]:
-    """The groups that are taken when they are looked at in this order, and what that costs."""
+    counts: NDArray[np.int64], orders: NDArray[np.int64], fraction: float, spare: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which groups are taken (T, G) when they are looked at in each of T orders (T, G), and what that costs (T,)."""
     present = (counts > 0).astype(np.int64)
     images, holders = counts.sum(0), present.sum(0)
     staying = np.minimum(spare, holders - 1).clip(1)  # groups of each class that shall stay
-    chosen = np.zeros(len(counts), dtype=bool)
-    taken, taken_holders = np.zeros_like(images), np.zeros_like(holders)
+    tries = np.arange(len(orders))
+    chosen = np.zeros(orders.shape, dtype=bool)
+    taken, taken_holders = np.zeros((2, len(orders), len(images)), dtype=np.int64)
 
-    def price(taken: NDArray[np.int64], taken_holders: NDArray[np.int64]) -> float:
-        lacking = (taken_holders == 0) + (staying - (holders - taken_holders)).clip(0)
-        return float(LACKING * lacking.sum() + np.square(taken / images - fraction).sum())
+    def price(taken: NDArray[np.int64], taken_holders: NDArray[np.int64]) -> NDArray[np.float64]:
+        lacking = (taken_holders == 0) + (staying - holders + taken_holders).clip(0)
+        costs: NDArray[np.float64] = LACKING * lacking.sum(1) + np.square(taken / images - fraction).sum(1)
+        return costs
 
-    cost = price(taken, taken_holders)
+    costs = price(taken, taken_holders)
     for _ in range(SWEEPS):
         changed = False
-        for row in order.tolist():
-            sign = -1 if chosen[row] else 1
-            after, after_holders = taken + sign * counts[row], taken_holders + sign * present[row]
+        for rows in orders.T:
+            sign = np.where(chosen[tries, rows], -1, 1)[:, None]
+            after, after_holders = taken + sign * counts[rows], taken_holders + sign * present[rows]
             new = price(after, after_holders)
-            if new < cost:
-                chosen[row], taken, taken_holders, cost, changed = sign == 1, after, after_holders, new, True
+            better = new < costs
+            if better.any():
+                chosen[tries[better], rows[better]] ^= True
+                taken[better], taken_holders[better], costs[better] = after[better], after_holders[better], new[better]
+                changed = True
         if not changed:
             break
-    return chosen, cost
+    return chosen, costs
