@@ -16,6 +16,7 @@ from supcrd.data.listed import Dividing
 from supcrd.data.sources import Request
 from supcrd.data.split import balanced, subset
 from supcrd.errors import DataError, PluginError, SupcrdError
+from supcrd.recipe.paths import is_table
 from supcrd.recipe.settings import SOURCES, DataSettings
 from supcrd.registry import Registry, reason
 
@@ -24,7 +25,6 @@ logger = logging.getLogger("supcrd")
 __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
 FILES = ("folder", "csv", "shards")  # sources of encoded image files, which can be streamed
-LISTED = ("folder", "csv")  # those of files with a name each, which tables can be about
 
 
 def load(
@@ -116,7 +116,7 @@ def load(
     for line in contents.notes:
         logger.warning("%s: %s", source, line)
     names = contents.class_names
-    if contents.train is not None:
+    if contents.train is not None and not (whole_test and contents.undivided):
         _check_classes(source, contents.train, names)
     train, held_out, tested = divide(source, contents, Shares(validation, test, split_seed, whole_test))
     if limit is not None and limit < len(names):
@@ -210,10 +210,19 @@ def _check_stream(source: str, image_size: int | None) -> None:
 def _check_dividing(source: str, dividing: Dividing) -> None:
     """Refuse keys about tables for a source that they cannot be about."""
     kind, given = source.partition(":")[0], {key: value for key, value in dividing._asdict().items() if value}
-    if kind in LISTED or not given or READERS.find(kind) is not None:
+    if kind == "csv" or not given or READERS.find(kind) is not None:
         return
     key, value = next(iter(given.items()))
-    raise DataError(f"data.{key} = {show(value)}: {source} has no files with names; folder: or csv: is right")
+    if kind != "folder":
+        raise DataError(f"data.{key} = {show(value)}: {source} has no files with names; folder: or csv: is right")
+    if dividing.groups is not None and not is_table(dividing.groups):
+        raise DataError(
+            f"data.groups = {show(dividing.groups)}: {source} has no columns; a .csv, .tsv or .jsonl file of files and "
+            "groups is right"
+        )
+    used = {"split_file", "groups"} | ({"file_column"} if dividing.tables else set())
+    for key in given.keys() - used - ({"split_column"} if dividing.split_file else set()):
+        raise DataError(f"data.{key} = {show(given[key])}: {source} has no columns; csv:FILE is a source with columns")
 
 
 def _check_classes(source: str, train: Split, names: tuple[str, ...]) -> None:

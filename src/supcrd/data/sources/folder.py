@@ -63,8 +63,8 @@ def read(
     skipped: list[str] = []
     folders, others = _folders(path, skipped)
     undivided = _undivided(folders, others)
-    if undivided:
-        skipped += [f"folder of images taken for a class ({folder.name})" for folder in folders.values()]
+    if undivided:  # what is hidden here is counted with the classes
+        skipped = [f"folder of images taken for a class ({folder.name})" for folder in folders.values()]
         folders = {"train": path}
     elif not folders or (require_train and "train" not in folders):
         raise DataError(
