@@ -364,7 +364,7 @@ def test_workers_neither_name_nor_change_a_run() -> None:
     ("options", "said"),
     [
         (["data.source=digits", "data.image_size=8"], "data.stream = true: digits is no source of image files"),
-        (["data.source=npz:/x.npz"], "data.stream = true: npz:/x.npz is no source of image files; folder: or shards:"),
+        (["data.source=npz:/x.npz"], "data.stream = true: npz:/x.npz is no source of image files; folder:, csv: or"),
         (["data.source=folder:nowhere"], "data.stream = true needs data.image_size=N"),
         (["data.source=folder:nowhere", "data.image_size=8"], "nowhere: no such folder"),
         (["data.source=shards:nowhere", "data.image_size=8"], "nowhere: no such folder"),
