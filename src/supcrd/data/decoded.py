@@ -40,6 +40,7 @@ def kept(
     paths: Sequence[Path],
     settings: Sequence[object] = (),
     require_train: bool = True,
+    further: Sequence[Path] = (),
 ) -> Contents:
     """What `decode()` gives, from the disk where an earlier call has left it there.
 
@@ -60,6 +61,7 @@ def kept(
         paths: the files and folders that it reads, those that are not there included.
         settings: those that `decode` follows.
         require_train: decode, which will then fail, where what is kept has no train split.
+        further: more files that it reads, which `paths` name.
 
     Raises:
         DataError: what `decode` raises.
@@ -70,7 +72,7 @@ def kept(
         ('a',)
     """
     try:
-        before = _stamp(paths)
+        before = _stamp([*paths, *further])
         places = [str(path.resolve()) for path in paths]
         source = f"{kind}-{_digest(kind, places, *settings)}"
         home = cache_home() / "decoded"
@@ -85,7 +87,7 @@ def kept(
     contents = decode()
     if time.perf_counter() - started > SLOW:
         try:
-            after = _stamp(paths)
+            after = _stamp([*paths, *further])
             # Files that changed during decoding may be read half old; if there were none, `decode` has downloaded them.
             if after is not None and before in (None, after):
                 _keep(contents, home, source, after)
@@ -230,11 +232,12 @@ def images(
     *,
     require_train: bool,
     beside: Sequence[Path] = (),
+    listed: Sequence[Path] = (),
     further: Sequence[object] = (),
 ) -> Contents:
     """What a source of encoded image files reads, kept unless its images are streamed.
 
-    `beside` are further files that it reads, `further` more settings that it follows.
+    `beside` are further files that it reads, `listed` those that they name, `further` more settings that it follows.
     """
 
     def contents() -> Contents:
@@ -243,4 +246,5 @@ def images(
     if reading.stream:
         return contents()
     settings = (reading.image_size, reading.levels, reading.damaged, *further)
-    return kept(contents, kind=kind, paths=[path, *beside], settings=settings, require_train=require_train)
+    paths = [path, *beside]
+    return kept(contents, kind=kind, paths=paths, settings=settings, require_train=require_train, further=listed)

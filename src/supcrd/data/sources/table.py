@@ -73,8 +73,8 @@ def source(request: Request) -> Contents:
         beside=[
             *(table.rows.path for table in tables[1:]),
             *(file for file in dividing.tables if file.is_file()),
-            *(folder / image.name for image in listed.images),
         ],
+        listed=[Path(folder, image.name) for image in listed.images],
         further=(*dividing, request.unlabelled),
     )
 
@@ -159,7 +159,7 @@ def _named_splits(images: list[Image], at: Places, table: Table, notes: list[str
     """With the splits that the names begin with, if no column says them and all do."""
     if at.split is not None or table.split is not None:
         return images
-    splits = [split_of(Path(image.name).parts[0]) for image in images]
+    splits = [split_of(image.name.partition("/")[0]) for image in images]
     if any(name is None for name in splits):
         return images
     notes.append("splits are those that the names of the files begin with")
@@ -170,7 +170,7 @@ def _once(images: list[Image], folder: Path, notes: list[str]) -> list[Image]:
     """The images without those that are there again; refused if they differ."""
     known: dict[str, Image] = {}
     for image in images:
-        first = known.setdefault(os.path.normpath(folder / image.name), image)
+        first = known.setdefault(os.path.normpath(os.path.join(folder, image.name)), image)
         for what, one, other in (
             ("labels", first.label, image.label),
             ("splits", first.split, image.split),
@@ -189,7 +189,7 @@ def _with_sizes(images: list[Image], folder: Path, table: Path) -> list[Image]:
     lacking = 0
     for image in images:
         try:
-            status = os.stat(folder / image.name)
+            status = os.stat(os.path.join(folder, image.name))
         except OSError:
             lacking += 1
             there.append(image)
