@@ -114,7 +114,7 @@ def write_predictions(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Write what `predict_files` gave, at once.
 
     A .csv file has a line an image: image, class, index and probability of the likeliest class, then class_2,
-    probability_2 and so on of the others. A .jsonl file has the dict of an image a line.
+    probability_2 and so on of the others; before a name that a spreadsheet would take for a formula stands a '. A .jsonl file has the dict of an image a line.
 
     Raises:
         SupcrdError: the file cannot be written.
@@ -141,11 +141,22 @@ def write_predictions(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
             writer.writerow(["image", "class", "index", "probability", *further])
             for row in rows:
                 first, *others = row["classes"]
-                rest = [value for guess in others for value in (guess["class"], guess["probability"])]
-                writer.writerow([row["image"], first["class"], first["index"], first["probability"], *rest])
+                rest = [value for guess in others for value in (_cell(guess["class"]), guess["probability"])]
+                names = _cell(row["image"]), _cell(first["class"])
+                writer.writerow([*names, first["index"], first["probability"], *rest])
     except (OSError, UnicodeEncodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a name that is no text"
         raise SupcrdError(f"--out {out} cannot be written ({reason})") from None
+
+
+def _cell(name: str) -> str:
+    """A name that no spreadsheet takes for a formula.
+
+    Example:
+        >>> _cell("=1+1"), _cell("cat")
+        ("'=1+1", 'cat')
+    """
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def _loaded(path: Path, **known: Any) -> tuple[Card, Callable[[Tensor], Tensor]]:
