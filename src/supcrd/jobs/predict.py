@@ -114,7 +114,8 @@ def write_predictions(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Write what `predict_files` gave, at once.
 
     A .csv file has a line an image: image, class, index and probability of the likeliest class, then class_2,
-    probability_2 and so on of the others; before a name that a spreadsheet would take for a formula stands a '. A .jsonl file has the dict of an image a line.
+    probability_2 and so on of the others; before a name that a spreadsheet would take for a formula stands an
+    apostrophe. A .jsonl file has the dict of an image a line.
 
     Raises:
         SupcrdError: the file cannot be written.
