@@ -18,7 +18,8 @@ from supcrd import recipe
 from supcrd.analysis.compare import compare
 from supcrd.figures.draw import plot
 from supcrd.jobs import run as pipeline
-from supcrd.jobs.assess import evaluate_file, predict_files
+from supcrd.jobs.assess import evaluate_file
+from supcrd.jobs.predict import predict_files
 from supcrd.models.card import Card
 from supcrd.models.weights import load_model
 from supcrd.recipe.compared import COMPARED

@@ -1,6 +1,7 @@
 """What docs/security.md claims: nothing but a plug-in runs code, and nothing outside the output folder is touched."""
 
 import ast
+import csv
 import io
 import json
 import pickle
@@ -17,6 +18,7 @@ from PIL import Image
 
 import supcrd
 from supcrd import data
+from supcrd.jobs.predict import write_predictions
 from supcrd.recipe import builtin_text, load
 from supcrd.runs.folder import RunFolder
 from typed import NET, Code, contents, images, invoke, refused, student
@@ -187,9 +189,22 @@ def test_a_run_touches_its_output_folder_only(base, here, tmp_path):
 
 
 def test_no_tables_for_spreadsheets_are_written():
-    """Nothing writes CSV, so no name of a run can become a formula; who adds one escapes =, +, - and @ first."""
-    for path in Path(supcrd.__file__).parent.rglob("*.py"):
+    """Only predictions are written as CSV, names escaped; who adds a table escapes =, +, - and @ first."""
+    home = Path(supcrd.__file__).parent
+    for path in {*home.rglob("*.py")} - {
+        home / "data" / "rows.py",
+        home / "jobs" / "predict.py",
+    }:  # the first one reads
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             module = getattr(node, "module", None) or ""
             assert not {"csv", "pandas", "openpyxl"} & {*names, module.partition(".")[0]}, path
+
+
+def test_a_name_in_a_table_of_predictions_is_no_formula(tmp_path):
+    names = ["=cmd|'/c calc'!A0", "+1", "-1", "@SUM(1)", "\t=1"]
+    rows = [{"image": name, "classes": [{"class": name, "index": 0, "probability": 1.0}] * 2} for name in names]
+    write_predictions(rows, tmp_path / "p.csv")
+    with open(tmp_path / "p.csv", newline="") as file:
+        for name, row in zip(names, csv.DictReader(file), strict=True):
+            assert row["image"] == row["class"] == row["class_2"] == f"'{name}"

@@ -189,7 +189,7 @@ def test_an_empty_class_folder_is_named(tree: Path, split: str, caplog: pytest.L
 
 def test_missing_folders_are_named(tree: Path) -> None:
     fails(tree / "none", str(tree / "none"), "no such folder")
-    fails(tree / "train", "no train folder")
+    fails(tree / "test", "only one class (dog)")
     (tree / "validation").mkdir()
     fails(tree, str(tree / "validation"), "no class folders")
     (tree / "val").mkdir()

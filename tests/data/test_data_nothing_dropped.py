@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from supcrd.data import load
-from supcrd.data.sources.folder import image_files
+from supcrd.data.pictures import image_files
 from supcrd.errors import DataError
 
 

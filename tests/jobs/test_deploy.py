@@ -7,8 +7,9 @@ from PIL import Image
 
 from classifies import digits_model, saved
 from supcrd.errors import SupcrdError
-from supcrd.jobs.assess import evaluate_file, predict_files
+from supcrd.jobs.assess import evaluate_file
 from supcrd.jobs.deploy import Wanted, export
+from supcrd.jobs.predict import predict_files
 from supcrd.models.weights import save_model
 from typed import invoke
 

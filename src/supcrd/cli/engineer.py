@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @app.command()
 @guarded
 def distil(
-    data: Annotated[str, typer.Option(help="Data source: digits, cifar100, folder:PATH, npz:PATH, shards:PATH.")],
+    data: Annotated[str, typer.Option(help="Data source: folder:PATH, csv:PATH, npz:PATH, shards:PATH, digits.")],
     student: Annotated[str, typer.Option(help="Architecture of the small model, such as resnet8 or timm:NAME.")],
     overrides: Annotated[
         list[str] | None,

@@ -209,7 +209,12 @@ def evaluate(
 @guarded
 def predict(
     model: ModelArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, folders of them, and patterns in quotes.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write them to this .csv or .jsonl file.")
+    ] = None,
     arch: ArchOption = None,
     num_classes: ClassesOption = None,
     mean: MeanOption = None,
@@ -220,10 +225,11 @@ def predict(
     state_dict: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the five most probable classes of each image."""
-    from supcrd.jobs.assess import predict_files
+    """Print the five most probable classes of each image, or write them to a file."""
+    from supcrd.jobs.predict import check_out, predict_files, write_predictions
     from supcrd.recipe import plugins
 
+    check_out(out)
     plugins.load(plugin or [], Path())
 
     rows = predict_files(
@@ -237,9 +243,12 @@ def predict(
         image_size=checked_size(image_size),
         state_dict=state_dict,
     )
+    if out is not None:
+        write_predictions(rows, out)
+        stderr.print(f"{len(rows):,} predictions: {out}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json({"model": str(model), "predictions": rows})
-    else:
+    elif out is None:
         show_predictions(rows)
 
 

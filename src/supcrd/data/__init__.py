@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from supcrd.base.files import user_path
+from supcrd.base.wording import show
+from supcrd.data.divide import Shares, divide
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
+from supcrd.data.listed import Dividing
 from supcrd.data.sources import Request
-from supcrd.data.split import balanced, stratified, subset
+from supcrd.data.split import balanced, subset
 from supcrd.errors import DataError, PluginError, SupcrdError
+from supcrd.recipe.paths import is_table
 from supcrd.recipe.settings import SOURCES, DataSettings
 from supcrd.registry import Registry, reason
 
@@ -20,8 +24,7 @@ logger = logging.getLogger("supcrd")
 
 __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
-SHOWN = 5  # names of classes in a message
-FILES = ("folder", "shards", "parquet", "hf")  # sources of encoded image files, which can be streamed
+FILES = ("folder", "csv", "shards", "parquet", "hf")  # sources of encoded image files, which can be streamed
 OF_FILES = ", ".join(f"{name}:" for name in FILES)
 
 
@@ -39,19 +42,27 @@ def load(
     levels: tuple[float, float] | None = None,
     damaged: str = "refuse",
     unlabelled: str = "refuse",
+    test: float | None = None,
+    whole_test: bool = False,
+    split_file: str | None = None,
+    groups: str | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
 ) -> ImageSet:
     """Read a data set, whole into memory or to be decoded batch by batch.
 
     Where the source gives no validation split, one is taken out of train: of every class round(validation * n) of its n
     images, but at least one unless validation is 0, and at least one stays in train. It depends on nothing but the
-    labels, `validation` and `split_seed`.
+    labels, the share and `split_seed`. Where it gives no test split, one is taken out before in the same way, if it
+    gives no split at all or `test` asks for it. With groups both are drawn by `grouped.grouped`.
 
     Args:
-        source: `digits`, `cifar10`, `cifar100`, `npz:PATH`, `folder:PATH`, `shards:PATH`, `parquet:PATH`,
+        source: `digits`, `cifar10`, `cifar100`, `npz:PATH`, `folder:PATH`, `csv:PATH`, `shards:PATH`, `parquet:PATH`,
             `hf:NAME`, or one of a plug-in.
         folder: where CIFAR archives are looked for, and downloaded to.
         validation: share of train, in [0, 1); 0 for no validation split. Unused where the source has one.
-        split_seed: >= 0, draws the validation split.
+        split_seed: >= 0, draws the splits.
         image_size: pixels, for sources of image files (`FILES`): resize the shorter side to it and crop the centre.
             Elsewhere it can only confirm the size that the images have.
         limit: use at most this many images of each split, evenly over the classes: to try a recipe out.
@@ -62,7 +73,12 @@ def load(
         levels: (black, white) of the deep images (16- or 32-bit integers, floats) of image files; inferred from
             the train split if not given (`levels.find`).
         damaged: `refuse` image files that cannot be read, or `skip` them.
-        unlabelled: `refuse` images of `npz:`, `parquet:` or `hf:` without a label (-1 or null), or `skip` them.
+        unlabelled: `refuse` images of `npz:`, `csv:`, `parquet:` or `hf:` without a label (-1, empty or null), or
+            `skip` them.
+        test: share of train for the test split, in [0, 1); 0 for none; None for 0.2 of a source without any split and
+            none of others.
+        whole_test: a source without any split is a test split as a whole, and nothing is drawn.
+        split_file, groups, file_column, label_column, split_column: as the keys of `[data]`.
 
     Returns:
         Images as contiguous uint8 (N, H, H, channels), or `stream.StreamedImages` that give the same; labels as int64
@@ -85,6 +101,8 @@ def load(
         raise DataError(f"validation = {validation} is not a share of train; 0 <= validation < 1 is right")
     if split_seed < 0:
         raise DataError(f"split_seed = {split_seed} is negative; an integer of 0 or more is right")
+    if test is not None and not 0 <= test < 1:
+        raise DataError(f"test = {test} is not a share of train; 0 <= test < 1 is right")
     for name, value in (("image_size", image_size), ("limit", limit), ("workers", workers)):
         if value is not None and value < 1:
             raise DataError(f"{name} = {value} is not positive; 1 or more is right")
@@ -94,20 +112,21 @@ def load(
     if levels is not None and source.partition(":")[0] not in FILES and READERS.find(source.partition(":")[0]) is None:
         raise DataError(f"data.levels: {source} is no source of image files ({OF_FILES})")
     reading = Reading(image_size, stream, workers, levels, damaged)
-    contents = _read(source, user_path(folder, "data.folder", error=DataError), reading, unlabelled, require_train)
+    dividing = Dividing(split_file, groups, file_column, label_column, split_column)
+    _check_dividing(source, dividing)
+    place = user_path(folder, "data.folder", error=DataError)
+    contents = _read(source, place, reading, unlabelled, require_train, dividing)
     for line in contents.notes:
         logger.warning("%s: %s", source, line)
-    names, train, held_out, test = contents[:4]
-    if train is not None:
-        _check_classes(source, train, names)
-        if held_out is None and validation > 0:
-            train, held_out = _divide(source, train, names, validation, split_seed)
+    names = contents.class_names
+    if contents.train is not None and not (whole_test and contents.undivided):
+        _check_classes(source, contents.train, names)
+    train, held_out, tested = divide(source, contents, Shares(validation, test, split_seed, whole_test))
     if limit is not None and limit < len(names):
         raise DataError(f"limit = {limit} is below the {len(names)} classes of {source}; {len(names)} or more is right")
-    train, held_out, test = (_thin(split, limit) for split in (train, held_out, test))
-    result = ImageSet(
-        source, train, held_out, test, names, fingerprint((train, held_out, test), names), contents.levels
-    )
+    train, held_out, tested = (_thin(split, limit) for split in (train, held_out, tested))
+    digest = fingerprint((train, held_out, tested), names)
+    result = ImageSet(source, train, held_out, tested, names, digest, contents.levels)
     if image_size not in (None, result.image_size):
         raise DataError(
             f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only sources of image "
@@ -116,17 +135,20 @@ def load(
     return result
 
 
-def _read(source: str, folder: Path, reading: Reading, unlabelled: str, require_train: bool) -> Contents:
+def _read(
+    source: str, folder: Path, reading: Reading, unlabelled: str, require_train: bool, dividing: Dividing
+) -> Contents:
     kind, _, rest = source.partition(":")
     for name, file in SOURCES.items():
         known, _, needs = name.partition(":")
         if kind == known and bool(rest) == bool(needs):
-            request = Request(kind, rest, folder, reading, unlabelled, require_train)
+            request = Request(kind, rest, folder, reading, unlabelled, require_train, dividing)
             contents: Contents = import_module(f"supcrd.data.sources.{file}").source(request)
             return contents
     own = READERS.find(kind)
     if own is not None:
-        return _of_plugin(own, kind, source, folder=folder, unlabelled=unlabelled, **reading._asdict())
+        further = reading._asdict() | dividing._asdict()
+        return _of_plugin(own, kind, source, folder=folder, unlabelled=unlabelled, **further)
     nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
     raise DataError(f"unknown data source {source!r}: {hint}valid are {', '.join(SOURCES)}")
@@ -188,6 +210,24 @@ def _check_stream(source: str, image_size: int | None) -> None:
         raise DataError("data.stream = true needs data.image_size=N: not all images are looked at beforehand")
 
 
+def _check_dividing(source: str, dividing: Dividing) -> None:
+    """Refuse keys about tables for a source that they cannot be about."""
+    kind, given = source.partition(":")[0], {key: value for key, value in dividing._asdict().items() if value}
+    if kind == "csv" or not given or READERS.find(kind) is not None:
+        return
+    key, value = next(iter(given.items()))
+    if kind != "folder":
+        raise DataError(f"data.{key} = {show(value)}: {source} has no files with names; folder: or csv: is right")
+    if dividing.groups is not None and not is_table(dividing.groups):
+        raise DataError(
+            f"data.groups = {show(dividing.groups)}: {source} has no columns; a .csv, .tsv or .jsonl file of files and "
+            "groups is right"
+        )
+    used = {"split_file", "groups"} | ({"file_column"} if dividing.tables else set())
+    for key in given.keys() - used - ({"split_column"} if dividing.split_file else set()):
+        raise DataError(f"data.{key} = {show(given[key])}: {source} has no columns; csv:FILE is a source with columns")
+
+
 def _check_classes(source: str, train: Split, names: tuple[str, ...]) -> None:
     if len(names) < 2:
         raise DataError(f"{source}: only one class ({', '.join(names)}); at least two are needed")
@@ -195,21 +235,6 @@ def _check_classes(source: str, train: Split, names: tuple[str, ...]) -> None:
     for name, count in zip(names, counts.tolist(), strict=True):
         if count == 0:
             raise DataError(f"{source}: class {name!r} has no train image; give it at least one, or drop it")
-
-
-def _divide(source: str, train: Split, names: tuple[str, ...], fraction: float, seed: int) -> tuple[Split, Split]:
-    remaining, taken = stratified(train.labels, fraction=fraction, seed=seed)
-    if len(taken) == 0:
-        raise DataError(
-            f"{source}: validation = {fraction} needs a class of two or more train images, but each has one; give "
-            "more images, or a validation split, or validation = 0 for none"
-        )
-    counts = train.labels.bincount(minlength=len(names)).tolist()
-    single = [name for name, count in zip(names, counts, strict=True) if count == 1]
-    if single:
-        shown = ", ".join(single[:SHOWN]) + (f" and {len(single) - SHOWN} more" if len(single) > SHOWN else "")
-        logger.warning("%s: a single train image, and so none for validation, has each of: %s", source, shown)
-    return subset(train, remaining), subset(train, taken)
 
 
 def _thin(split: Split | None, limit: int | None) -> Split | None:

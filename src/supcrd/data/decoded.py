@@ -22,7 +22,7 @@ from supcrd.data.images import Contents, Split
 from supcrd.data.listing import walk
 from supcrd.errors import DataError, SupcrdError
 
-VERSION = 4  # to be raised when a reader gives other arrays for the same files
+VERSION = 5  # to be raised when a reader gives other arrays for the same files
 SLOW = 0.3  # seconds; what decodes faster is not kept
 LARGEST = 20e9  # bytes; larger sets are not kept
 MARGIN = 2e9  # bytes that must stay free on the disk
@@ -40,6 +40,7 @@ def kept(
     paths: Sequence[Path],
     settings: Sequence[object] = (),
     require_train: bool = True,
+    further: Sequence[Path] = (),
 ) -> Contents:
     """What `decode()` gives, from the disk where an earlier call has left it there.
 
@@ -60,6 +61,7 @@ def kept(
         paths: the files and folders that it reads, those that are not there included.
         settings: those that `decode` follows.
         require_train: decode, which will then fail, where what is kept has no train split.
+        further: more files that it reads, which `paths` name.
 
     Raises:
         DataError: what `decode` raises.
@@ -70,7 +72,7 @@ def kept(
         ('a',)
     """
     try:
-        before = _stamp(paths)
+        before = _stamp([*paths, *further])
         places = [str(path.resolve()) for path in paths]
         source = f"{kind}-{_digest(kind, places, *settings)}"
         home = cache_home() / "decoded"
@@ -85,7 +87,7 @@ def kept(
     contents = decode()
     if time.perf_counter() - started > SLOW:
         try:
-            after = _stamp(paths)
+            after = _stamp([*paths, *further])
             # Files that changed during decoding may be read half old; if there were none, `decode` has downloaded them.
             if after is not None and before in (None, after):
                 _keep(contents, home, source, after)
@@ -155,17 +157,24 @@ def _mapped(entry: Path) -> Contents:
                 raise ValueError(f"{split}: {array.dtype} {array.shape} in place of {np.dtype(dtype)} {expected}")
         if labels.min() < 0 or labels.max() >= len(names):
             raise ValueError(f"{split}: labels {labels.min()} to {labels.max()} of {len(names)} classes")
-        splits[split] = Split(torch.from_numpy(images), torch.from_numpy(labels))
+        groups = None
+        if (entry / f"{split}_groups.npy").exists():
+            groups = torch.from_numpy(np.load(entry / f"{split}_groups.npy", allow_pickle=False))
+            if groups.dtype != torch.int64 or groups.shape != (shape[0],):
+                raise ValueError(f"{split}: groups {groups.dtype} {tuple(groups.shape)}")
+        splits[split] = Split(torch.from_numpy(images), torch.from_numpy(labels), groups)
     if not splits:
         raise ValueError("no splits")
     levels = contents["levels"] and (float(contents["levels"][0]), float(contents["levels"][1]))
-    return Contents(names, **splits, levels=levels, notes=tuple(map(str, contents["notes"])))
+    notes = tuple(map(str, contents["notes"]))
+    return Contents(names, **splits, levels=levels, notes=notes, undivided=contents.get("undivided", False))
 
 
 def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
     """Write an entry whole, under a name that no reader looks for, then rename it."""
     splits = {name: split for name in SPLITS if (split := getattr(contents, name)) is not None}
     arrays = {f"{name}_{part}": getattr(split, part) for name, split in splits.items() for part in ("images", "labels")}
+    arrays |= {f"{name}_groups": split.groups for name, split in splits.items() if split.groups is not None}
     if not all(isinstance(array, Tensor) for array in arrays.values()):
         return  # streamed: there is nothing decoded
     size = sum(array.nbytes for array in arrays.values())
@@ -179,6 +188,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
         "images": {name: split.images.shape for name, split in splits.items()},
         "levels": contents.levels,
         "notes": contents.notes,
+        "undivided": contents.undivided,
     }
     temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{source}-"))
     held = locks.hold(temporary)
@@ -214,13 +224,27 @@ def _tidy(home: Path, source: str, stamp: str) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def images(read: Callable[..., Contents], kind: str, path: Path, reading: Reading, *, require_train: bool) -> Contents:
-    """What a source of encoded image files reads, kept unless its images are streamed."""
+def images(
+    read: Callable[..., Contents],
+    kind: str,
+    path: Path,
+    reading: Reading,
+    *,
+    require_train: bool,
+    beside: Sequence[Path] = (),
+    listed: Sequence[Path] = (),
+    further: Sequence[object] = (),
+) -> Contents:
+    """What a source of encoded image files reads, kept unless its images are streamed.
+
+    `beside` are further files that it reads, `listed` those that they name, `further` more settings that it follows.
+    """
 
     def contents() -> Contents:
         return read(path, reading=reading, require_train=require_train)
 
     if reading.stream:
         return contents()
-    settings = (reading.image_size, reading.levels, reading.damaged)
-    return kept(contents, kind=kind, paths=[path], settings=settings, require_train=require_train)
+    settings = (reading.image_size, reading.levels, reading.damaged, *further)
+    paths = [path, *beside]
+    return kept(contents, kind=kind, paths=paths, settings=settings, require_train=require_train, further=listed)

@@ -49,7 +49,11 @@ class Part(NamedTuple):
 
 
 def contents(
-    class_names: Sequence[str], files: Mapping[str, tuple[Files, Tensor]], reading: Reading, notes: Sequence[str] = ()
+    class_names: Sequence[str],
+    files: Mapping[str, tuple[Files, Tensor]],
+    reading: Reading,
+    notes: Sequence[str] = (),
+    groups: Mapping[str, Tensor] | None = None,
 ) -> Contents:
     """The splits (name -> encoded images and their labels) of a set, decoded or streamed.
 
@@ -61,6 +65,7 @@ def contents(
         files: not empty.
         reading: how.
         notes: messages about the set so far.
+        groups: of the images of each split, (N,) int64.
 
     Raises:
         DataError: images that cannot be read, unless they shall be left out; sizes that differ without image_size;
@@ -94,19 +99,27 @@ def contents(
         if len(rows) == 0:
             continue
         whole = len(rows) == len(part.well)
-        labels = part.labels if whole else part.labels[torch.from_numpy(rows)]
+        well = torch.from_numpy(rows)
+        labels = part.labels if whole else part.labels[well]
         if reading.stream:
             images: StreamedImages | Tensor = StreamedImages(
                 part.files, pool, channels=channels, size=size, levels=levels, rows=rows
             )
         else:
             images = torch.from_numpy(decoded[split] if whole else decoded[split][rows])
-        splits[split] = Split(images, labels)
+        splits[split] = Split(images, labels, groups[split][well] if groups else None)
     if not splits:
         raise DataError("no image of the set can be read")
     if not reading.stream:
         pool.shutdown()
-    return Contents(tuple(class_names), **splits, levels=None if levels is None else levels.pair, notes=tuple(messages))
+    return Contents(
+        tuple(class_names),
+        splits.get("train"),
+        splits.get("validation"),
+        splits.get("test"),
+        levels=None if levels is None else levels.pair,
+        notes=tuple(messages),
+    )
 
 
 class Failures:

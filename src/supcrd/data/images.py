@@ -21,6 +21,7 @@ class Split:
         images: (N, H, W, channels) uint8 in 0..255, channels last, H = W: a contiguous tensor, or `StreamedImages`,
             which are decoded when they are asked for.
         labels: (N,) int64 in 0..C-1.
+        groups: (N,) int64, the group of each image, which no split that is drawn divides; None if there are none.
 
     Raises:
         DataError: the images are not square.
@@ -32,6 +33,7 @@ class Split:
 
     images: Images
     labels: Tensor
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[1] != self.images.shape[2]:
@@ -43,7 +45,7 @@ class Split:
 
 
 class Contents(NamedTuple):
-    """What a source holds, before a validation split is taken out of train."""
+    """What a source holds, before test and validation splits are taken out of train."""
 
     class_names: tuple[str, ...]
     train: Split | None = None
@@ -51,6 +53,7 @@ class Contents(NamedTuple):
     test: Split | None = None
     levels: tuple[float, float] | None = None  # as of `ImageSet`
     notes: tuple[str, ...] = ()  # what its user should know of how it was read, a line each
+    undivided: bool = False  # a source that could have had splits has none: all its images stand in train
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class ImageSet:
             >>> ImageSet("npz:x.npz", None, None, None, ("0", "1"), "").named
             False
         """
-        may_be_numbers = self.source.startswith(("npz:", "shards:", "parquet:", "hf:"))
+        may_be_numbers = self.source.startswith(("npz:", "csv:", "shards:", "parquet:", "hf:"))
         return not (may_be_numbers and all(name.isdecimal() for name in self.class_names))
 
     @property

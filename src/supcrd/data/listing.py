@@ -24,7 +24,35 @@ def split_of(name: str) -> str | None:
     return next((split for split, names in NAMES.items() if name.lower() in names), None)
 
 
-def walk(folder: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is no part of a data set: hidden, or left by a Mac's zip or a network disk.
+
+    Example:
+        >>> is_hidden(".DS_Store"), is_hidden("__MACOSX"), is_hidden("cat")
+        (True, True, False)
+    """
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
+
+
+def entries_of(folder: Path, skipped: list[str] | None = None) -> list["os.DirEntry[str]"]:
+    """What is not hidden in a folder, by name; what is hidden is added to `skipped`.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            every = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+    if skipped is not None:
+        skipped += [f"hidden {'folder' if e.is_dir() else 'file'}" for e in every if is_hidden(e.name)]
+    return [entry for entry in every if not is_hidden(entry.name)]
+
+
+def walk(
+    folder: Path, inside: str = "", above: tuple[str, ...] = (), skipped: list[str] | None = None
+) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     """(relative name, entry) of all that is not hidden: folders followed, links too but in circles; sorted by folder.
 
     Raises:
@@ -33,18 +61,13 @@ def walk(folder: Path, inside: str = "", above: tuple[str, ...] = ()) -> Iterato
     real = os.path.realpath(folder)
     if real in above:
         return
-    try:
-        with os.scandir(folder) as entries:
-            listed = sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
     folders = []
-    for entry in listed:
+    for entry in entries_of(folder, skipped):
         yield inside + entry.name, entry
         if entry.is_dir():
             folders.append(entry)
     for entry in folders:
-        yield from walk(Path(entry.path), f"{inside}{entry.name}/", (*above, real))
+        yield from walk(Path(entry.path), f"{inside}{entry.name}/", (*above, real), skipped)
 
 
 def counted(skipped: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Drawing the validation split, and thinning a split, by labels alone."""
+"""Drawing a split, and thinning one, by labels alone."""
 
 import numpy as np
 import torch
@@ -71,4 +71,4 @@ def balanced(labels: Tensor, *, limit: int) -> Tensor:
 def subset(split: Split, indices: Tensor) -> Split:
     """A copy of the chosen images and labels; of streamed images nothing is read."""
     images = split.images[indices] if isinstance(split.images, Tensor) else split.images.subset(indices)
-    return Split(images, split.labels[indices])
+    return Split(images, split.labels[indices], None if split.groups is None else split.groups[indices])

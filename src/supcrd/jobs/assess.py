@@ -1,19 +1,14 @@
-"""Models from files: measured on data (`supcrd evaluate`), or applied to images (`supcrd predict`)."""
+"""Models from files, measured on data (`supcrd evaluate`)."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from supcrd import data as datasets
 from supcrd.base import device as devices
 from supcrd.base.seeding import seed_for
 from supcrd.data import ImageSet
-from supcrd.data.augment import to_float
-from supcrd.data.sources.folder import image_files, read_images
 from supcrd.errors import CheckpointError
 from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate
@@ -161,72 +156,3 @@ def _with_classes(
     if classes is not None or num_classes not in (None, images.num_classes):
         raise CheckpointError(f"{given} is about outputs, but {path} is an encoder without a classifier")
     return with_classes(model, card, images)
-
-
-def predict_files(
-    path: Path,
-    images: Sequence[Path],
-    *,
-    arch: str | None = None,
-    num_classes: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    classes: str | None = None,
-    image_size: int | None = None,
-    state_dict: str | None = None,
-    top: int = 5,
-) -> list[dict[str, Any]]:
-    """The most probable classes of image files.
-
-    Args:
-        path: run folder, .safetensors or published .pth (which needs mean and std).
-        images: files and folders of them; resized to the model's size, centre crop.
-        arch, num_classes, mean, std, image_size, state_dict: as `supcrd.models.weights.load_model`.
-        classes: as for `evaluate_file`.
-        top: largest number of classes per image.
-
-    Returns:
-        Per image a dict: image, classes (class, index, probability 0..1; most probable first).
-
-    Raises:
-        SupcrdError: the model cannot be loaded, or an image cannot be read.
-    """
-    known = {"arch": arch, "num_classes": num_classes, "mean": mean, "std": std, "image_size": image_size}
-    known["state_dict"] = state_dict
-    card, answer = _exported(path, **known) if is_exported(path) else _loaded(path, **known)
-    if card.in_channels not in (1, 3):
-        raise CheckpointError(f"{path} takes {card.in_channels}-channel images; only grey and RGB files can be read")
-    names = card.class_names or tuple(str(index) for index in range(card.num_classes))
-    if classes is not None:
-        names = measured_on.names(classes, card, path)
-    images = image_files(images)
-    # all files are read first, so that a damaged one leaves no partial result
-    pixels = read_images(images, channels=card.in_channels, image_size=card.image_size, levels=card.levels)
-    rows = []
-    with torch.inference_mode():
-        for image, array in zip(images, pixels, strict=True):
-            probabilities = torch.softmax(answer(array[None])[0], dim=0)
-            if not bool(probabilities.isfinite().all()):
-                raise CheckpointError(f"{path}: its outputs of {image} are not finite; check --mean and --std")
-            best = probabilities.topk(min(top, card.num_classes))
-            likely = [
-                {"class": names[index], "index": index, "probability": probability}
-                for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            ]
-            rows.append({"image": str(image), "classes": likely})
-    return rows
-
-
-def _loaded(path: Path, **known: Any) -> tuple[Card, Callable[[Tensor], Tensor]]:
-    """A model of weights, and a function from images (B, H, W, channels) uint8 to logits."""
-    model, card = read_model(path, **known)
-    if card.mean is None or card.std is None:
-        raise CheckpointError(f"{path} does not say how its images were normalised; give --mean and --std")
-    subject = Normalised(model, card.mean, card.std)
-    return card, lambda images: subject.model(subject.prepare(to_float(images))).logits
-
-
-def _exported(path: Path, **known: Any) -> tuple[Card, Callable[[Tensor], Tensor]]:
-    """The same of an exported file."""
-    file = exported.readable(path, **known)
-    return file.about.card, lambda images: file.logits(exported.pixels(images))

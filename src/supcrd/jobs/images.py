@@ -6,13 +6,15 @@ from supcrd.data.classes import renamed
 from supcrd.recipe.settings import DataSettings
 
 
-def load_images(settings: DataSettings, folder: str | None = None, *, require_train: bool = True) -> ImageSet:
+def load_images(
+    settings: DataSettings, folder: str | None = None, *, require_train: bool = True, whole_test: bool = False
+) -> ImageSet:
     """Load them, with the names that the table gives their classes.
 
     Args:
         settings: the table.
         folder: of the CIFAR archives; the table's own if not given.
-        require_train: as `supcrd.data.load`.
+        require_train, whole_test: as `supcrd.data.load`.
 
     Raises:
         DataError: as `supcrd.data.load`; names that do not fit the classes.
@@ -34,5 +36,12 @@ def load_images(settings: DataSettings, folder: str | None = None, *, require_tr
         levels=settings.levels,
         damaged=settings.damaged,
         unlabelled=settings.unlabelled,
+        test=settings.test,
+        whole_test=whole_test,
+        split_file=settings.split_file,
+        groups=settings.groups,
+        file_column=settings.file_column,
+        label_column=settings.label_column,
+        split_column=settings.split_column,
     )
     return renamed(loaded, settings.classes)

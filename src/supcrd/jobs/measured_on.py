@@ -13,6 +13,7 @@ from supcrd.models.card import MISSING, Card
 from supcrd.recipe.settings import DataSettings
 from supcrd.runs.folder import RunFolder
 
+COLUMNS = ("file_column", "label_column", "split_column")
 SPLITS = ("test", "validation", "train")
 
 logger = logging.getLogger("supcrd")
@@ -59,9 +60,13 @@ def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageS
     if source is not None and not _same_source(source, table.get("source")):
         # in data other than the run's, all of train serves as neighbours, unless the validation split is needed
         divided = split == "validation" or card.classifier == MISSING
-        table = {"source": source} if divided else {"source": source, "validation": 0.0}
+        columns = [key for key in COLUMNS if key in table and source.startswith("csv:")]  # as those of the run's table
+        table = {key: table[key] for key in columns} | {"source": source} | ({} if divided else {"validation": 0.0})
         if source.partition(":")[0] in FILES:
             table |= {"image_size": card.image_size, "levels": card.levels}
+        # images without splits are all measured on, unless some of them have to be trained on
+        whole = split == "test" and not divided
+        return load_images(DataSettings(**table), data_folder, require_train=False, whole_test=whole)
     return load_images(DataSettings(**table), data_folder, require_train=False)
 
 

@@ -10,6 +10,7 @@ from supcrd.recipe.types import (
     ClassNames,
     Deviations,
     Levels,
+    Name,
     Pixels,
     Seed,
     Settings,
@@ -21,6 +22,7 @@ SOURCES = {
     "cifar100": "cifar",
     "npz:PATH": "npz",
     "folder:PATH": "folder",
+    "csv:PATH": "table",
     "shards:PATH": "shards",
     "parquet:PATH": "parquet",
     "hf:NAME": "hub",
@@ -32,18 +34,35 @@ class DataSettings(Settings):
     """Which images, and how they are divided and normalised."""
 
     source: str
-    """digits, cifar10, cifar100, npz:PATH, folder:PATH, shards:PATH, parquet:PATH, hf:NAME, or NAME:REST of a source of
-    your own"""
+    """digits, cifar10, cifar100, npz:PATH, folder:PATH, csv:PATH (also .tsv, .jsonl), shards:PATH, parquet:PATH, hf:NAME,
+    or NAME:REST of a source of your own"""
     folder: str = "data"
     """folder of the CIFAR archives, which are downloaded to it if missing"""
     validation: BelowOne = 0.1
     """share of the training images held out for validation, class by class, if the source has no validation split; 0
     for none"""
+    test: BelowOne | None = None
+    """share of the training images held out for test, class by class, before validation, if the source has no test
+    split; if not given, 0.2 for a source without any split (folder:PATH with PATH/CLASS/*.jpg, a table without splits)
+    and none for others; 0 for none"""
     split_seed: Seed = 0
-    """seed of the validation split; separate from `seed`, so that all runs and their teacher share one split"""
+    """seed of the splits that are drawn; separate from `seed`, so that all runs and their teacher share one split"""
+    split_file: Name | None = None
+    """table of your own splits, of a folder: or csv: source without any: a .csv, .tsv or .jsonl with a column of files
+    and one of splits; images that it leaves out are not used"""
+    groups: Name | None = None
+    """groups such as patients, which splits that are drawn do not divide: a column of a csv: source, or the path of a
+    table (.csv, .tsv, .jsonl) with a column of files and one of groups"""
+    file_column: Name | None = None
+    """column of the files of a csv: source, split_file or groups; by its usual names if not given"""
+    label_column: Name | None = None
+    """column of the labels of a csv: source; by its usual names if not given"""
+    split_column: Name | None = None
+    """column of the splits of a csv: source or of split_file; by its usual names if not given; the source has no splits
+    if there is none"""
     image_size: Pixels | None = None
-    """height and width in pixels that images are resized to; for sources of image files (folder:, shards:, parquet:,
-    hf:)"""
+    """height and width in pixels that images are resized to; for sources of image files (folder:, csv:, shards:,
+    parquet:, hf:)"""
     classes: ClassNames | None = None
     """names of the classes in the order of the labels, or a text file of them, one a line: for sources whose labels are
     bare numbers, or to put the classes of others in another order"""
@@ -55,8 +74,8 @@ class DataSettings(Settings):
     damaged: Literal["refuse", "skip"] = "refuse"
     """what to do with image files that cannot be read: refuse the set, or leave them out"""
     unlabelled: Literal["refuse", "skip"] = "refuse"
-    """what to do with images of npz:, parquet: and hf: sources that have no label (-1 or null): refuse the set,
-    or leave them out"""
+    """what to do with images of npz:, csv:, parquet: and hf: sources that have no label (-1, empty or null): refuse the
+    set, or leave them out"""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """threads that decode image files; the number of cores, at most 16, if not given"""
     limit: Annotated[int, Field(ge=2, le=10**9)] | None = None

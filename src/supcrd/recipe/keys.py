@@ -40,6 +40,7 @@ SYNONYMS = {
     "lam": ("lambda", "lamda"),
     "label_smoothing": ("smoothing",),
     "bank": ("queue", "queue_size", "memory_bank", "bank_size"),
+    "data.test": ("test_split", "test_size", "test_fraction"),
     "validation": ("val", "val_split", "val_size", "val_fraction", "validation_split"),
     "workers": ("num_workers", "threads"),
     "image_size": ("img_size", "resolution", "size", "input_size"),

@@ -13,8 +13,20 @@ logger = logging.getLogger("supcrd")
 
 PATHS = tuple(name.removesuffix("PATH") for name in SOURCES if name.endswith(":PATH"))
 """Beginnings of data sources that are a path."""
+TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
+"""Endings of tables of files."""
 PLAIN = ("run", "checkpoint", "classes")
 """Keys of a teacher that are one."""
+
+
+def is_table(name: str) -> bool:
+    """Whether a value of `data.groups` is the path of a table, and not a column.
+
+    Example:
+        >>> is_table("patients.csv"), is_table("my/patients.TSV"), is_table("patient")
+        (True, True, False)
+    """
+    return name.lower().endswith(TABLES)
 
 
 def absolute(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
@@ -61,7 +73,9 @@ def _data(data: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
     kind = next((kind for kind in PATHS if isinstance(source, str) and source.startswith(kind)), None)
     if kind is not None and source != kind:
         changed["source"] = kind + _path(str(source).removeprefix(kind), base, f"{where}: data.source")
-    for key in ("folder", "classes"):
+    for key in ("folder", "classes", "split_file", "groups"):
+        if key == "groups" and not is_table(str(data.get(key))):
+            continue  # a column
         if isinstance(data.get(key), str) and (key, data[key]) != ("folder", "data"):  # the default: where one is
             changed[key] = _path(data[key], base, f"{where}: data.{key}")
     return changed

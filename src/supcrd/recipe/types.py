@@ -27,6 +27,7 @@ Channels = Annotated[tuple[Mean, ...], Field(strict=False, min_length=1, max_len
 Deviations = Annotated[tuple[Deviation, ...], Field(strict=False, min_length=1, max_length=3)]
 Levels = Annotated[tuple[Level, Level], Field(strict=False)]
 ClassNames = Annotated[tuple[str, ...], Field(strict=False, min_length=2)] | str
+Name = Annotated[str, Field(min_length=1)]
 Width = Annotated[int, Field(ge=1, le=16384)]
 Widths = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=16)]
 

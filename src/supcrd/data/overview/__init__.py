@@ -68,6 +68,7 @@ def look(
         source,
         folder=folder,
         validation=0,
+        test=0,
         image_size=SIZE if of_files and image_size is None else image_size,
         require_train=False,
         stream=of_files,

@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 from supcrd.base.files import user_path
 from supcrd.data.encoded import Reading
+from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.errors import DataError
+
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
+"""Names of Hugging Face's tables beside images."""
 
 
 class Request(NamedTuple):
@@ -23,6 +27,7 @@ class Request(NamedTuple):
     reading: Reading
     unlabelled: str
     require_train: bool
+    dividing: Dividing = AS_THEY_ARE
 
     @property
     def path(self) -> Path:

@@ -3,8 +3,8 @@
 import logging
 import os
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading, contents
-from supcrd.data.imagefile import extent, form, pixels, suffixes
+from supcrd.data.imagefile import extent, form, pixels
 from supcrd.data.images import Contents
 from supcrd.data.levels import Levels, find
-from supcrd.data.listing import NAMES, counted, split_of, walk
-from supcrd.data.sources import Request
+from supcrd.data.listed import AS_THEY_ARE, Dividing, Image, Listed, read_listed
+from supcrd.data.listing import NAMES, counted, entries_of, split_of
+from supcrd.data.pictures import is_picture, pictures
+from supcrd.data.sources import METADATA, Request
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
 
@@ -29,12 +31,14 @@ def read(
     *,
     reading: Reading = AS_IT_IS,
     require_train: bool = True,
+    dividing: Dividing = AS_THEY_ARE,
 ) -> Contents:
-    """Read PATH/train/CLASS/*.png and, where they are there, PATH/val (or PATH/validation) and PATH/test.
+    """Read PATH/train/CLASS/*.png and, where they are there, PATH/val (or PATH/validation) and PATH/test; or, where
+    there are no splits, PATH/CLASS/*.png.
 
     Splits have their usual names (`listing.NAMES`), in any case. Classes are the sub-folders of train in sorted order
     (of the other splits, where train is missing), images the files in and below them with a suffix that Pillow reads
-    (`imagefile.suffixes`), in torchvision's order; hidden files are ignored, others counted in a line. If every file is
+    (`imagefile.suffixes`), in torchvision's order; hidden files and others are counted in a line. If every file is
     single-channel the set is grey, else RGB; docs/data.md says how pixels are read.
 
     Args:
@@ -45,25 +49,49 @@ def read(
             at most 16, if not given. levels: (black, white) of deep images. damaged: "refuse", or "skip" to leave out
             what cannot be read.
         require_train: False allows a folder with only val or test.
+        dividing: tables of splits and groups.
 
     Raises:
-        DataError: no train folder; an empty class folder; a class that train lacks; unreadable images (`encoded.
-            contents`); sizes that differ. Each names the folder or file.
+        DataError: neither a train folder nor class folders; an empty class folder; a class that train lacks; unreadable
+            images (`encoded.contents`); sizes that differ; tables that do not fit (`listed.read_listed`). Each names
+            the folder or file.
 
-    Cost: streamed, 32 bytes an image and the letters of CLASS/FILE.
+    Cost: streamed, 32 bytes an image and the letters of CLASS/FILE; with tables about 500 bytes an image.
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder (looked for from {Path.cwd()})")
-    folders, others = _folders(path)
-    if not folders or (require_train and "train" not in folders):
-        raise DataError(f"{path}: no train folder; images are expected as {path}/train/CLASS/*.png")
-    listed = {split: _classes(folder) for split, folder in folders.items()}
-    classes = {split: names for split, (names, _) in listed.items()}
-    beside = sum(count for _, count in listed.values())
+    skipped: list[str] = []
+    folders, others = _folders(path, skipped)
+    undivided = _undivided(folders, others)
+    if undivided:  # what is hidden here is counted with the classes
+        skipped = [f"folder of images taken for a class ({folder.name})" for folder in folders.values()]
+        folders = {"train": path}
+    elif not folders or (require_train and "train" not in folders):
+        raise DataError(
+            f"{path}: no train folder; images are expected as {path}/train/CLASS/*.png, or without splits as "
+            f"{path}/CLASS/*.png{_hint(path)}"
+        )
+    else:
+        skipped += [f"folder that is no split ({name})" for name in others]
+    names, files, notes = _listed(folders, skipped)
+    if dividing.split_file is None and dividing.groups is None:
+        return contents(names, files, reading, notes)._replace(undivided=undivided)
+    images = [
+        Image(os.path.relpath(held.name(row), path), held.sizes[row], names[label], None if undivided else split)
+        for split, (held, labels) in files.items()
+        for row, label in enumerate(labels.tolist())
+    ]
+    return read_listed(Listed(path, images, notes), dividing, reading, require_train=require_train)
+
+
+def _listed(
+    folders: dict[str, Path], skipped: list[str]
+) -> tuple[list[str], dict[str, tuple["FolderFiles", Tensor]], list[str]]:
+    """Names of the classes, the files and labels of each split, and what is to be said of them."""
+    classes = {split: _classes(folder, skipped) for split, folder in folders.items()}
     names = classes["train"] if "train" in classes else sorted(set().union(*classes.values()))
     label = {name: index for index, name in enumerate(names)}
     files: dict[str, tuple[FolderFiles, Tensor]] = {}
-    skipped = ["image beside the class folders"] * beside + [f"folder that is no split ({name})" for name in others]
     empty: list[str] = []
     for split, folder in folders.items():
         unknown = [name for name in classes[split] if name not in label]
@@ -83,7 +111,7 @@ def read(
     notes = [f"left out: {counted(skipped)}"] if skipped else []
     if empty:
         notes.append(f"class folders without an image: {', '.join(empty[:3])}" + (", ..." if len(empty) > 3 else ""))
-    return contents(names, files, reading, notes)
+    return names, files, notes
 
 
 class FolderFiles:
@@ -97,7 +125,7 @@ class FolderFiles:
 
     def add(self, name: str) -> tuple[int, list[str]]:
         """Add the images of a class folder; how many there are, and why other files are left out."""
-        files, skipped = _pictures(self.folder / name)
+        files, skipped = pictures(self.folder / name)
         for file, size in files:
             self.names.append(os.fsencode(f"{name}/{file}"))
             self.sizes.append(size)
@@ -144,43 +172,31 @@ def read_images(
         raise ValueError(f"channels must be 1 or 3, not {channels}")
     if image_size < 1:
         raise ValueError(f"image_size must be 1 or more, not {image_size}")
-    scale = None if levels is None else Levels(levels[0], levels[1])
-    if scale is None:
-        deep = [extent(path, str(path)) for path in paths if form(path, str(path)).deep]
-        if deep:
-            pair, line = find(deep, deep)
-            scale = Levels(*pair)
-            if line:
-                logger.warning("%s", line)
+    pair = levels if levels is not None else common_levels(paths)
+    scale = None if pair is None else Levels(pair[0], pair[1])
     return [
         torch.from_numpy(pixels(path, str(path), channels=channels, size=image_size, levels=scale)) for path in paths
     ]
 
 
-def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The paths, with the picture files below each folder in its place, sorted.
+def common_levels(paths: Sequence[Path]) -> tuple[float, float] | None:
+    """(black, white) of all deep images of the files together, in the log where they are not the usual; None without.
 
     Raises:
-        DataError: a folder without a picture.
+        DataError: a file is missing or no readable image, or the levels cannot be inferred.
     """
-    pictures: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            pictures.append(path)
-            continue
-        files, skipped = _pictures(path)
-        if not files:
-            raise DataError(f"{path}: a folder without an image (.png, .jpg, .tif and what else Pillow reads)")
-        if skipped:
-            logger.warning("%s: left out, no images that can be read: %s", path, counted(skipped))
-        pictures += sorted(path / name for name, _ in files)
-    return pictures
+    deep = [extent(path, str(path)) for path in paths if form(path, str(path)).deep]
+    if not deep:
+        return None
+    pair, line = find(deep, deep)
+    if line:
+        logger.warning("%s", line)
+    return pair
 
 
-def _folders(path: Path) -> tuple[dict[str, Path], list[str]]:
+def _folders(path: Path, skipped: list[str]) -> tuple[dict[str, Path], list[str]]:
     """Split -> its folder, and the folders that are of no split."""
-    with _listing(path) as entries:
-        there = sorted(entry.name for entry in entries if entry.is_dir())
+    there = [entry.name for entry in entries_of(path, skipped) if entry.is_dir()]
     folders: dict[str, Path] = {}
     for split, names in NAMES.items():
         matching = sorted((name for name in there if split_of(name) == split), key=lambda n: names.index(n.lower()))
@@ -191,45 +207,40 @@ def _folders(path: Path) -> tuple[dict[str, Path], list[str]]:
     return folders, [name for name in there if split_of(name) is None]
 
 
-def _classes(folder: Path) -> tuple[list[str], int]:
-    """Names of the class folders, and how many pictures are beside them."""
-    with _listing(folder) as entries:
-        listed = list(entries)
-    names = sorted(entry.name for entry in listed if entry.is_dir())
+def _undivided(folders: dict[str, Path], others: list[str]) -> bool:
+    """Whether the folders are classes: none is called as a split, or one that is a class (trains) with its images."""
+    return (
+        bool(others)
+        and len(folders) <= 1
+        and all(
+            not any(entry.is_dir() for entry in entries_of(folder)) and any(map(is_picture, entries_of(folder)))
+            for folder in folders.values()
+        )
+    )
+
+
+def _hint(path: Path) -> str:
+    tables = [name for name in METADATA if (path / name).is_file()]
+    return f"; csv:{path / tables[0]} reads the images that it lists" if tables else ""
+
+
+def _classes(folder: Path, skipped: list[str]) -> list[str]:
+    """Names of the class folders; pictures beside them are counted."""
+    entries = entries_of(folder, skipped)
+    names = [entry.name for entry in entries if entry.is_dir()]
     if not names:
-        raise DataError(f"{folder}: holds no class folders; images are expected as {folder}/CLASS/*.png")
-    return names, sum(entry.is_file() and _ending(entry.name) in suffixes() for entry in listed)
-
-
-@contextmanager
-def _listing(folder: Path) -> Iterator[Iterator["os.DirEntry[str]"]]:
-    """What is not hidden in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            yield (entry for entry in entries if not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
-
-
-def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-def _pictures(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
-    """(name from the folder on, bytes) of each picture in torchvision's order, and why other files are left out."""
-    files, skipped = [], []
-    for name, entry in walk(folder):
-        if entry.is_file():
-            if _ending(name) in suffixes():
-                files.append((name, entry.stat().st_size))
-            else:
-                skipped.append(f"{_ending(name) or 'without an ending'}")
-        elif not entry.is_dir():
-            skipped.append("broken link" if entry.is_symlink() else "special file")
-    files.sort(key=lambda file: os.path.split(file[0]))
-    return files, skipped
+        raise DataError(f"{folder}: holds no class folders; images are expected as {folder}/CLASS/*.png{_hint(folder)}")
+    skipped += ["image beside the class folders"] * sum(map(is_picture, entries))
+    return names
 
 
 def source(request: Request) -> Contents:
     """`folder:PATH`."""
-    return decoded.images(read, request.kind, request.path, request.reading, require_train=request.require_train)
+    dividing = request.dividing
+    return decoded.images(
+        partial(read, dividing=dividing),
+        *(request.kind, request.path, request.reading),
+        require_train=request.require_train,
+        beside=dividing.tables,
+        further=dividing if dividing.tables else (),
+    )
