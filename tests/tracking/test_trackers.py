@@ -5,12 +5,12 @@ import json
 import logging
 import sys
 
+import offline
 import pytest
 from mlflow import MlflowClient
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import offline
 from supcrd import recipe
 from supcrd.errors import RecipeError
 from supcrd.jobs import run as pipeline

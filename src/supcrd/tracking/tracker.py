@@ -164,7 +164,8 @@ def identity(run: RunFolder) -> str:
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
-    """What trackers show of a recipe, key -> value, such as "train.lr": without where the run happens.
+    """What trackers show of a recipe, key -> value, such as "train.lr": without where the run happens and
+    what its teacher's own run shows.
 
     Example:
         >>> shown = settings(recipes.load("digits-kd"))
@@ -172,7 +173,7 @@ def settings(recipe: Recipe) -> dict[str, Any]:
         ('kd', False)
     """
     flat = dict(flatten(recipes.to_table(recipe)))
-    return {key: value for key, value in flat.items() if key not in recipes.PLACE_KEYS}
+    return {key: value for key, value in flat.items() if key not in recipes.PLACE_KEYS and ".resolved." not in key}
 
 
 def numbers(evaluation: Mapping[str, Any]) -> dict[str, float]:
