@@ -39,17 +39,17 @@ def push(run: RunFolder, name: str, *, private: bool = False, license: str | Non
     name = repository(name)
     page = text(run, license=license, repository=name)
     if huggingface_hub.get_token() is None:
-        raise SupcrdError("the hub knows nobody by this machine: hf auth login, or HF_TOKEN")
+        raise SupcrdError("push is not logged in to the hub: hf auth login, or HF_TOKEN")
     with TemporaryDirectory() as folder:
         write_text(Path(folder, "README.md"), page)
         _copy(run, Path(folder))
         try:
             hub = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="supcrd")
             hub.create_repo(name, private=private or None, exist_ok=True)
-            made = hub.upload_folder(repo_id=name, folder_path=folder, commit_message=f"{run.name}, by supcrd")
+            commit = hub.upload_folder(repo_id=name, folder_path=folder, commit_message=f"{run.name}, by supcrd")
         except Exception as error:  # whatever a network, a server or the library can do; the run is as it was
             raise SupcrdError(f"{name} cannot be pushed: {_reason(error)}") from error
-    return str(made.commit_url)
+    return str(commit.commit_url)
 
 
 def _copy(run: RunFolder, folder: Path) -> None:
