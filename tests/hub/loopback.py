@@ -12,9 +12,20 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_of_a_test"
 
 
-class Hub(BaseHTTPRequestHandler):
-    """`server.repositories`: name -> {path: bytes}; `server.calls`: what was asked for; `server.private`: names."""
+class Server(ThreadingHTTPServer):
+    """`repositories`: name -> {path: bytes}; `calls`: what was asked for; `private`: names."""
 
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Hub)
+        self.repositories: dict[str, dict[str, bytes]] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.private: set[str] = set()
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What the hub answers."""
+
+    server: Server
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *arguments):
@@ -86,8 +97,7 @@ class Hub(BaseHTTPRequestHandler):
 @contextmanager
 def hub():
     """The server and its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.repositories, server.calls, server.private = {}, [], set()
+    server = Server()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

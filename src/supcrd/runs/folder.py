@@ -55,9 +55,9 @@ class RunFolder:
         self.pictures_file = path / "pictures.npz"
         self.features = path / "cache"  # of the views that its students see
         # TensorBoard reads files that are named so: of the epochs, of the evaluation, of figures
-        self.events, self.events_end, self.events_pictures = (
-            path / "tensorboard" / f"events.out.tfevents.{number}.supcrd" for number in range(3)
-        )
+        self.events = path / "tensorboard" / "events.out.tfevents.0.supcrd"
+        self.events_end = path / "tensorboard" / "events.out.tfevents.1.supcrd"
+        self.events_pictures = path / "tensorboard" / "events.out.tfevents.2.supcrd"
         self.tracking_file = path / "tracking.json"  # by what name trackers know the run
         if recipe is not None:
             self.__dict__["recipe"] = recipe
