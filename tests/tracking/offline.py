@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 import zlib
 
 BLOCK = 32768
@@ -13,14 +14,16 @@ def records(path):
     from wandb.proto import wandb_internal_pb2
 
     content = path.read_bytes()
-    assert content[:4] == b":W&B"
+    assert content[:4] == b":W&B"[: len(content)]
     position, whole = 7, b""
-    while position + 7 <= len(content):
+    while position + 7 <= len(content):  # it may be under way
         left = BLOCK - position % BLOCK
         if left < 7:
             position += left
             continue
         checksum, size, kind = struct.unpack("<IHB", content[position : position + 7])
+        if position + 7 + size > len(content):
+            break
         part = content[position + 7 : position + 7 + size]
         if kind == 0:
             break
@@ -36,6 +39,10 @@ def records(path):
 def tracked(folder):
     """id, config, [(step, values)] and summary of the one offline run below a run folder."""
     (path,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+    ended = time.monotonic() + 60
+    while "exit" not in [record.WhichOneof("record_type") for record in records(path)]:
+        assert time.monotonic() < ended, "W&B's service, which writes beside this process, has not written the end"
+        time.sleep(0.02)
     config, history, summary, name = {}, [], {}, None
     for record in records(path):
         kind = record.WhichOneof("record_type")

@@ -60,7 +60,7 @@ class Tracker:
         name = identity(run)
         if wandb.setup().settings.mode == "offline":
             for folder in (run.path / "wandb").glob("offline-run-*"):
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)  # its service may still be at its log
         self.live = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             id=name,
