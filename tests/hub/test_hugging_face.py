@@ -63,8 +63,8 @@ def test_the_card_says_what_the_run_says(runs, tmp_path):
     assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {
         key: values[key] for key in ("accuracy", "ece", "nll")
     }
-    (first, *_) = ModelCard(text).data.eval_results  # as the hub's own library reads it
-    assert (first.dataset_name, first.dataset_split, first.metric_value) == ("npz:digits.npz", "test", 0.4)
+    (first, *_) = ModelCard(text).data.to_dict()["model-index"][0]["results"]  # as the hub's own library reads it
+    assert first["dataset"] == {"name": "npz:digits.npz", "type": "npz:digits.npz", "split": "test"}
     # Wilson's interval of 48 of 120 images, by its formula
     p, n, z = 0.4, 120, 1.959963985
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
