@@ -4,7 +4,7 @@ Results go to standard output, everything else (progress, log, errors) to standa
 mistake that the one line on standard error names, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 """
 
-from supcrd.cli import train, methods, inspect, engineer, benchmark, deploy, runs, figures  # noqa: F401, I001  (in help's order)
+from supcrd.cli import train, methods, inspect, engineer, benchmark, deploy, hub, runs, figures  # noqa: F401, I001  (in help's order)
 from supcrd.cli.console import app
 
 __all__ = ["app", "main"]

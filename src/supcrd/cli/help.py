@@ -4,7 +4,7 @@ GROUPS = {
     "Begin": ("demo", "recipes", "methods", "inspect"),
     "Train": ("train", "distil", "sweep", "benchmark", "reproduce"),
     "See what came of it": ("evaluate", "compare", "report", "plot", "teachers"),
-    "Use it": ("predict", "export", "export-layout"),
+    "Use it": ("predict", "export", "card", "push", "export-layout"),
 }
 """Titles of the help, and what stands under them."""
 
@@ -25,5 +25,7 @@ EXAMPLES = {
     "teachers": "supcrd teachers runs",
     "predict": "supcrd predict runs/digits-joint photo.png",
     "export": "supcrd export runs/digits-joint --out model.onnx --int8",
+    "card": "supcrd card runs/digits-joint --license mit",
+    "push": "supcrd push runs/digits-joint ann/resnet8-digits --private",
     "export-layout": "supcrd export-layout runs --out layout",
 }

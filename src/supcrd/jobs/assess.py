@@ -14,6 +14,8 @@ from supcrd.evaluation import health
 from supcrd.evaluation.evaluate import evaluate
 from supcrd.evaluation.final import Rows
 from supcrd.export.load import is_exported
+from supcrd.hub.names import SCHEME
+from supcrd.hub.repository import fetch
 from supcrd.jobs import exported, measured_on
 from supcrd.jobs.classifier import fit_missing, with_classes
 from supcrd.jobs.student import Report
@@ -31,14 +33,16 @@ def load_model(path: str | Path) -> Model:
     """Load a model that supcrd trained, ready to use, without its recipe and data.
 
     Args:
-        path: run folder, .safetensors file, or published .pth.
+        path: run folder, .safetensors file, or published .pth; or hf://OWNER/NAME, optionally @REVISION, of the
+            Hugging Face hub, from where only a safetensors file is read.
 
     Returns:
         The model on the CPU in eval mode: `features, projections, logits = model(images)`, images (B, channels, H, W)
         normalised by `model.card.mean` and `.std` (0..1 scale); `model.card.class_names` names the logits.
 
     Raises:
-        CheckpointError: missing, damaged, or holding code.
+        CheckpointError: missing, damaged, or holding code; a hub that does not answer.
+        SupcrdError: an address of no repository.
 
     Example:
         >>> import tempfile
@@ -50,7 +54,7 @@ def load_model(path: str | Path) -> Model:
         ...     load_model(folder).card.class_names
         ('cat', 'dog')
     """
-    model, card = read_model(path)
+    model, card = read_model(fetch(str(path)) if str(path).startswith(SCHEME) else path)
     model.card = card
     return model
 

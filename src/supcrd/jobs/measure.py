@@ -29,6 +29,7 @@ from supcrd.jobs.taught import TEACHER, Teacher
 from supcrd.models import Output
 from supcrd.models.weights import Card, save_model
 from supcrd.runs.folder import RunFolder
+from supcrd.tracking.tracker import Tracking
 from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
@@ -44,6 +45,7 @@ def measure(
     teachers: Mapping[str, Teacher],
     place: Place,
     report: Report | None,
+    tracking: Tracking | None = None,
 ) -> dict[str, Any]:
     """Measure a run, write `outputs.npz`, `pictures.npz`, the card and, last, `evaluation.json`.
 
@@ -115,7 +117,7 @@ def measure(
             for key, known in further.items()
         }
     evaluation |= {"warnings": health.judge(evaluation | by_class, trained.history), **by_class}
-    _log(evaluation)
+    _log(evaluation, tracking)
     _write(this, student, trained.card, split, images, numbers.outputs, evaluation)
     return evaluation
 
@@ -203,8 +205,10 @@ def _about_further(teacher: Teacher, logits: Tensor, theirs: Tensor, out: Path) 
     }
 
 
-def _log(evaluation: dict[str, Any]) -> None:
-    """Log the warnings, but for the one that was logged when training began."""
+def _log(evaluation: dict[str, Any], tracking: Tracking | None) -> None:
+    """Show trackers the evaluation, and log the warnings, but for the one that was logged when training began."""
+    if tracking is not None:
+        tracking.evaluated(evaluation)  # before it is written: a run that has it is finished, and not touched again
     logged = health.lacking(evaluation["validation_class_counts"], evaluation["class_names"])
     for line in evaluation["warnings"]:
         if line != logged:

@@ -19,6 +19,7 @@ from supcrd.jobs.images import load_images
 from supcrd.jobs.measure import measure
 from supcrd.jobs.network import new_student
 from supcrd.jobs.objective import check_objective, make_objective, tables
+from supcrd.jobs.shown import show
 from supcrd.jobs.student import Report
 from supcrd.jobs.taught import TEACHER, Teacher
 from supcrd.models.normalised import Normalised
@@ -26,6 +27,7 @@ from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
 from supcrd.runs.opening import REMEDY, as_begun, check_origins, check_same, locked, open_run
+from supcrd.tracking.tracker import tracked
 from supcrd.training.objective.build import settings_of
 from supcrd.training.processes import started
 
@@ -109,10 +111,12 @@ def _run(
             return done  # another process finished it in the meantime
         this = open_run(out, recipe, force=force, origins=origins, remedy=_remedy(prefix), processes=started()[1])
         status = "resumed" if this.checkpoint.exists() else "trained"
-        trained = stages.train(this, student, images, objective, taught, place, report)
-        trained = settle(this, student, trained, images, place, report)
-        logger.info("%s: evaluating", recipe.name)
-        evaluation = measure(this, student, trained, images, taught, place, report)
+        with tracked(this) as tracking:
+            trained = stages.train(this, student, images, objective, taught, place, report, tracking)
+            trained = settle(this, student, trained, images, place, report)
+            logger.info("%s: evaluating", recipe.name)
+            evaluation = measure(this, student, trained, images, taught, place, report, tracking)
+            show(tracking)
     first = taught.get(TEACHER)
     return Result(this.path, first.folder if first else None, evaluation, status)
 

@@ -24,8 +24,8 @@ from supcrd.jobs.taught import Teacher
 from supcrd.models import Model
 from supcrd.models.weights import Card, save_model
 from supcrd.recipe.settings import AugmentSettings, HeadSettings
-from supcrd.runs import tensorboard
 from supcrd.runs.folder import RunFolder
+from supcrd.tracking.tracker import Tracking
 from supcrd.training import cache
 from supcrd.training.fit import Progress, fit
 from supcrd.training.objective.build import Needs, Objective
@@ -97,6 +97,7 @@ def train(
     teachers: Mapping[str, Teacher],
     place: Place,
     report: Report | None,
+    tracking: Tracking,
 ) -> Trained:
     """Train the student, and its projection head if no term trains it; save the model with its card."""
     recipe, needs = this.recipe, objective.needs
@@ -104,7 +105,7 @@ def train(
     caches = _caches(this, images, teachers, needs, place, report)
     invite(recipe, this.path, teachers, caches)
     ready = prepare(recipe, student, images, objective, teachers, caches, place)
-    history, task = _fit(this, ready, student, images, place, report), ready.task
+    history, task = _fit(this, ready, student, images, place, report, tracking), ready.task
     saved = choose_weights(task, recipe.train, history, recipe.name)
     trained = needs.trains_projector
     if not trained and recipe.head.epochs > 0:
@@ -131,14 +132,10 @@ def _fit(
     images: ImageSet,
     place: Place,
     report: Report | None,
+    tracking: Tracking,
 ) -> list[dict[str, Any]]:
     """Train, with a validation after every epoch; write and return the metrics of all epochs."""
-    recipe, task = this.recipe, ready.task
-
-    def write(rows: list[dict[str, Any]]) -> None:
-        this.write_metrics(rows)
-        if recipe.train.tensorboard:
-            tensorboard.mirror(this, rows)
+    recipe, task, rows = this.recipe, ready.task, list[dict[str, Any]]()
 
     def on_epoch(row: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
         if images.validation is not None:
@@ -149,7 +146,14 @@ def _fit(
                 "%s: stopped after epoch %d of %d: train.patience = %d",
                 recipe.name, row["epoch"], recipe.train.epochs, recipe.train.patience,
             )  # fmt: skip
-        write([*earlier, row])
+        rows[:] = [*earlier, row]
+        this.write_metrics(rows)
+
+    def on_progress(progress: Progress) -> None:
+        if progress.row is not None:  # its checkpoint is written: no tracker gets an epoch that is trained again
+            tracking.epochs(rows)
+        if report is not None:
+            report(recipe.name, "train", progress)
 
     absent = health.lacking(held_out(images), images.class_names)
     if absent is not None:
@@ -157,7 +161,6 @@ def _fit(
     logger.info("%s: training on %s", recipe.name, place)
     try:
         recipe = in_epochs(this, ready, student, images, place)
-        on_progress = (lambda progress: report(recipe.name, "train", progress)) if report else None
         history = ready.fit(recipe, place, this, on_epoch=on_epoch, report=on_progress)
     except RunError as error:
         raise RunError(f"{this.path}: {error}") from None
@@ -168,7 +171,8 @@ def _fit(
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RunError(f"train.compile = {recipe.train.compile!r} failed here ({reason}); off is right") from error
-    write(history)  # a kill between writing metrics and checkpoint leaves them different: the checkpoint is right
+    this.write_metrics(history)  # a kill between metrics and checkpoint leaves them different: the checkpoint is right
+    tracking.epochs(history)
     return history
 
 

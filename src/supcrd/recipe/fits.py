@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from supcrd.recipe.types import BelowOne, Count, Natural, NonNegative, Positive, Rate, Settings, Temperature
+
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class FitSettings(Settings):
@@ -85,6 +87,14 @@ class TrainSettings(FitSettings):
     """which images an epoch has: every one once; or as many in all, but of every class equally many"""
     tensorboard: bool = False
     """mirror metrics.jsonl to a TensorBoard event file in the run folder, live; needs supcrd[tensorboard]"""
+    track: Annotated[tuple[TrackerName, ...], Field(strict=False, max_length=10)] = ()
+    """trackers that show the run, live: tensorboard, wandb, mlflow, such as ["wandb", "mlflow"], or wandb,mlflow on the
+    command line; each needs its extra, such as supcrd[wandb]. One that fails does not stop the run: docs/tracking.md"""
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,9 @@ from supcrd.recipe.settings import Recipe, ViewSettings
 from supcrd.recipe.tables import to_table
 
 # Where a run happens and what shows it, not what it computes: these keys neither name a run nor make it another one.
-PLACE_KEYS = ("train.device", "train.tensorboard", "data.folder", "data.workers", "teacher.check", "plugins")
+PLACE_KEYS = (
+    "train.device", "train.tensorboard", "train.track", "data.folder", "data.workers", "teacher.check", "plugins",
+)  # fmt: skip
 # Tables whose keys are known by their last part in the name of a run folder.
 SHORT_TABLES = ("data", "model", "method", "augment", "train")
 # Values that name no run where a file does not say them: defaults of keys that came after 0.1 to tables which a recipe

@@ -54,7 +54,11 @@ class RunFolder:
         self.outputs_file = path / "outputs.npz"
         self.pictures_file = path / "pictures.npz"
         self.features = path / "cache"  # of the views that its students see
-        self.events = path / "tensorboard" / "events.out.tfevents.0.supcrd"  # TensorBoard reads files that are named so
+        # TensorBoard reads files that are named so: of the epochs, of the evaluation, of figures
+        self.events = path / "tensorboard" / "events.out.tfevents.0.supcrd"
+        self.events_end = path / "tensorboard" / "events.out.tfevents.1.supcrd"
+        self.events_pictures = path / "tensorboard" / "events.out.tfevents.2.supcrd"
+        self.tracking_file = path / "tracking.json"  # by what name trackers know the run
         if recipe is not None:
             self.__dict__["recipe"] = recipe
 
@@ -84,7 +88,8 @@ class RunFolder:
         folder to the last one."""
         return (
             self.evaluation_file, self.checkpoint, self.budget_file, self.metrics, self.head, self.weights,
-            self.card_file, self.outputs_file, self.pictures_file, self.events, self.environment_file, self.recipe_file,
+            self.card_file, self.outputs_file, self.pictures_file, self.events, self.events_end, self.events_pictures,
+            self.tracking_file, self.environment_file, self.recipe_file,
         )  # fmt: skip
 
     @property

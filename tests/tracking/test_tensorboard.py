@@ -13,7 +13,7 @@ from killed import run_until_killed
 from supcrd import recipe
 from supcrd.jobs import run as pipeline
 from supcrd.runs.folder import RunFolder
-from supcrd.runs.tensorboard import mirror
+from supcrd.tracking.tensorboard import mirror
 from typed import contents, refused, student, write_npz
 
 ROWS = [
@@ -161,7 +161,7 @@ def test_asked_for_when_all_is_trained_but_not_measured(base, tmp_path, monkeypa
 def test_without_the_package_one_line_before_any_work(base, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
     line = refused("train", "digits-crd", *student(base, "train.tensorboard=true"), "--out", tmp_path / "runs")
-    assert "train.tensorboard = true needs the package tensorboard" in line
+    assert "the tracker tensorboard needs its package, which is not installed here" in line
     assert "pip install 'supcrd[tensorboard]'" in line
     assert not (tmp_path / "runs").exists()
     recipe.load("digits-crd", ["train.tensorboard=true"])  # reading such a run's recipe needs no package

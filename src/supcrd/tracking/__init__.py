@@ -1,0 +1,1 @@
+"""Trackers that show runs beside one another: TensorBoard, Weights & Biases, MLflow; see `tracker.Tracker`."""
