@@ -34,8 +34,8 @@ class DataSettings(Settings):
     """Which images, and how they are divided and normalised."""
 
     source: str
-    """digits, cifar10, cifar100, npz:PATH, folder:PATH, csv:PATH (also .tsv, .jsonl), shards:PATH, parquet:PATH, hf:NAME,
-    or NAME:REST of a source of your own"""
+    """digits, cifar10, cifar100, npz:PATH, folder:PATH, csv:PATH (also .tsv, .jsonl), shards:PATH, parquet:PATH,
+    hf:NAME, or NAME:REST of a source of your own"""
     folder: str = "data"
     """folder of the CIFAR archives, which are downloaded to it if missing"""
     validation: BelowOne = 0.1
