@@ -198,7 +198,9 @@ def test_splits_of_its_own_and_groups(photos: Path, tmp_path: Path) -> None:
 def test_folders_that_are_no_data_set(tmp_path: Path, photos: Path) -> None:
     assert "no train folder; images are expected as" in refused(tmp_path)
     write(tmp_path / "metadata.csv", ["file_name", "label"], [("a.png", "cat")])
-    assert f"csv:{tmp_path / 'metadata.csv'} reads" in refused(tmp_path)
+    said = refused(tmp_path)  # long paths are cut
+    assert "; csv:/" in said
+    assert "metadata.csv reads the images that it lists" in said
     (tmp_path / "empty").mkdir()
     (tmp_path / "ant").symlink_to(photos / "ant")
     assert "empty: class folder without an image" in refused(tmp_path)
