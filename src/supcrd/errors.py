@@ -55,5 +55,9 @@ class PluginError(RecipeError):
     """A term, network or data source that cannot be found or does not work, or the file that should bring it."""
 
 
+class Paused(Exception):
+    """A run has the epochs that it was asked for, and waits for more; what called it knows."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as a scheduler sends it before it takes the machine away: the state is saved, exit status 143."""

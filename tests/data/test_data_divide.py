@@ -204,3 +204,10 @@ def test_folders_that_are_no_data_set(tmp_path: Path, photos: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "ant").symlink_to(photos / "ant")
     assert "empty: class folder without an image" in refused(tmp_path)
+
+
+def test_splits_by_other_names_are_no_classes(tmp_path: Path, photos: Path) -> None:
+    for name in ("training_set", "test_set"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ant").symlink_to(photos / "ant")
+    assert "test_set looks like a split; call it test" in refused(tmp_path)

@@ -89,6 +89,16 @@ def test_labels_and_names_in_json(tmp_path: Path, values: list, names: tuple, la
     assert (data.class_names, data.train.labels.tolist()) == (names, labels)
 
 
+def test_texts_beside_numbers_of_their_own_are_captions(tmp_path: Path) -> None:
+    members = []
+    for place, (number, text) in enumerate([(0, "a dog"), (1, "a cat"), (0, "another dog")]):
+        members += [(f"{place}.png", encoded(place)), (f"{place}.cls", str(number).encode())]
+        members.append((f"{place}.json", json.dumps({"label": text}).encode()))
+    write(tmp_path / "train-0.tar", tar(members))
+    data = load(f"shards:{tmp_path}", validation=0)
+    assert (data.class_names, data.train.labels.tolist()) == (("0", "1"), [0, 1, 0])
+
+
 def test_lines_of_the_class_names_are_labels_too(tmp_path: Path) -> None:
     write(tmp_path / "classes.txt", b"dog\ncat\n")
     labelled([("cls", b"cat\n"), fields(label="dog"), ("cls", b"0"), fields(label=1)], tmp_path)

@@ -156,6 +156,17 @@ def test_a_point_that_comes_again_is_not_made_again(tmp_path):
     assert found["trials"] == 5
 
 
+def test_two_values_whose_runs_would_have_one_name_are_two_trials(tmp_path):
+    text = '[search.space]\n"data.source" = ["npz:/a/x.npz", "npz:/b/x.npz"]\n'
+    trials, found = search_all(asked(tmp_path, text), tmp_path / "r", executor=(made := Pretended()), most=1)
+    assert {name for name, _ in made.calls} == {"s_source=x"}
+    assert {trial.reason for trial in trials if trial.state == "failed"} == {
+        "its run would have the name of trial 0, which has other values"
+    }
+    assert {json.dumps(trial.values) for trial in trials if trial.state == "complete"} == {json.dumps(trials[0].values)}
+    assert found["failed"] > 0
+
+
 def test_a_failed_run_ends_its_trial_only(tmp_path):
     class Failing(Pretended):
         def submit(self, fn, /, *arguments):

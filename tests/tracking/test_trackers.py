@@ -90,7 +90,7 @@ def test_wandb_has_each_epoch_once(cut):
     assert {key: value for key, value in summary.items() if key.startswith("evaluation/")} == {
         f"evaluation/{key}": value for key, value in numbers(evaluation).items() if key != "version"
     }
-    assert config["train.lr"] == 0.001
+    assert config["train.lr"] == 0.002
     assert config["method.name"] == "cross_entropy"
     assert "train.device" not in config
     assert len(list((cut / "wandb").glob(f"offline-run-*-{name}"))) == 1

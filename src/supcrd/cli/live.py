@@ -28,9 +28,9 @@ STYLES = {"failed": "red", "interrupted": "yellow", "stopping": "yellow", "waiti
 class LiveTable(logging.Handler):
     """A table of the runs that are under way, from their folders; on a file or pipe, a line for each that ends."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, measure: str = "accuracy") -> None:
         super().__init__(logging.WARNING)
-        self.out = out
+        self.out, self.measure = out, measure
         self.jobs: Sequence[Job] = ()
         self.reported: set[Job] = set()
         self.began = time.monotonic()
@@ -67,7 +67,8 @@ class LiveTable(logging.Handler):
             if done.reason is not None:
                 self.note(f"{job.name} {done.status}: {done.reason}")
             elif job.started is not None and not stderr.is_terminal:
-                accuracy = f", accuracy {done.evaluation['accuracy']:.2%}" if done.evaluation else ""
+                value = (done.evaluation or {}).get(self.measure)
+                accuracy = "" if value is None else f", {self.measure.replace('_', ' ')} {value:.2%}"
                 self.note(f"{job.name}: {done.status}{accuracy}, {clock(done.seconds)}")
 
     def table(self) -> Group:

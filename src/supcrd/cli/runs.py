@@ -60,7 +60,9 @@ def sweep(
         if on != "local":
             how = {"most": workers or asked.cluster.workers, "devices": asked.cluster.devices}
             how["executor"] = stack.enter_context(opened(on, asked.cluster, user_path(out)))
-        live = stack.enter_context(LiveTable(user_path(out)))
+        live = stack.enter_context(
+            LiveTable(user_path(out), "accuracy" if asked.search is None else "validation_accuracy")
+        )
         if asked.search is not None:
             trials, result = search_all(asked.search, user_path(out), report=live.report, **how)
         else:

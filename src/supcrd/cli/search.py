@@ -66,7 +66,8 @@ def show_space(search: Search, out: Path, as_json: bool) -> None:
     """What a search would do; nothing is written."""
     before: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
-        before = json.loads((folder_of(search, out) / SUMMARY).read_text(encoding="utf-8"))
+        read = json.loads((folder_of(search, out) / SUMMARY).read_text(encoding="utf-8"))
+        before = read if isinstance(read, dict) else {}
     space = {key: one._asdict() if isinstance(one, Range) else one for key, one in search.space.items()}
     settings = search.settings
     about = {"name": search.name, "trials": settings.trials, "before": before.get("trials", 0), "space": space}

@@ -1,6 +1,8 @@
 """Names of splits, and the files below a folder."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +15,9 @@ NAMES = {
 }
 """Split -> what it is called in folders, arrays and shards, in any case."""
 
+SHOWN = 10
+"""Reasons that a line about files that were left out names."""
+
 
 def split_of(name: str) -> str | None:
     """The split that a name means.
@@ -22,6 +27,22 @@ def split_of(name: str) -> str | None:
         ('validation', None)
     """
     return next((split for split, names in NAMES.items() if name.lower() in names), None)
+
+
+def split_in(name: str) -> str | None:
+    """The split that a file's name or that of its folder has among its words; the file's goes first.
+
+    Example:
+        >>> split_in("data/train-00000-of-00002.parquet"), split_in("test/0000.parquet"), split_in("0000.parquet")
+        ('train', 'test', None)
+        >>> split_in("imagenet-train-000000.tar"), split_in("training.parquet"), split_in("retrain.parquet")
+        ('train', 'train', None)
+    """
+    for part in reversed(name.split("/")):
+        split = next((split for word in re.split(r"[^A-Za-z]+", part) if (split := split_of(word))), None)
+        if split is not None:
+            return split
+    return None
 
 
 def is_hidden(name: str) -> bool:
@@ -77,4 +98,8 @@ def counted(skipped: Sequence[str]) -> str:
         >>> counted([".txt", "a broken link", ".txt"])
         '2 .txt, 1 a broken link'
     """
-    return ", ".join(f"{skipped.count(reason)} {reason}" for reason in dict.fromkeys(skipped))
+    counts = Counter(skipped)  # in the order of coming
+    most = dict(counts.most_common(SHOWN))
+    shown = [f"{count} {reason}" for reason, count in counts.items() if reason in most]
+    rest = counts.total() - sum(most.values())
+    return ", ".join([*shown, *([f"{rest} others"] if rest else [])])

@@ -35,11 +35,11 @@ def dataset_of(source: str) -> str | None:
     """The hub's name of a data source, if it has one.
 
     Example:
-        >>> dataset_of("cifar100"), dataset_of("hf:ann/cats"), dataset_of("digits")
+        >>> dataset_of("cifar100"), dataset_of("hf:ann/cats:plain@1a2b"), dataset_of("digits")
         ('uoft-cs/cifar100', 'ann/cats', None)
     """
     if source.startswith("hf:"):
-        return source.removeprefix("hf:")
+        return re.split("[:@]", source.removeprefix("hf:"))[0]
     return DATASETS.get(source)
 
 

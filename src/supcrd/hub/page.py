@@ -152,7 +152,10 @@ def _classes(values: Mapping[str, Any]) -> str:
 def _data(run: RunFolder, values: Mapping[str, Any]) -> str:
     held = values.get("validation_class_counts")
     lines = [f"* Source: `{without_paths(values['source'])}` (fingerprint `{values.get('data_fingerprint', '?')}`)"]
-    lines.append(f"* Measured: {values['split']}, {values['n']:,} images; read once, after the training")
+    lines.append(
+        f"* Measured: {values['split']}, {values['n']:,} images"
+        + "; read once, after the training" * (values["split"] == "test")
+    )
     if held:
         lines.append(f"* Validation: {sum(held):,} images, which choose classifier, temperature and best epoch")
         if run.recipe.data.validation:

@@ -66,7 +66,11 @@ def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageS
             table |= {"image_size": card.image_size, "levels": card.levels}
         # images without splits are all measured on, unless some of them have to be trained on
         whole = split == "test" and not divided
-        return load_images(DataSettings(**table), data_folder, require_train=False, whole_test=whole)
+        images = load_images(DataSettings(**table), data_folder, require_train=False, whole_test=whole)
+        if whole and images.train is None and images.test is not None:
+            logger.warning("%s: all of its %d images are measured on; a set that the model was trained on has to be "
+                           "given as in its recipe, or not at all", source, len(images.test))  # fmt: skip
+        return images
     return load_images(DataSettings(**table), data_folder, require_train=False)
 
 

@@ -8,7 +8,6 @@ from supcrd.models import Model
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe, TeacherSettings
 from supcrd.runs.folder import RunFolder
-from supcrd.tracking import tracker
 
 
 def statistics(recipe: Recipe, images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -31,9 +30,8 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
     """The network of a recipe, its weights drawn by the recipe's seed.
 
     Raises:
-        RecipeError: the architecture cannot take these images, or a tracker that the recipe asks for cannot be used.
+        RecipeError: the architecture cannot take these images.
     """
-    tracker.check(recipe)  # here, since a run builds the network before any work
     # a student with its teacher's architecture and seed must not get the same initial weights
     role = generation(recipe)
     seed = seed_for("weights", recipe.seed, role) if role else seed_for("weights", recipe.seed)

@@ -27,6 +27,7 @@ from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
 from supcrd.runs.folder import RunFolder
 from supcrd.runs.opening import REMEDY, as_begun, check_origins, check_same, locked, open_run
+from supcrd.tracking import tracker
 from supcrd.tracking.tracker import tracked
 from supcrd.training.objective.build import settings_of
 from supcrd.training.processes import started
@@ -97,6 +98,8 @@ def _run(
     images = images or load_data(recipe)
     _check_training_split(recipe, images)
     check_classifier(recipe, images)
+    if force or not RunFolder(out / recipe.name).checkpoint.exists():  # a run under way only warns
+        tracker.check(recipe)
     student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from supcrd import recipe as recipes
-from supcrd.errors import SupcrdError
+from supcrd.errors import Paused, SupcrdError
 from supcrd.jobs import run as pipeline
 from supcrd.jobs.student import Report
 from supcrd.sweep.launched import launched
@@ -17,10 +17,6 @@ from supcrd.training.fit import Progress
 logger = logging.getLogger("supcrd")
 
 ONE_AT_A_TIME = threading.Lock()  # torch's random state is the process's: runs in threads would draw from each other's
-
-
-class Paused(Exception):
-    """The run has the epochs that it was asked for, and waits for more."""
 
 
 def attempt(

@@ -1,6 +1,5 @@
 """The table [search] of a sweep file: which keys are searched, how, and for how long."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -11,6 +10,9 @@ from supcrd.errors import RecipeError
 from supcrd.recipe.settings import Recipe
 from supcrd.recipe.types import Count, Natural, Seed, Settings
 from supcrd.sweep.tables import read_table
+
+LARGEST = 1e300
+"""Of a number of a range."""
 
 DIGITS = 4
 """Significant digits of a number that is drawn: it stands in the names of run folders."""
@@ -120,7 +122,7 @@ def _range(where: str, table: Mapping[str, Any]) -> Range:
         value = table.get(key)
         if key not in table and key != "step":
             raise RecipeError(f"key {where}.{key} is missing")
-        if key in table and (type(value) not in (int, float) or not math.isfinite(value or 0)):
+        if key in table and (type(value) not in (int, float) or not abs(value or 0) <= LARGEST):
             raise RecipeError(f"{where}.{key} = {show(value)} is no number")
     low, high, log, step = table["low"], table["high"], table.get("log", False), table.get("step")
     if type(log) is not bool:

@@ -19,7 +19,7 @@ from typing import Any
 from supcrd import recipe as recipes
 from supcrd.base.locks import locked
 from supcrd.base.wording import show
-from supcrd.errors import RecipeError, RunError, SupcrdError
+from supcrd.errors import RecipeError, RunError, SupcrdError, one_line
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
 from supcrd.sweep.drawn import draw, sampler
@@ -29,8 +29,7 @@ from supcrd.sweep.space import Search
 from supcrd.sweep.trials import MEASURE, Trial, folder_of, summary, trials_of, write_summary
 
 DATABASE = "study.db"
-# What may differ when a search goes on: more trials may be asked for.
-FREE = ("trials",)
+FREE = ("trials",)  # may differ when a search goes on: more can be asked for
 
 
 def search_all(
@@ -102,7 +101,10 @@ def opened(search: Search, out: Path) -> Iterator["Study"]:
     folder = folder_of(search, out)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait=False):
-        yield Study(optuna, search, out, _storage(optuna, folder / DATABASE))
+        try:
+            yield Study(optuna, search, out, _storage(optuna, folder / DATABASE))
+        except optuna.exceptions.OptunaError as error:  # a full disk, a database that something else holds
+            raise RunError(f"{folder / DATABASE} cannot be used: {one_line(str(error), 120)}") from error
 
 
 def _storage(optuna: Any, path: Path) -> Any:
@@ -213,6 +215,9 @@ class Study:
             known = next((one for one in self._trials()
                           if one.user_attrs.get("run") == recipe.name and one.number < trial.number), None)  # fmt: skip
             trial.set_user_attr("run", recipe.name)
+            trial.set_user_attr("values", json.dumps(values))
+            if known is not None and known.user_attrs.get("values") != json.dumps(values):
+                raise RecipeError(f"its run would have the name of trial {known.number}, which has other values")
             if known is not None:
                 self._repeat(trial, known)
                 return False

@@ -1,5 +1,6 @@
 """A run in MLflow: where MLFLOW_TRACKING_URI says, a server or a local database such as sqlite:///mlflow.db."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -70,9 +71,15 @@ class Tracker:
 
     def _found(self, name: str) -> str:
         """The id of the run, which is begun where there is none."""
+        from mlflow.exceptions import MlflowException
+
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         known = self.client.get_experiment_by_name(experiment)
-        group: str = known.experiment_id if known is not None else self.client.create_experiment(experiment)
+        if known is None:
+            with contextlib.suppress(MlflowException):  # another run of the sweep was first
+                self.client.create_experiment(experiment)
+            known = self.client.get_experiment_by_name(experiment)
+        group = str(known.experiment_id)
         runs = self.client.search_runs([group], filter_string=f"tags.`{TAG}` = '{name}'")
         run = runs[0] if runs else self.client.create_run(group, run_name=self.run.name, tags={TAG: name})
         return str(run.info.run_id)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from supcrd import recipe as recipes
 from supcrd.base.files import write_json
-from supcrd.errors import RecipeError, one_line
+from supcrd.errors import Paused, RecipeError, one_line
 from supcrd.recipe.keys import flatten
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
@@ -131,7 +131,7 @@ def tracked(run: RunFolder) -> Iterator[Tracking]:
     try:
         yield tracking
         status = "finished"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Paused):
         status = "interrupted"
         raise
     finally:

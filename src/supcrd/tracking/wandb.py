@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from supcrd.errors import RecipeError
+from supcrd.errors import RecipeError, one_line
 from supcrd.runs.folder import RunFolder
 from supcrd.tracking.tracker import identity, is_number, missing, numbers, settings
 
 PROJECT = "supcrd"
 """Where the user names none by WANDB_PROJECT."""
+PATIENCE = 60.0
+"""Seconds that the end of a session waits for a server."""
 
 
 def check() -> None:
@@ -27,7 +29,10 @@ def check() -> None:
         import wandb
     except ImportError:
         raise missing("wandb") from None
-    own = wandb.setup().settings
+    try:
+        own = wandb.setup().settings
+    except Exception as error:  # WANDB_MODE=ofline
+        raise RecipeError(f"the tracker wandb refuses its settings: {one_line(str(error), 160)}") from None
     if own.mode in ("online", "shared") and not (own.api_key or _logged_in(own.base_url)):
         raise RecipeError(
             "the tracker wandb is not logged in: wandb login, or WANDB_API_KEY; WANDB_MODE=offline keeps the tracked "
@@ -69,7 +74,15 @@ class Tracker:
             config=settings(run.recipe),
             resume="allow",
             reinit="create_new",  # runs of one process beside one another, as in a sweep
-            settings=wandb.Settings(silent=True, console="off"),  # only the command line prints
+            # only the command line prints; a server that is gone holds nothing up; of the machine nothing is sent
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                finish_timeout=PATIENCE,
+                x_disable_meta=True,
+                x_disable_stats=True,
+                disable_git=True,
+            ),
         )
         self.next = self.live.step
         """the first epoch that is not there yet"""

@@ -17,7 +17,7 @@ from supcrd.data.imagefile import extent, form, pixels
 from supcrd.data.images import Contents
 from supcrd.data.levels import Levels, find
 from supcrd.data.listed import AS_THEY_ARE, Dividing, Image, Listed, read_listed
-from supcrd.data.listing import NAMES, counted, entries_of, split_of
+from supcrd.data.listing import NAMES, counted, entries_of, split_in, split_of
 from supcrd.data.pictures import is_picture, pictures
 from supcrd.data.sources import METADATA, Request
 from supcrd.data.stream import Names
@@ -63,6 +63,11 @@ def read(
     skipped: list[str] = []
     folders, others = _folders(path, skipped)
     undivided = _undivided(folders, others)
+    if undivided and (named := [name for name in others if split_in(name)]):  # training_set, seg_test
+        raise DataError(
+            f"{path}: {named[0]} looks like a split; call it {split_in(named[0])}, or if it is a class, put all of "
+            f"them into {path}/train"
+        )
     if undivided:  # what is hidden here is counted with the classes
         skipped = [f"folder of images taken for a class ({folder.name})" for folder in folders.values()]
         folders = {"train": path}

@@ -2,7 +2,6 @@
 
 import glob
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading
 from supcrd.data.images import Contents
-from supcrd.data.listing import NAMES, split_of, walk
+from supcrd.data.listing import NAMES, split_in, split_of, walk
 from supcrd.data.sources import Request, arrow
 from supcrd.errors import DataError
 
@@ -137,7 +136,9 @@ def _found(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
         names = [name for name, entry in walk(path) if entry.is_file() and name.endswith((".parquet", ".pq"))]
         files = {path / name: name for name in sorted(names)}
     else:
-        files = {Path(name): Path(name).name for name in sorted(glob.glob(str(path), recursive=True))}
+        # with the folder, which may be what names the split
+        matching = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        files = {file: f"{file.parent.name}/{file.name}" for file in matching}
         files = {file: name for file, name in files.items() if file.is_file()}
     if not files:
         what = "no such file or folder" if not path.exists() else "no .parquet file in it, nor a saved data set"
@@ -159,22 +160,6 @@ def _found(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
                             "pattern")  # fmt: skip
     notes = [f"left out: {len(others)} Parquet files of no split ({others[0].name})"] if others else []
     return {split: held for split, held in splits.items() if held}, notes
-
-
-def split_in(name: str) -> str | None:
-    """The split that a file's name or that of its folder has among its words; the file's goes first.
-
-    Example:
-        >>> split_in("data/train-00000-of-00002.parquet"), split_in("test/0000.parquet"), split_in("0000.parquet")
-        ('train', 'test', None)
-        >>> split_in("imagenet-train-000000.tar"), split_in("training.parquet"), split_in("retrain.parquet")
-        ('train', 'train', None)
-    """
-    for part in reversed(name.split("/")):
-        split = next((split for word in re.split(r"[^A-Za-z]+", part) if (split := split_of(word))), None)
-        if split is not None:
-            return split
-    return None
 
 
 def _saved(path: Path) -> tuple[dict[str, list[Path]], list[str]]:

@@ -44,8 +44,11 @@ class Labels:
         if label.name is None:
             self.unnamed += 1
         elif self.given is None and self.said.setdefault(label.value, label.name) != label.name:
-            raise DataError(f"{shard}: {label.member} calls class {label.value} {show(label.name)}, a sample before it "
-                            f"{show(self.said[label.value])}")  # fmt: skip
+            if not label.member.endswith(".cls"):
+                before = show(self.said[label.value])
+                what = f"calls class {label.value} {show(label.name)}, a sample before it {before}"
+                raise DataError(f"{shard}: {label.member} {what}")
+            self.unnamed += 1  # beside a number in a .cls another text is a caption, and no class's name
         return label.value
 
     def _by_name(self, shard: Path, label: Label) -> int:

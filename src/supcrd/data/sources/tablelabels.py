@@ -35,7 +35,8 @@ class Values(NamedTuple):
             whole = array.cast("int64", safe=False).fill_null(-1).to_numpy()
             return whole, there & (whole != -1)
         if types.is_string(array.type) or types.is_large_string(array.type):
-            return np.array(array.fill_null("").to_pylist(), dtype=str), there
+            text = np.array(array.fill_null("").to_pylist(), dtype=str)
+            return text, there & ~np.isin(text, ("", "-1"))
         raise DataError(
             f"{self.where}: column {self.column} is of type {show(str(array.type)).strip(chr(39))}; an integer or a "
             "text for each image is right"
