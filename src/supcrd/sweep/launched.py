@@ -33,7 +33,7 @@ def launched(recipe: Recipe, out: Path, devices: int, until: int | None = None) 
     folder = out / recipe.name
     begun = RunFolder(folder).checkpoint.exists()
     with tempfile.TemporaryDirectory(prefix="supcrd-") as own, Path(own, "said").open("w+") as said:
-        path = Path(own, "recipe.toml")
+        path = Path(own, "run.toml")
         path.write_text(recipes.to_toml(recipe), encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "supcrd", "train", str(path), "--devices", str(devices), "--out", str(out)],
