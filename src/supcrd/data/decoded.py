@@ -8,8 +8,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -190,7 +191,17 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
         "notes": contents.notes,
         "undivided": contents.undivided,
     }
-    temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{source}-"))
+    entry = home / f"{source}-{stamp}"
+    try:
+        _write(entry, arrays, description)
+    except FileNotFoundError:  # in the moment before it was held another process took the folder for a leftover
+        _write(entry, arrays, description)
+    logger.info("decoded images kept in %s: the next start maps them", entry)
+
+
+def _write(entry: Path, arrays: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+    """Write an entry under another name, and rename it when it is whole."""
+    temporary = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name.rpartition('-')[0]}-"))
     held = locks.hold(temporary)
     try:
         for name, array in arrays.items():
@@ -198,13 +209,11 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
                 np.save(file, array.numpy(), allow_pickle=False)
                 os.fsync(file.fileno())  # or after a crash the new name could point at half a file
         (temporary / "contents.json").write_text(json.dumps(description), encoding="utf-8")
-        entry = home / f"{source}-{stamp}"
         try:
             os.rename(temporary, entry)
         except OSError:
             if not entry.is_dir():  # else another process was first, with the same arrays
                 raise
-        logger.info("decoded images kept in %s: the next start maps them", entry)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         locks.release(held)
