@@ -153,6 +153,14 @@ LONG = (
 
 # What only `make hand` runs: more of what `make long` has, for whoever works on it.
 HAND = (
+    "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[cross_entropy]",
+    "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[dkd]",
+    "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[hybrid]",
+    "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[supcon]",
+    "tests/jobs/test_shared_training.py::test_a_signal_saves_and_the_same_command_goes_on[15-143]",
+    "tests/sweep/test_sweep.py::test_interrupted_workers_checkpoint_and_the_same_sweep_goes_on[15-143]",
+    "tests/training/objective/test_pairs_of_the_field.py::test_every_method_on_a_pair_of_the_field[resnet32x4-shufflenetv2]",
+    "tests/training/objective/test_pairs_of_the_field.py::test_every_method_on_a_pair_of_the_field[wrn-40-2-wrn-40-1]",
     "tests/jobs/test_shared_training.py::test_four_processes_give_the_numbers_of_one",
     "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one[crd]",
     "tests/sweep/executors/test_dask.py::test_two_workers_give_the_runs_of_this_process",
