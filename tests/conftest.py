@@ -153,6 +153,10 @@ LONG = (
 
 # What only `make hand` runs: more of what `make long` has, for whoever works on it.
 HAND = (
+    "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files[mobilenetv2]",
+    "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files[shufflenetv1]",
+    "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files[wrn-16-1]",
+    "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[crd]",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[cross_entropy]",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[dkd]",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[hybrid]",
