@@ -2,7 +2,7 @@
 # The best student on a GPU, real CIFAR-100, within minutes: vgg13 teaches vgg8 (all images), and the tables of
 # best_student.py at their size on a CPU (10,000 images, convnet). What is finished stands in $OUT when it is stopped.
 #   DATA=npz:cifar100.npz RUNS=build/gpu-student bash benchmarks/gpu_student.sh
-# As the field trains (resnet32x4 to resnet8x4, 240 view-epochs) it takes hours:
+# As the field trains (resnet32x4 to resnet8x4, 240 view-epochs; not run yet):
 #   TEACHER_ARCH=resnet32x4 STUDENT=resnet8x4 VIEW_EPOCHS=240 TEACHER_EPOCHS=240 bash benchmarks/gpu_student.sh
 set -u
 export PYTHONPATH="${PYTHONPATH:-src}" PYTHONUNBUFFERED=1

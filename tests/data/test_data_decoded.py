@@ -460,3 +460,23 @@ def test_what_another_user_may_have_put_there_is_not_used(
     images = load(f"npz:{tmp_path}/set.npz")
     assert images.fingerprint != changed
     assert f"{name}: others can write to it" in caplog.text
+
+
+def test_a_folder_that_is_taken_for_a_leftover_is_written_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process can find it in the moment before it is held."""
+    taken: list[Path] = []
+    hold = decoded.locks.hold
+
+    def late(path: Path) -> int | None:
+        if not taken:
+            taken.append(path)
+            path.rmdir()
+        return hold(path)
+
+    monkeypatch.setattr(decoded.locks, "hold", late)
+    (tmp_path / "file").write_text("source")
+    contents = Contents(("a",), train=Split(torch.zeros(1, 2, 2, 1, dtype=torch.uint8), torch.zeros(1).long()))
+    decoded.kept(lambda: contents, kind="example", paths=[tmp_path / "file"])
+    assert (len(taken), len(entries(home))) == (1, 1)

@@ -167,6 +167,22 @@ def test_two_values_whose_runs_would_have_one_name_are_two_trials(tmp_path):
     assert found["failed"] > 0
 
 
+def test_a_trial_without_validation_images_fails_alone(tmp_path):
+    class Blind(Pretended):
+        def submit(self, fn, /, text, out, *more):
+            future = super().submit(fn, text, out, *more)
+            recipe = recipes.parse(text, "test")
+            if recipe.data.validation == 0:
+                RunFolder(Path(out) / recipe.name, recipe).metrics.write_text('{"epoch": 1}\n')
+            return future
+
+    text = '[search.space]\n"data.validation" = [0.0, 0.1]\n'
+    trials, found = search_all(asked(tmp_path, text), tmp_path / "r", executor=Blind(), most=1)
+    states = {trial.values["data.validation"]: trial.state for trial in trials}
+    assert states == {0.0: "failed", 0.1: "complete"}
+    assert found["best"]["validation_accuracy"] > 0
+
+
 def test_a_failed_run_ends_its_trial_only(tmp_path):
     class Failing(Pretended):
         def submit(self, fn, /, *arguments):

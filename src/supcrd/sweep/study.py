@@ -171,30 +171,22 @@ class Study:
         return list(self.jobs.values())
 
     def then(self, job: Job) -> list[Job]:
-        """Hear what became of a job (`sweep.run.Then`); gives what there is to do now.
-
-        Raises:
-            SupcrdError: the data has no validation images.
-        """
+        """Hear what became of a job (`sweep.run.Then`); gives what there is to do now."""
         trial = self.running.get(job.name)
         if trial is None or job.imports or job.outcome is None or job.outcome.status == "interrupted":
             return []  # a teacher; or a trial that goes on when the search does
         if job.outcome.status == "failed":
             self._end(job, "FAIL", reason=job.outcome.reason)
+        elif not self._report(trial, job, job.until if job.outcome.status == "paused" else None):
+            self._end(job, "FAIL", reason=f"no {MEASURE}, which a search goes by: no validation images")
         elif job.outcome.status == "paused":
-            assert job.until is not None
-            if not self._pruned(trial, job):
+            if not trial.should_prune():
                 job.until, job.outcome, job.started = self._rung(trial, job.recipe), None, None
                 return [job]
             job.outcome = Outcome(job.name, "pruned", seconds=job.outcome.seconds)
             self._end(job, "PRUNED")
         else:
-            self._report(trial, job, None)
-            value = (job.outcome.evaluation or {}).get(MEASURE)
-            if value is None:
-                raise SupcrdError(f"{job.name} has no {MEASURE}, which a search goes by; data.validation = 0.1 draws "
-                                  "validation images")  # fmt: skip
-            self._end(job, "COMPLETE", value)
+            self._end(job, "COMPLETE", (job.outcome.evaluation or {})[MEASURE])
         before = set(self.jobs)
         self._ask()
         return [new for name, new in self.jobs.items() if name not in before]
@@ -256,19 +248,14 @@ class Study:
         rung: int = settings.min_epochs * settings.factor**decided
         return rung if settings.pruner == "halving" and rung < recipe.train.epochs else None
 
-    def _pruned(self, trial: Any, job: Job) -> bool:
-        self._report(trial, job, job.until)
-        return bool(trial.should_prune())
-
-    def _report(self, trial: Any, job: Job, until: int | None) -> None:
-        """Give Optuna the validation accuracy of a run after the epoch `until`, or its last one, once."""
+    def _report(self, trial: Any, job: Job, until: int | None) -> bool:
+        """Give Optuna the validation accuracy of a run after the epoch `until`, or its last one, once; if it has one."""
         rows = [row for row in RunFolder(self.out / job.name).progress if until is None or row["epoch"] <= until]
-        for row in rows[-1:]:
-            if MEASURE not in row:
-                raise SupcrdError(f"{job.name} has no {MEASURE}, which a search goes by; data.validation = 0.1 draws "
-                                  "validation images")  # fmt: skip
-            if row["epoch"] not in self._frozen(trial).intermediate_values:
-                trial.report(row[MEASURE], row["epoch"])
+        if not rows or MEASURE not in rows[-1]:
+            return False
+        if rows[-1]["epoch"] not in self._frozen(trial).intermediate_values:
+            trial.report(rows[-1][MEASURE], rows[-1]["epoch"])
+        return True
 
     def _frozen(self, trial: Any) -> Any:
         return self._trials()[trial.number]
