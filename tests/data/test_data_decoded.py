@@ -467,7 +467,7 @@ def test_a_folder_that_is_taken_for_a_leftover_is_written_again(
 ) -> None:
     """Another process can find it in the moment before it is held."""
     taken: list[Path] = []
-    hold = decoded.locks.hold
+    hold = locks.hold
 
     def late(path: Path) -> int | None:
         if not taken:
@@ -475,7 +475,7 @@ def test_a_folder_that_is_taken_for_a_leftover_is_written_again(
             path.rmdir()
         return hold(path)
 
-    monkeypatch.setattr(decoded.locks, "hold", late)
+    monkeypatch.setattr(locks, "hold", late)
     (tmp_path / "file").write_text("source")
     contents = Contents(("a",), train=Split(torch.zeros(1, 2, 2, 1, dtype=torch.uint8), torch.zeros(1).long()))
     decoded.kept(lambda: contents, kind="example", paths=[tmp_path / "file"])

@@ -249,7 +249,7 @@ class Study:
         return rung if settings.pruner == "halving" and rung < recipe.train.epochs else None
 
     def _report(self, trial: Any, job: Job, until: int | None) -> bool:
-        """Give Optuna the validation accuracy of a run after the epoch `until`, or its last one, once; if it has one."""
+        """Give Optuna a run's validation accuracy after the epoch `until`, or its last one, once; if it has one."""
         rows = [row for row in RunFolder(self.out / job.name).progress if until is None or row["epoch"] <= until]
         if not rows or MEASURE not in rows[-1]:
             return False
