@@ -110,6 +110,10 @@ def test_hugging_faces_metadata(folder: Path, tmp_path: Path) -> None:
     data = load(f"csv:{tmp_path}")
     assert [numbers(split) for split in (data.train, data.validation, data.test)] == [
         list(range(15)), [15, 16, 17], list(range(18, 24))]  # fmt: skip
+    # a split without labels, as those of competitions
+    write(tmp_path / "test" / "metadata.jsonl", [{"file_name": f"{n}.png", "label": ""} for n in range(18, 24)])
+    assert "data.unlabelled=skip leaves such images out" in refused(tmp_path)
+    assert numbers(load(f"csv:{tmp_path}", unlabelled="skip", test=0).train) == list(range(15))
     # one table above, whose names begin with the splits
     every = [{"file_name": f"{split}/{file.name}", "label": NAMES[int(file.stem) % 3]}
              for split in ("train", "test") for file in sorted((tmp_path / split).glob("*.png"))]  # fmt: skip
@@ -187,6 +191,11 @@ def test_no_file_is_there(folder: Path, tmp_path: Path) -> None:
         ("a.csv", "file,label,file\na,b,c\n", "two columns are called 'file'"),
         ("a.csv", b"file,label\n\xff\xfe,b\n", "not UTF-8 text"),
         ("a.jsonl", '{"file": "a.png"}\n{"file": \n', "line 2: no JSON object"),
+        (
+            "a.jsonl",
+            '{"file": "a.png", "label": "\\ud83d\\ude00"}\n{"file": "\\ud800.png"}\n',
+            "line 2: an escape \\ud...",
+        ),
         ("a.jsonl", "[1, 2]", "line 1: 1 is no JSON object"),
         ("a.jsonl", '"a.png"\n', "line 1: 'a.png' is no JSON object"),
     ],

@@ -120,6 +120,11 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             read = json.loads(line)
         except (ValueError, RecursionError):
             raise DataError(f"{path}, line {number}: no JSON object; an object a line is right") from None
+        if "\\ud" in line.lower():  # an escape that can be half of a character
+            try:
+                json.dumps(read, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                raise DataError(f"{path}, line {number}: an escape \\ud... that is no character") from None
         for place, row in enumerate(read if whole else [read], number):
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {place}: {show(row, 40)} is no JSON object; an object a line is right")

@@ -62,6 +62,8 @@ def source(request: Request) -> Contents:
     images: list[Image] = []
     for table in tables:
         images += _images(table, request, notes)
+    if not images:
+        raise DataError(f"{path}: no row has a label")
     images = _once(images, folder, notes)
     listed = Listed(folder, _with_sizes(images, folder, tables[0].rows.path), notes)
     return decoded.images(
@@ -119,7 +121,7 @@ def _images(table: Table, request: Request, notes: list[str]) -> list[Image]:
     if len(labelled) < len(images):
         none = next(image for image in images if image.label in UNLABELLED)
         count = len(images) - len(labelled)
-        if request.unlabelled == "refuse" or not labelled:
+        if request.unlabelled == "refuse":
             more = f", and {count - 1} more rows" if count > 1 else ""
             what = f"no label ({rows.columns[at.label]} = {none.label!r})"
             raise DataError(f"{none.name}{none.where}: {what}{more}; data.unlabelled=skip leaves such images out")
@@ -157,7 +159,7 @@ def _label(value: object, name: str, where: str) -> str:
 
 def _named_splits(images: list[Image], at: Places, table: Table, notes: list[str]) -> list[Image]:
     """With the splits that the names begin with, if no column says them and all do."""
-    if at.split is not None or table.split is not None:
+    if not images or at.split is not None or table.split is not None:
         return images
     splits = [split_of(image.name.partition("/")[0]) for image in images]
     if any(name is None for name in splits):
