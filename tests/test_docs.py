@@ -75,6 +75,13 @@ def test_the_guide_to_loops_of_ones_own_runs(number):
     exec(blocks[number], {"__name__": "guide"})
 
 
+def test_no_page_has_the_name_of_one_of_sphinxs_own():
+    """Which would take its place, without a word."""
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    assert pages
+    assert not pages & {"search", "genindex", "modindex", "py-modindex"}
+
+
 def test_every_public_name_is_in_the_reference():
     page = (ROOT / "docs" / "api.md").read_text()
     named = [name for line in re.findall(r"^\.\. names:: (.*)$", page, re.MULTILINE) for name in line.split()]

@@ -4,11 +4,11 @@ import inspect
 from typing import Any
 
 import latex2mathml.converter
-import typer
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from typer.testing import CliRunner
 
 import supcrd
 from supcrd.cli import app as commands
@@ -20,13 +20,12 @@ class Commands(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A section for every command."""
-        group: Any = typer.main.get_command(commands)
         found: list[nodes.Node] = []
         for name in (name for names in GROUPS.values() for name in names):
             section = nodes.section(ids=[f"command-{name}"], names=[f"command-{name}"])
             section += nodes.title(text=name)
-            context = typer.Context(group.commands[name], info_name=f"supcrd {name}", terminal_width=78)
-            section += nodes.literal_block(text=group.commands[name].get_help(context), language="text")
+            asked = CliRunner().invoke(commands, [name, "--help"], env={"COLUMNS": "80"})
+            section += nodes.literal_block(text=asked.output.strip(), language="text")
             found.append(section)
         return found
 

@@ -297,7 +297,7 @@ def test_real_runs_pause_and_go_on_to_the_bit(tmp_path, quick):
 def test_the_pages_about_searches_and_clusters(tmp_path):
     """Their files can be read, and their tables have the keys that there are."""
     pages = {
-        name: (Path(__file__).resolve().parents[2] / "docs" / name).read_text() for name in ("search.md", "scale.md")
+        name: (Path(__file__).resolve().parents[2] / "docs" / name).read_text() for name in ("searches.md", "scale.md")
     }
     blocks = [re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1] for page in pages.values()]
     (tmp_path / "s.toml").write_text("\n".join(blocks))
