@@ -39,7 +39,7 @@ check: .venv/installed-dev
 	$(BIN)/python -m pytest tests/test_floors.py tests/test_limits.py tests/test_house_words.py
 
 docs: .venv/installed-dev
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	$(BIN)/python -m sphinx -q -E -a -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
 # What is uploaded; `pip install build twine check-wheel-contents` first.

@@ -23,8 +23,9 @@ BASELINES: dict[str, str | dict[str, str]] = {
 HEADLINE = ("cross_entropy-1", "cross_entropy-1-cutmix", "kd-1", "kd-1-cutmix", "lw-kd-1", "lw-kd-1-cutmix")
 """What README shows of them, where there is a run."""
 
-HEAD = ("n", "validation %", "test %", "as trained %", "refitted %", "ECE %", "probe %")
-KEYS = ("validation_accuracy", "accuracy", "trained_accuracy", "refit_accuracy", "ece", "probe_accuracy")
+HEAD = ("n", "validation %", "test %", "difference", "ECE %", "as trained %", "refitted %")
+FIRST, LAST = ("validation_accuracy", "accuracy"), ("ece", "trained_accuracy", "refit_accuracy")
+"""What stands before the difference of test accuracies, and after it."""
 
 
 def by_seed(results: dict[str, Any], name: str, key: str) -> dict[int, float]:
@@ -55,13 +56,15 @@ def table(results: dict[str, Any], which: str) -> str:
     wanted = HEADLINE if which == "headline" else results["tables"][which]
     first = [against] if isinstance(against, str) else []
     names = [name for name in dict.fromkeys([*first, *wanted]) if name in results["summary"]]
-    head = [*HEAD, f"difference from `{against}`" if isinstance(against, str) else "difference"]
+    differs = f"from `{against}`" if isinstance(against, str) else "difference"
+    head = [differs if name == "difference" else name for name in HEAD]
     lines = [f"| configuration | {' | '.join(head)} |", f"|---|{'---:|' * len(head)}"]
     for name in names:
         told = results["summary"][name]
         baseline = against if isinstance(against, str) else against.get(name, name)
-        cells = [str(told["n"]), *(percent(told.get(key)) for key in KEYS)]
         apart = "" if baseline == name else difference(results, name, baseline)
-        cells.append(apart if isinstance(against, str) or not apart else f"{apart} from `{baseline}`")
+        apart = apart if isinstance(against, str) or not apart else f"{apart} from `{baseline}`"
+        first, last = ([percent(told.get(key)) for key in keys] for keys in (FIRST, LAST))
+        cells = [str(told["n"]), *first, apart, *last]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)

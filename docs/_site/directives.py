@@ -24,7 +24,7 @@ class Commands(SphinxDirective):
         for name in (name for names in GROUPS.values() for name in names):
             section = nodes.section(ids=[f"command-{name}"], names=[f"command-{name}"])
             section += nodes.title(text=name)
-            asked = CliRunner().invoke(commands, [name, "--help"], env={"COLUMNS": "80"})
+            asked = CliRunner().invoke(commands, [name, "--help"], env={"COLUMNS": "80"}, prog_name="supcrd")
             section += nodes.literal_block(text=asked.output.strip(), language="text")
             found.append(section)
         return found
