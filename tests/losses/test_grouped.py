@@ -95,7 +95,7 @@ def test_a_loss_does_not_depend_on_its_blocks(monkeypatch, name: str) -> None:
         return [loss.detach(), *(x.grad for x in leaves if x.grad is not None)]
 
     expected = result()
-    monkeypatch.setattr("supcrd.losses.similarity.SMALL", 0)
+    monkeypatch.setattr("supcrd.losses.similarity.SMALL", {"cpu": 0, "cuda": 0})
     for size, kept in (((6, 9), 0), ((6, 9), 10**9), ((64, 8), 0)):
         small_blocks(monkeypatch, size, kept)
         torch.testing.assert_close(result(), expected, rtol=1e-10, atol=1e-12)
@@ -165,7 +165,7 @@ def test_a_nan_is_never_made_a_number(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_backward_pass_under_autocast_is_no_coarser(monkeypatch, name: str) -> None:
-    monkeypatch.setattr("supcrd.losses.similarity.SMALL", 0)  # torch's own functions would be
+    monkeypatch.setattr("supcrd.losses.similarity.SMALL", {"cpu": 0, "cuda": 0})  # torch's own functions would be
     g = torch.Generator().manual_seed(0)
     student, teacher, logits = torch.randn(3, 12, 12, generator=g)
     gradients = []

@@ -37,7 +37,7 @@ def take(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def go(path: str) -> None:
         if PATHS[path] is not None:
             size, kept = PATHS[path]
-            monkeypatch.setattr("supcrd.losses.similarity.SMALL", 0)
+            monkeypatch.setattr("supcrd.losses.similarity.SMALL", {"cpu": 0, "cuda": 0})
             monkeypatch.setattr(grouped, "BLOCK", {"cpu": size})
             monkeypatch.setattr(grouped, "KEPT", {"cpu": kept})
 

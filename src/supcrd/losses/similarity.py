@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SMALL = 2**18  # pairs
+SMALL = {"cpu": 2**18, "cuda": 2**24}  # pairs; on a device it is the number of kernels that costs
 
 
 def check_temperature(temperature: float) -> None:
@@ -94,4 +94,4 @@ def similarities(anchors: Tensor, candidates: Tensor, temperature: float) -> Ten
 
 def is_small(anchors: Tensor, candidates: Tensor) -> bool:
     """Whether the B x N matrix is so small that torch's own fused kernels on all of it are the quickest."""
-    return len(anchors) * len(candidates) <= SMALL
+    return len(anchors) * len(candidates) <= SMALL["cpu" if anchors.device.type == "cpu" else "cuda"]
