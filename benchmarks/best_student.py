@@ -252,7 +252,10 @@ def main() -> None:
         if done:
             keep(done, before, options)
 
-    run_all(missing, options.out, workers=options.workers, report=report)
+    outcomes = run_all(missing, options.out, workers=options.workers, report=report)
+    failed = [outcome for outcome in outcomes if not outcome.good]
+    if failed:
+        raise SystemExit("\n".join(f"{outcome.name}: {outcome.reason}" for outcome in failed))
 
 
 def keep(done: Sequence[RunFolder], before: dict[str, Any], options: argparse.Namespace) -> None:
