@@ -140,6 +140,15 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "kd-1": one_view(KD),
         "lw-kd-1": one_view(LW),
     },
+    "contrast": {  # how much of the contrastive term
+        "lw-kd-1": one_view(LW),
+        "lw-kd-1-weight-1": one_view(joint(**PLAIN, contrast_weight=1.0)),
+        "lw-kd-1-weight-2": one_view(joint(**PLAIN, contrast_weight=2.0)),
+        "lw-kd-1-level": one_view(joint(**PLAIN, contrast_fall=0.0)),
+        "lw-kd-1-bank": one_view(joint(**PLAIN, bank=2048)),
+        "lw-kd-1-bank-1": one_view(joint(**PLAIN, bank=2048, contrast_weight=1.0)),
+        "kd-1": one_view(KD),
+    },
     "pair": {  # those that decide, and the published protocol's methods: all images, for benchmarks/gpu_student.sh
         "cross_entropy-1": one_view(cross_entropy()),
         "cross_entropy-1-cutmix": one_view(cross_entropy(), **MIX),
