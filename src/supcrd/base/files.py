@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,16 @@ from supcrd.errors import SupcrdError
 
 LONGEST = 4096, 255
 """Bytes of a path and of a name in it that file systems take at most."""
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is the address of something elsewhere, and no path.
+
+    Example:
+        >>> is_address("https://host/a.tar"), is_address("folder/a.tar"), is_address("C:/a.tar")
+        (True, False, False)
+    """
+    return re.match(r"[a-z][a-z0-9+.-]*://", text) is not None
 
 
 @contextmanager

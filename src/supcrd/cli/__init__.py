@@ -4,8 +4,14 @@ Results go to standard output, everything else (progress, log, errors) to standa
 mistake that the one line on standard error names, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 """
 
-from supcrd.cli import train, methods, inspect, engineer, benchmark, deploy, hub, runs, figures  # noqa: F401, I001  (in help's order)
-from supcrd.cli.console import app
+import os
+
+from supcrd.base.threads import let_idle_threads_sleep
+
+let_idle_threads_sleep(os.environ)  # before the commands' modules load torch
+
+from supcrd.cli import train, methods, inspect, engineer, benchmark, deploy, hub, runs, figures  # noqa: F401, I001, E402  (in help's order)
+from supcrd.cli.console import app  # noqa: E402
 
 __all__ = ["app", "main"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from supcrd.base.files import user_path
+from supcrd.base.files import is_address, user_path
 from supcrd.errors import RecipeError
 from supcrd.recipe.settings import SOURCES
 
@@ -71,7 +71,7 @@ def _data(data: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
     changed = dict(data)
     source = data.get("source")
     kind = next((kind for kind in PATHS if isinstance(source, str) and source.startswith(kind)), None)
-    if kind is not None and source != kind:
+    if kind is not None and source != kind and not is_address(str(source).removeprefix(kind)):
         changed["source"] = kind + _path(str(source).removeprefix(kind), base, f"{where}: data.source")
     for key in ("folder", "classes", "split_file", "groups"):
         if key == "groups" and not is_table(str(data.get(key))):

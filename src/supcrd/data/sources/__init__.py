@@ -6,13 +6,16 @@ Each has `source(request)`, which gives the `Contents`; what takes long to decod
 from pathlib import Path
 from typing import NamedTuple
 
-from supcrd.base.files import user_path
+from supcrd.base.files import is_address, user_path
+from supcrd.base.wording import show
 from supcrd.data.encoded import Reading
 from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.errors import DataError
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
 """Names of Hugging Face's tables beside images."""
+REMOTE = ("shards", "parquet", "npz")
+"""Kinds whose files may lie elsewhere."""
 
 
 class Request(NamedTuple):
@@ -31,5 +34,15 @@ class Request(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """The rest, as a path."""
+        """The rest, as a path; for an address, that of its local copy.
+
+        Raises:
+            DataError: as `remote.fetched`; an address of a kind that is not read from elsewhere.
+        """
+        if is_address(self.rest):
+            if self.kind not in REMOTE:
+                raise DataError(f"{self.kind}:{show(self.rest)[1:-1]}: an address; {', '.join(REMOTE)} take one")
+            from supcrd.data.sources.remote import fetched
+
+            return fetched(self.rest, classes=self.kind == "shards")
         return user_path(self.rest, "data.source", error=DataError)
