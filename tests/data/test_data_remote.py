@@ -138,8 +138,10 @@ def test_a_folder_that_can_be_listed(server):
     ("rest", "right"),
     [
         ("http://127.0.0.1:1/set", "a web server gives no list; name the files"),
-        ("nowhere://host/train-0.tar", "'nowhere' is no protocol"),
+        ("nowhere://host/train-0.tar", "'nowhere' is none of http, https, s3"),
         ("https://host/train-{000.tar", "braces without a partner"),
+        ("reference://host/train-{0..1}.tar", "is none of http, https, s3"),
+        ("memory://bucket/{a,../../b}.tar", "not below memory://bucket/"),
         ("https://host/train-{5..1}.tar", "is no range or list"),
         ("https://host/train-{0..9999999}.tar", "of at most 100,000 names"),
     ],

@@ -25,6 +25,11 @@ PAUSE = 0.5  # seconds before the second try, doubled before each further one
 AT_ONCE = 4  # files
 MARGIN = 2e9  # bytes that must stay free on the disk
 MOST = 100_000  # files that a pattern may name
+PROTOCOLS = (
+    "http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "hdfs", "webhdfs", "ftp", "sftp",
+    "hf", "memory",
+)  # fmt: skip
+"""Of fsspec's those that bring a file and do nothing else: a recipe may come from a stranger."""
 INDEX = "remote.json"
 MARKS = ("ETag", "etag", "mtime", "LastModified", "created")
 """What file systems of fsspec call something that changes with a file."""
@@ -44,7 +49,7 @@ def fetched(text: str, *, classes: bool = False) -> Path:
     """The local copy of what an address names, brought here where it is not yet, or has changed there.
 
     Args:
-        text: an address whose protocol `fsspec` knows. A file; several by braces, `train-{000..015}.tar` or
+        text: an address with one of `PROTOCOLS`. A file; several by braces, `train-{000..015}.tar` or
             `{train,val}-0.tar`; or, where the server can list it (s3 and such, not https), a folder, of which the tar
             and Parquet files are meant.
         classes: also bring `classes.txt` of the same folder, where there is one.
@@ -54,7 +59,7 @@ def fetched(text: str, *, classes: bool = False) -> Path:
         have in common. It is in `remote/` of the user's cache (`decoded.kept`), and may be removed at any time.
 
     Raises:
-        DataError: a pattern that is none; a protocol that is not known or whose package is not installed; a file that
+        DataError: a pattern that is none; another protocol, or one whose package is not installed; a file that
             is not there, or that `TRIES` tries did not bring whole (each waits `WAIT` seconds at most for an answer and
             for every part); too little room on the disk. Where nothing answers but all copies are here they are used,
             with a warning.
@@ -134,6 +139,8 @@ def _system(text: str) -> Any:
     import fsspec  # type: ignore[import-untyped]
 
     protocol = text.partition("://")[0]
+    if protocol not in PROTOCOLS:
+        raise DataError(f"{_shown(text)}: {show(protocol)} is none of {', '.join(PROTOCOLS)}")
     options: dict[str, Any] = {}
     try:
         if protocol in ("http", "https"):
@@ -146,7 +153,7 @@ def _system(text: str) -> Any:
         package = "aiohttp" if protocol in ("http", "https") else str(error).splitlines()[0][:100]
         raise DataError(f"{_shown(text)}: {protocol}:// needs a package that is not installed: {package}") from error
     except ValueError as error:
-        raise DataError(f"{_shown(text)}: {show(protocol)} is no protocol that fsspec knows") from error
+        raise DataError(f"{_shown(text)}: this fsspec does not know {protocol}://") from error
 
 
 def _listed(system: Any, text: str, folder: Path) -> list[str]:
