@@ -107,7 +107,7 @@ def load(
         if value is not None and value < 1:
             raise DataError(f"{name} = {value} is not positive; 1 or more is right")
     if stream:
-        _check_stream(source, image_size)
+        check_stream(source, image_size)
 
     if levels is not None and source.partition(":")[0] not in FILES and READERS.find(source.partition(":")[0]) is None:
         raise DataError(f"data.levels: {source} is no source of image files ({OF_FILES})")
@@ -115,7 +115,7 @@ def load(
     dividing = Dividing(split_file, groups, file_column, label_column, split_column)
     _check_dividing(source, dividing)
     place = user_path(folder, "data.folder", error=DataError)
-    contents = _read(source, place, reading, unlabelled, require_train, dividing)
+    contents = read_source(source, place, reading, unlabelled, require_train, dividing)
     for line in contents.notes:
         logger.warning("%s: %s", source, line)
     names = contents.class_names
@@ -135,9 +135,14 @@ def load(
     return result
 
 
-def _read(
+def read_source(
     source: str, folder: Path, reading: Reading, unlabelled: str, require_train: bool, dividing: Dividing
 ) -> Contents:
+    """What a source holds, as `sources.Request` asks for it.
+
+    Raises:
+        DataError: an unknown source; as the source.
+    """
     kind, _, rest = source.partition(":")
     for name, file in SOURCES.items():
         known, _, needs = name.partition(":")
@@ -148,6 +153,7 @@ def _read(
     own = READERS.find(kind)
     if own is not None:
         further = reading._asdict() | dividing._asdict()
+        unlabelled = "skip" if unlabelled == "use" else unlabelled  # its labels are read, and not used
         return _of_plugin(own, kind, source, folder=folder, unlabelled=unlabelled, **further)
     nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
@@ -202,7 +208,8 @@ def _of_plugin(read: Reader, kind: str, source: str, **settings: Any) -> Content
     return Contents(images.class_names, images.train, images.validation, images.test, images.levels)
 
 
-def _check_stream(source: str, image_size: int | None) -> None:
+def check_stream(source: str, image_size: int | None) -> None:
+    """Refuse to stream a source that cannot be, or without a size."""
     kind = source.partition(":")[0]
     if kind not in FILES and any(known.partition(":")[0] == kind for known in SOURCES):
         raise DataError(f"data.stream = true: {source} is no source of image files ({OF_FILES})")

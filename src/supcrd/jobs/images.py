@@ -35,7 +35,7 @@ def load_images(
         workers=settings.workers,
         levels=settings.levels,
         damaged=settings.damaged,
-        unlabelled=settings.unlabelled,
+        unlabelled=settings.labelled.unlabelled,
         test=settings.test,
         whole_test=whole_test,
         split_file=settings.split_file,

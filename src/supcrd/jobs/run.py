@@ -10,6 +10,7 @@ from supcrd import recipe as recipes
 from supcrd.base import device
 from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
+from supcrd.data.unlabelled import with_unlabelled
 from supcrd.errors import RecipeError, SupcrdError
 from supcrd.evaluation.measures import deployed
 from supcrd.jobs import student as stages
@@ -95,7 +96,7 @@ def _run(
     if done is not None:
         return done
     settings_of(tables(recipe))  # an unknown term or key is refused before the data are read
-    images = images or load_data(recipe)
+    images = with_unlabelled(images or load_data(recipe), recipe.data)
     _check_training_split(recipe, images)
     check_classifier(recipe, images)
     if force or not RunFolder(out / recipe.name).checkpoint.exists():  # a run under way only warns
@@ -108,6 +109,8 @@ def _run(
     objective = make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None}
     origins |= {name: teacher.weights for name, teacher in taught.items()} | ours
+    if images.unlabelled is not None:
+        origins["set of unlabelled images"] = images.unlabelled.fingerprint
     with locked(out / recipe.name, wait=wait and prefix != ""):  # two students may ask for one teacher
         done = None if force else _finished(recipe, out, images, prefix)
         if done is not None:

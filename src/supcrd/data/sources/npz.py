@@ -33,13 +33,16 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) 
     Args:
         path: the file; nothing pickled in it is read.
         unlabelled: what to do with images of label -1, which usually means that they have none: "refuse" the file, or
-            "skip" them.
+            "skip" them. "use": labels need not be there and are not read, all images are of one class.
         require_train: False allows a file with only val or test arrays.
 
     Raises:
         DataError: the file is missing or damaged, or an array is missing or not as above.
     """
     arrays, other = _arrays(path)
+    if unlabelled == "use":
+        arrays = {name: array for name, array in arrays.items() if name.endswith("_images")}
+        arrays |= {f"{name[:-6]}labels": np.zeros(array.shape[:1], np.int64) for name, array in arrays.items()}
     images: dict[str, Array] = {}
     labels: dict[str, Array] = {}
     for split in SPLITS:
