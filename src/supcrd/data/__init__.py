@@ -3,6 +3,7 @@
 import difflib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fi
 from supcrd.data.listed import Dividing
 from supcrd.data.sources import Request
 from supcrd.data.split import balanced, subset
+from supcrd.data.stream import rgb
 from supcrd.errors import DataError, PluginError, SupcrdError
 from supcrd.recipe.paths import is_table
 from supcrd.recipe.settings import SOURCES, DataSettings
@@ -35,6 +37,7 @@ def load(
     validation: float = 0.1,
     split_seed: int = 0,
     image_size: int | None = None,
+    channels: int | None = None,
     limit: int | None = None,
     require_train: bool = True,
     stream: bool = False,
@@ -65,6 +68,7 @@ def load(
         split_seed: >= 0, draws the splits.
         image_size: pixels, for sources of image files (`FILES`): resize the shorter side to it and crop the centre.
             Elsewhere it can only confirm the size that the images have.
+        channels: 3 for grey images as RGB, with the grey value in every channel.
         limit: use at most this many images of each split, evenly over the classes: to try a recipe out.
         require_train: False accepts a source that has only a validation or a test split.
         stream: for image files that do not fit memory: images stay on disk until they are asked for.
@@ -106,6 +110,8 @@ def load(
     for name, value in (("image_size", image_size), ("limit", limit), ("workers", workers)):
         if value is not None and value < 1:
             raise DataError(f"{name} = {value} is not positive; 1 or more is right")
+    if channels not in (None, 3):
+        raise DataError(f"channels = {channels}: 3, or none for those of the images, is right")
     if stream:
         check_stream(source, image_size)
 
@@ -125,6 +131,10 @@ def load(
     if limit is not None and limit < len(names):
         raise DataError(f"limit = {limit} is below the {len(names)} classes of {source}; {len(names)} or more is right")
     train, held_out, tested = (_thin(split, limit) for split in (train, held_out, tested))
+    if channels == 3:
+        train, held_out, tested = (
+            split and replace(split, images=rgb(split.images)) for split in (train, held_out, tested)
+        )
     digest = fingerprint((train, held_out, tested), names)
     result = ImageSet(source, train, held_out, tested, names, digest, contents.levels)
     if image_size not in (None, result.image_size):

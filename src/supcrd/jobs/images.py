@@ -29,6 +29,7 @@ def load_images(
         validation=settings.validation,
         split_seed=settings.split_seed,
         image_size=settings.image_size,
+        channels=settings.channels,
         limit=settings.limit,
         require_train=require_train,
         stream=settings.stream,

@@ -18,7 +18,7 @@ from supcrd.jobs import teacher as teachers
 from supcrd.jobs.classifier import check_classifier, settle
 from supcrd.jobs.images import load_images
 from supcrd.jobs.measure import measure
-from supcrd.jobs.network import new_student
+from supcrd.jobs.network import new_student, note_memory
 from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.shown import show
 from supcrd.jobs.student import Report
@@ -103,6 +103,7 @@ def _run(
         tracker.check(recipe)
     student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
+    note_memory(recipe, student, bfloat16=place.bfloat16)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     _note_sizes(recipe, student, taught)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own

@@ -65,6 +65,9 @@ class DataSettings(Settings):
     image_size: Pixels | None = None
     """height and width in pixels that images are resized to; for sources of image files (folder:, csv:, shards:,
     parquet:, hf:)"""
+    channels: Literal[3] | None = None
+    """3: grey images are read as RGB, for a teacher or pretrained weights that take RGB; if not given, a set is grey if
+    every image is"""
     classes: ClassNames | None = None
     """names of the classes in the order of the labels, or a text file of them, one a line: for sources whose labels are
     bare numbers, or to put the classes of others in another order"""
