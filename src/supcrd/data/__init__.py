@@ -233,6 +233,13 @@ def _check_dividing(source: str, dividing: Dividing) -> None:
     if kind == "csv" or not given or READERS.find(kind) is not None:
         return
     key, value = next(iter(given.items()))
+    if kind in ("npz", "shards") and key == "groups" and len(given) == 1:
+        if is_table(value):
+            what = "an array such as train_patient" if kind == "npz" else "a field of the samples' .json"
+            raise DataError(
+                f"data.groups = {show(value)}: {source} has no files with names; the name of {what} is right"
+            )
+        return
     if kind != "folder":
         raise DataError(f"data.{key} = {show(value)}: {source} has no files with names; folder: or csv: is right")
     if dividing.groups is not None and not is_table(dividing.groups):
