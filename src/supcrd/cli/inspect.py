@@ -25,6 +25,11 @@ def inspect(
         int | None, typer.Option(help="Pixels that image files are looked at in; 64 if not given.")
     ] = None,
     data_folder: Annotated[str, typer.Option(help="Folder of the CIFAR archives.")] = "data",
+    split_file: Annotated[str | None, typer.Option(help="Table of files and splits: data.split_file.")] = None,
+    groups: Annotated[str | None, typer.Option(help="Column or table of groups (patients): data.groups.")] = None,
+    file_column: Annotated[str | None, typer.Option(help="Column of the files: data.file_column.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of the labels: data.label_column.")] = None,
+    split_column: Annotated[str | None, typer.Option(help="Column of the splits: data.split_column.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at a data set: classes, sizes, unreadable files, duplicates and leaks between splits, channel statistics."""
@@ -33,9 +38,11 @@ def inspect(
         raise SupcrdError(f"--samples {target}: a file that ends in .png is right")
     if target is not None and not target.parent.is_dir():
         raise SupcrdError(f"--samples {target}: no such folder {target.parent}")
+    from supcrd.data.listed import Dividing
     from supcrd.data.overview import look
 
-    overview = look(data, folder=data_folder, image_size=image_size)
+    dividing = Dividing(split_file, groups, file_column, label_column, split_column)
+    overview = look(data, folder=data_folder, image_size=image_size, dividing=dividing)
     if target is not None:
         with replacing(target) as temporary:
             overview.samples().save(temporary, "png")
@@ -52,6 +59,8 @@ def show(facts: dict[str, Any]) -> None:
     counts = facts["splits"]
     _line(f"{facts['source']}: {sum(counts.values()):,} images ({_counted(counts)}), {len(facts['classes'])} classes")
     _classes(facts["classes"], list(counts), facts["imbalance"])
+    if "groups" in facts:
+        _line(f"groups      {_counted(facts['groups'])}; none is in two of them")
     sizes = facts["sizes"]
     if sizes["different"] == 1:
         _line(f"sizes       {_size(sizes['median'])} px, all of them")

@@ -3,6 +3,7 @@
 import difflib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fi
 from supcrd.data.listed import Dividing
 from supcrd.data.sources import Request
 from supcrd.data.split import balanced, subset
+from supcrd.data.stream import rgb
 from supcrd.errors import DataError, PluginError, SupcrdError
 from supcrd.recipe.paths import is_table
 from supcrd.recipe.settings import SOURCES, DataSettings
@@ -35,6 +37,7 @@ def load(
     validation: float = 0.1,
     split_seed: int = 0,
     image_size: int | None = None,
+    channels: int | None = None,
     limit: int | None = None,
     require_train: bool = True,
     stream: bool = False,
@@ -65,6 +68,7 @@ def load(
         split_seed: >= 0, draws the splits.
         image_size: pixels, for sources of image files (`FILES`): resize the shorter side to it and crop the centre.
             Elsewhere it can only confirm the size that the images have.
+        channels: 3 for grey images as RGB, with the grey value in every channel.
         limit: use at most this many images of each split, evenly over the classes: to try a recipe out.
         require_train: False accepts a source that has only a validation or a test split.
         stream: for image files that do not fit memory: images stay on disk until they are asked for.
@@ -106,8 +110,10 @@ def load(
     for name, value in (("image_size", image_size), ("limit", limit), ("workers", workers)):
         if value is not None and value < 1:
             raise DataError(f"{name} = {value} is not positive; 1 or more is right")
+    if channels not in (None, 3):
+        raise DataError(f"channels = {channels}: 3, or none for those of the images, is right")
     if stream:
-        _check_stream(source, image_size)
+        check_stream(source, image_size)
 
     if levels is not None and source.partition(":")[0] not in FILES and READERS.find(source.partition(":")[0]) is None:
         raise DataError(f"data.levels: {source} is no source of image files ({OF_FILES})")
@@ -115,7 +121,7 @@ def load(
     dividing = Dividing(split_file, groups, file_column, label_column, split_column)
     _check_dividing(source, dividing)
     place = user_path(folder, "data.folder", error=DataError)
-    contents = _read(source, place, reading, unlabelled, require_train, dividing)
+    contents = read_source(source, place, reading, unlabelled, require_train, dividing)
     for line in contents.notes:
         logger.warning("%s: %s", source, line)
     names = contents.class_names
@@ -125,6 +131,10 @@ def load(
     if limit is not None and limit < len(names):
         raise DataError(f"limit = {limit} is below the {len(names)} classes of {source}; {len(names)} or more is right")
     train, held_out, tested = (_thin(split, limit) for split in (train, held_out, tested))
+    if channels == 3:
+        train, held_out, tested = (
+            split and replace(split, images=rgb(split.images)) for split in (train, held_out, tested)
+        )
     digest = fingerprint((train, held_out, tested), names)
     result = ImageSet(source, train, held_out, tested, names, digest, contents.levels)
     if image_size not in (None, result.image_size):
@@ -135,9 +145,14 @@ def load(
     return result
 
 
-def _read(
+def read_source(
     source: str, folder: Path, reading: Reading, unlabelled: str, require_train: bool, dividing: Dividing
 ) -> Contents:
+    """What a source holds, as `sources.Request` asks for it.
+
+    Raises:
+        DataError: an unknown source; as the source.
+    """
     kind, _, rest = source.partition(":")
     for name, file in SOURCES.items():
         known, _, needs = name.partition(":")
@@ -148,6 +163,7 @@ def _read(
     own = READERS.find(kind)
     if own is not None:
         further = reading._asdict() | dividing._asdict()
+        unlabelled = "skip" if unlabelled == "use" else unlabelled  # its labels are read, and not used
         return _of_plugin(own, kind, source, folder=folder, unlabelled=unlabelled, **further)
     nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
@@ -202,7 +218,8 @@ def _of_plugin(read: Reader, kind: str, source: str, **settings: Any) -> Content
     return Contents(images.class_names, images.train, images.validation, images.test, images.levels)
 
 
-def _check_stream(source: str, image_size: int | None) -> None:
+def check_stream(source: str, image_size: int | None) -> None:
+    """Refuse to stream a source that cannot be, or without a size."""
     kind = source.partition(":")[0]
     if kind not in FILES and any(known.partition(":")[0] == kind for known in SOURCES):
         raise DataError(f"data.stream = true: {source} is no source of image files ({OF_FILES})")
@@ -216,6 +233,13 @@ def _check_dividing(source: str, dividing: Dividing) -> None:
     if kind == "csv" or not given or READERS.find(kind) is not None:
         return
     key, value = next(iter(given.items()))
+    if kind in ("npz", "shards") and key == "groups" and len(given) == 1:
+        if is_table(value):
+            what = "an array such as train_patient" if kind == "npz" else "a field of the samples' .json"
+            raise DataError(
+                f"data.groups = {show(value)}: {source} has no files with names; the name of {what} is right"
+            )
+        return
     if kind != "folder":
         raise DataError(f"data.{key} = {show(value)}: {source} has no files with names; folder: or csv: is right")
     if dividing.groups is not None and not is_table(dividing.groups):

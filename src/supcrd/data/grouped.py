@@ -1,9 +1,14 @@
 """Drawing a split that divides no group (patients, films), stratified as well as the groups allow."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from supcrd.base.wording import show
+from supcrd.errors import DataError
 
 TRIES, WORK = 64, 10**6  # orders that are tried, at most; numbers that they look at together, about
 SWEEPS = 4  # over the groups, of one order
@@ -90,3 +95,32 @@ def _search(
         if not changed:
             break
     return chosen, costs
+
+
+def numbered(groups: Mapping[str, Sequence[str]], source: object) -> dict[str, Tensor]:
+    """Names of groups as numbers, the same in all splits.
+
+    Args:
+        groups: split -> the group of each image.
+        source: for messages.
+
+    Returns:
+        split -> (N,) int64.
+
+    Raises:
+        DataError: a group in two splits.
+
+    Example:
+        >>> numbered({"train": ["b", "a", "b"], "test": ["c"]}, "npz:x.npz")
+        {'train': tensor([1, 0, 1]), 'test': tensor([2])}
+    """
+    number = {name: place for place, name in enumerate(sorted({name for names in groups.values() for name in names}))}
+    first: dict[str, str] = {}
+    for split, names in groups.items():
+        for name in set(names):
+            if first.setdefault(name, split) != split:
+                raise DataError(
+                    f"{source}: data.groups: group {show(name)} is in {first[name]} and in {split}; a group in one "
+                    "split only is right"
+                )
+    return {split: torch.tensor([number[name] for name in names]) for split, names in groups.items()}

@@ -57,6 +57,21 @@ class Contents(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """Further training images, of which no label is known.
+
+    Attributes:
+        source: what `data.unlabelled` names.
+        split: the images of train and, behind them, those without a label, which is -1.
+        fingerprint: 32 hexadecimal digits of the latter.
+    """
+
+    source: str
+    split: Split
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """A data set as it will be used; at least one split is there.
 
@@ -68,6 +83,7 @@ class ImageSet:
             Of streamed images the names and sizes of their files stand for the pixels.
         levels: the values of deep images (16- or 32-bit integers, floats) that became 0 and 255; None where the source
             has none.
+        unlabelled: further training images (`data.unlabelled`), which have no part in anything else.
 
     Example:
         >>> split = Split(torch.zeros(4, 8, 8, 1, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]))
@@ -83,6 +99,20 @@ class ImageSet:
     class_names: tuple[str, ...]
     fingerprint: str
     levels: tuple[float, float] | None = None
+    unlabelled: Unlabelled | None = None
+
+    @property
+    def shown(self) -> Split:
+        """What a student is shown in its training: train, and behind it the images without a label."""
+        split = self.unlabelled.split if self.unlabelled is not None else self.train
+        if split is None:
+            raise DataError(f"{self.source} has no training images")
+        return split
+
+    @property
+    def shown_fingerprint(self) -> str:
+        """Of all that this set has: `fingerprint`, and that of the images without a label."""
+        return self.fingerprint + (f"+{self.unlabelled.fingerprint}" if self.unlabelled is not None else "")
 
     @property
     def num_classes(self) -> int:

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from supcrd.base.seeding import permutation
 from supcrd.data.images import Split
-from supcrd.data.sampling import balanced_order
+from supcrd.data.sampling import balanced_order, interleaved
 from supcrd.data.shares import LEAST, WHOLE, Shares
 from supcrd.data.stream import fetch
 from supcrd.data.views.make import make_view
-from supcrd.data.views.mix import draw_pairs, mix_bytes, mix_in_place
+from supcrd.data.views.mix import apart, draw_pairs, mix_bytes, mix_in_place
 from supcrd.data.views.parameters import ViewParameters, draw_view
 from supcrd.recipe.settings import AugmentSettings
 
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     """One step's inputs: V views of B images, view after view."""
 
     inputs: Tensor  # (V B, channels, H, W) float in [0, 1], or (B, F) features
-    labels: Tensor  # (V B,) int64
+    labels: Tensor  # (V B,) int64; -1 of images without one
     indices: Tensor  # (B,) int64, the images' places in the set
     taught: Mapping[str, Tensor] | None = None  # teacher -> its (V B, F) features of these views, where they are kept
     epoch: int = 0
@@ -31,6 +31,13 @@ class Batch(NamedTuple):
     shares: Tensor | None = None  # (V B,) float32 of the own image; 1 in views that are not mixed in this step
     mixed: tuple[int, ...] = ()  # numbers of the views that are mixed in this step
     whole: "Batch | None" = None  # where this is one process's share: the batch of all of them, without its inputs
+    labelled: tuple[int, ...] | None = None  # places in the batch of the images with a label; None: all of them
+
+    @property
+    def labelled_rows(self) -> int:
+        """Rows of images with a label."""
+        count = len(self.indices) if self.labelled is None else len(self.labelled)
+        return len(self.labels) // max(len(self.indices), 1) * count
 
     def of_images(self, places: slice) -> "Batch":
         """Some of its images, by their places in it, with all their views.
@@ -42,6 +49,7 @@ class Batch(NamedTuple):
             ([3, 4, 3, 4], [3, 4, 8, 9])
         """
         images = len(self.indices)
+        start, stop, _ = places.indices(images)
 
         def rows(whole: Tensor) -> Tensor:
             return whole.view(-1, images, *whole.shape[1:])[:, places].flatten(0, 1)
@@ -53,6 +61,7 @@ class Batch(NamedTuple):
             partner_labels=None if self.partner_labels is None else rows(self.partner_labels),
             shares=None if self.shares is None else rows(self.shares),
             taught=self.taught and {name: rows(taught) for name, taught in self.taught.items()},
+            labelled=self.labelled and tuple(place - start for place in self.labelled if start <= place < stop),
         )
 
 
@@ -91,20 +100,25 @@ def index_batches(
     device: torch.device | None = None,
     balanced: Tensor | None = None,
     least: int = LEAST,
+    unlabelled: int = 0,
 ) -> list[Tensor]:
     """Shuffled indices of an epoch, cut into batches; a last batch of fewer than `least` images is left out.
 
     One image has nothing to be contrasted with, and batch normalisation cannot train on it; another epoch will have it
     in another place. `balanced`: the labels (N,), on the CPU, to draw by `balanced_order` in place of every image once.
+    `unlabelled`: how many images, the last ones, have no label; they come once each, `interleaved` with the others.
 
     Example:
         >>> [len(index) for index in index_batches(9, 4, seed=0, epoch=0)]
         [4, 4]
     """
+    labelled = count - unlabelled
     if balanced is None:
-        order = permutation(count, "order", seed, epoch)
+        order = permutation(labelled, "order", seed, epoch)
     else:
         order = balanced_order(balanced, seed=seed, epoch=epoch)
+    if unlabelled:
+        order = interleaved(order, labelled + permutation(unlabelled, "unlabelled order", seed, epoch))
     order = order.to(device or "cpu")  # once an epoch: no step waits for a copy
     batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) < min(least, batch_size) else batches
@@ -116,7 +130,7 @@ class ViewBatches:
     Streamed images come decoded batch by batch, the next ones while one is used; views and order are the same.
 
     Args:
-        split: the images.
+        split: the images; behind those with a label there may be some without, of label -1.
         settings: of all views, or of groups of views by name.
         batch_size: B.
         seed: of order and views.
@@ -144,11 +158,26 @@ class ViewBatches:
         self.settings = [group for group in groups for _ in range(group.views)]  # by number of the view
         self.images, self.labels = split.images.to(device), split.labels.to(device)
         self.host_labels = split.labels.cpu()
+        self.labelled = int((self.host_labels >= 0).sum())
+        self.unlabelled = len(self.host_labels) - self.labelled
+        alone = -1 - torch.arange(self.unlabelled)  # an image without a label is of no other's class
+        self.classes = torch.cat([self.host_labels[: self.labelled], alone])
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.taught = dict(taught or {})
-        self.balanced = split.labels.cpu() if sampling == "balanced" else None
+        self.balanced = self.host_labels[: self.labelled] if sampling == "balanced" else None
         self.shares, self.least = shares, least
         self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0, least=least))
+
+    def _order(self, epoch: int) -> list[Tensor]:
+        """The images of every batch of an epoch, on the CPU."""
+        return index_batches(
+            len(self.labels), self.batch_size, seed=self.seed, epoch=epoch, balanced=self.balanced, least=self.least,
+            unlabelled=self.unlabelled,
+        )  # fmt: skip
+
+    def _with_labels(self, places: Tensor) -> tuple[int, ...] | None:
+        """Which images of a batch have a label; None where all have."""
+        return tuple((places < self.labelled).nonzero().flatten().tolist()) if self.unlabelled else None
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on."""
@@ -156,10 +185,7 @@ class ViewBatches:
         for cached in self.taught.values():  # all of the same views
             seed, shown = cached.seed, epoch % cached.epochs
         readers = {name: cached.reader(shown) for name, cached in self.taught.items()}
-        count, drawn = len(self.labels), self.balanced
-        places = index_batches(
-            count, self.batch_size, seed=self.seed, epoch=epoch, balanced=drawn, least=self.least
-        )[start:]  # fmt: skip
+        places = self._order(epoch)[start:]
         mixes = any(settings.mixes for settings in self.settings)
         # an image that is mixed in may be another process's
         seen = places if mixes else [self._own(place) for place in places]
@@ -167,7 +193,9 @@ class ViewBatches:
         for step, (place, own, (index, views)) in enumerate(zip(places, seen, batches, strict=True), start):
             features = {name: read(own).to(self.device, non_blocking=True) for name, read in readers.items()}
             labels = self.labels[index].repeat(len(self.settings))
-            batch = Batch(views, labels, index, features or None, epoch, step, self.steps)
+            batch = Batch(
+                views, labels, index, features or None, epoch, step, self.steps, labelled=self._with_labels(own)
+            )
             batch = self._mixed(batch) if mixes else batch
             yield batch if self.shares.size == 1 else self._share(batch, place)
 
@@ -184,7 +212,8 @@ class ViewBatches:
             return batch.of_images(images)._replace(whole=whole)
         index = places.to(self.device)
         labels = self.labels[index].repeat(len(self.settings))
-        whole = batch._replace(inputs=batch.inputs.new_empty(len(labels), 0), labels=labels, indices=index, taught=None)
+        whole = batch._replace(inputs=batch.inputs.new_empty(len(labels), 0), labels=labels, indices=index, taught=None,
+                               labelled=self._with_labels(places))  # fmt: skip
         return batch.of_images(slice(0, images.stop - images.start))._replace(whole=whole)
 
     def _mixed(self, batch: Batch) -> Batch:
@@ -196,6 +225,8 @@ class ViewBatches:
                 settings, count, size=size, seed=self.seed, epoch=batch.epoch, step=batch.step, view=view
             )  # fmt: skip
             if pairs is not None:
+                if batch.labelled is not None:
+                    pairs = pairs._replace(partners=apart(pairs.partners, batch.labelled))
                 rows = slice(view * count, (view + 1) * count)
                 mix_in_place(batch.inputs[rows], pairs)
                 partners[rows], shares[rows] = view * count + pairs.partners, pairs.shares
@@ -213,7 +244,7 @@ class ViewBatches:
         """
         size = self.images.shape[1]
         parameters = [
-            draw_view(settings, self.host_labels, size=size, seed=seed, epoch=epoch, view=view)
+            draw_view(settings, self.classes, size=size, seed=seed, epoch=epoch, view=view)
             for view, settings in enumerate(self.settings)
         ]
         # once an epoch: no step waits for a copy

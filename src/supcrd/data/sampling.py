@@ -43,3 +43,26 @@ def balanced_order(labels: Tensor, *, seed: int, epoch: int) -> Tensor:
             skipped = rounds.start * len(members)
             drawn.append(torch.cat(orders)[first - skipped : end - skipped])
     return torch.cat(drawn)[permutation(count, "order", seed, epoch)]
+
+
+def interleaved(labelled: Tensor, unlabelled: Tensor) -> Tensor:
+    """Two orders as one, in which every stretch has its share of both: of n images in a row n L / (L + U) are labelled,
+    rounded up or down, so that batches, and parts of them, differ by one labelled image at most.
+
+    Args:
+        labelled: (L,) int64, the order of images with a label.
+        unlabelled: (U,) int64, that of images without one.
+
+    Returns:
+        (L + U,) int64.
+
+    Example:
+        >>> interleaved(torch.tensor([2, 0, 1]), torch.tensor([9, 8, 7, 6, 5, 4])).tolist()
+        [9, 8, 2, 7, 6, 0, 5, 4, 1]
+    """
+    count = len(labelled) + len(unlabelled)
+    before = torch.arange(count + 1) * len(labelled) // max(count, 1)  # labelled images before each place
+    has_label = before[1:] > before[:-1]
+    order = labelled.new_empty(count)
+    order[has_label], order[~has_label] = labelled, unlabelled
+    return order

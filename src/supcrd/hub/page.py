@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy.stats import binomtest
-
 from supcrd.errors import RunError
 from supcrd.evaluation.measures import MEASURES
 from supcrd.hub.names import dataset_of, without_paths
@@ -49,6 +47,8 @@ def interval(share: float, n: int) -> tuple[float, float]:
         >>> round(low, 3), round(high, 3)
         (0.826, 0.945)
     """
+    from scipy.stats import binomtest  # a third of a second, which loading a model need not take
+
     low, high = binomtest(round(share * n), n).proportion_ci(method="wilson")
     return float(low), float(high)
 

@@ -2,6 +2,7 @@
 
 from supcrd.base import device
 from supcrd.data import ImageSet
+from supcrd.data.unlabelled import with_unlabelled
 from supcrd.errors import SupcrdError
 from supcrd.jobs.images import load_images
 from supcrd.jobs.network import new_student
@@ -32,7 +33,7 @@ def _join(order: Order, group: Group, images: ImageSet | None) -> ImageSet:
     place = device.choose(recipe.train.device, recipe.train.precision)
     try:
         plugins.load(recipe.plugins, order.folder)
-        images = images or load_images(recipe.data)
+        images = with_unlabelled(images or load_images(recipe.data), recipe.data)
         student = new_student(recipe, images)
         objective = make_objective(recipe, student, images, order.teachers)
     except SupcrdError as error:

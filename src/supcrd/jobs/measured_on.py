@@ -62,6 +62,8 @@ def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageS
         divided = split == "validation" or card.classifier == MISSING
         columns = [key for key in COLUMNS if key in table and source.startswith("csv:")]  # as those of the run's table
         table = {key: table[key] for key in columns} | {"source": source} | ({} if divided else {"validation": 0.0})
+        if card.in_channels == 3:  # grey images are read as RGB, as `predict` reads them
+            table["channels"] = 3
         if source.partition(":")[0] in FILES:
             table |= {"image_size": card.image_size, "levels": card.levels}
         # images without splits are all measured on, unless some of them have to be trained on

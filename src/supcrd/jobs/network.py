@@ -1,13 +1,27 @@
 """The network of a recipe, before training."""
 
+import logging
+
+from torch import nn
+
 from supcrd import recipe as recipes
 from supcrd.base.seeding import forked, seed_for
 from supcrd.data import ImageSet, channel_statistics
 from supcrd.errors import RecipeError
 from supcrd.models import Model
+from supcrd.models.archs.from_timm import is_timm_name
+from supcrd.models.memory import kept_bytes
+from supcrd.models.names import ARCHS
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe, TeacherSettings
 from supcrd.runs.folder import RunFolder
+
+logger = logging.getLogger("supcrd")
+
+SMALL = 64
+"""Pixels: up to these, networks made for small images are trained in papers."""
+MUCH = 10**9
+"""Bytes of maps in a step that are worth a warning."""
 
 
 def statistics(recipe: Recipe, images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -51,6 +65,45 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
         except ValueError as error:
             raise RecipeError(f"model.arch: {error}") from None
     return Normalised(model, mean, std)
+
+
+def note_memory(recipe: Recipe, student: Normalised, *, bfloat16: bool) -> None:
+    """Warn of a network made for small images, with maps as large as the image, that is given large ones.
+
+    The estimate is of what training keeps for the gradient (`supcrd.models.memory.kept_bytes`), half of it in bfloat16.
+    """
+    model, train = student.model, recipe.train
+    small = model.stem == "low" if model.arch.startswith("timm:") else model.arch.partition("+")[0] in ARCHS
+    if not small or model.image_size <= SMALL:
+        return
+    views = sum(group.views for group in recipe.view_groups.values())
+    rows = -(-train.batch_size // max(train.accumulate, train.shards)) * views
+
+    def step(encoder: nn.Module) -> tuple[float, bool]:
+        size, whole = kept_bytes(encoder, channels=model.in_channels, image_size=model.image_size)
+        return size * rows / (2 if bfloat16 else 1), whole
+
+    needed, whole = step(model.encoder)
+    if not whole or needed < MUCH:
+        return
+    name = model.arch.removeprefix("timm:").partition("+")[0]
+    other = f"timm:{name if is_timm_name(name) else 'resnet18'}"
+    with forked():
+        large = Model(
+            model.num_classes,
+            other,
+            in_channels=model.in_channels,
+            image_size=model.image_size,
+            projector=recipe.model.projector,
+            stem="native",
+        )
+    right = "model.stem = 'native'" if other == model.arch else f"model.arch = '{other}'"
+    logger.warning(
+        "model.arch = %r is made for small images and keeps maps of %d x %d px: about %.1f GB for %d images a step; "
+        "%s has about %.1f GB, data.image_size=%d about %.1f GB, and train.accumulate=4 a quarter",
+        *(recipe.model.arch, model.image_size, model.image_size, needed / 1e9, rows, right),
+        *(step(large.encoder)[0] / 1e9, SMALL, needed / 1e9 * (SMALL / model.image_size) ** 2),
+    )
 
 
 def generation(recipe: Recipe) -> int:

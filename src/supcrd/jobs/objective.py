@@ -13,8 +13,9 @@ from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
 from supcrd.training.objective.build import Needs, Objective, Planned, build, needs, planned, reads_maps
-from supcrd.training.objective.checks import check_teacher, check_widths
-from supcrd.training.objective.term import Context, Shapes
+from supcrd.training.objective.checks import check_teacher, check_unlabelled, check_widths
+from supcrd.training.objective.term import Context, Reads, Shapes, Term, TermSettings
+from supcrd.training.processes import started
 from supcrd.training.teacher import shapes_of
 
 
@@ -57,6 +58,7 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     known = [(term.reads, term.settings, term.teachers) for term in terms if term.reads is not None]
     if len(known) == len(terms):
         _check_needs(needs(known), recipe)
+        _check_shown(recipe, images, {term.name: (term.reads, term.settings) for term in terms if term.reads})
 
 
 def _shapes_to_come(teacher: Recipe, images: ImageSet) -> Shapes:
@@ -79,6 +81,8 @@ def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teache
         reseed(seed_for("terms", recipe.seed))  # adapters of terms
         objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.view_groups)
     _check_needs(objective.needs, recipe)
+    _check_shown(recipe, images, {name: (part.reads, part.settings) for name, part in objective.terms.items()
+                                  if isinstance(part, Term)})  # fmt: skip
     for name, teacher in teachers.items():
         if "projections" in objective.needs.teachers.get(name, ()) and not teacher.projection_trained:
             raise RecipeError(
@@ -103,6 +107,20 @@ def _check_dot(recipe: Recipe, terms: Sequence[Planned]) -> None:
             f"train.dot = {recipe.train.dot:g}: every term that teaches the encoder {reads} "
             f"({', '.join(term.name for term in attached)}), and DOT tells task and distillation apart; it is for "
             "objectives with both, such as kd"
+        )
+
+
+def _check_shown(recipe: Recipe, images: ImageSet, terms: Mapping[str, tuple[Reads, TermSettings]]) -> None:
+    """Refuse images without a label that these terms, or so many processes, cannot use."""
+    if images.unlabelled is None or images.train is None:
+        return
+    counts = {"labelled": len(images.train), "images": len(images.shown)}
+    check_unlabelled(images.unlabelled.source, terms, batch_size=recipe.train.batch_size, **counts)
+    processes = started()[1]
+    if processes > 1 and recipe.train.shards == 1:
+        raise RecipeError(
+            f"data.unlabelled with {processes} processes: each has a loss of its own, and another number of labels; "
+            f"train.shards = {processes}, which has one loss over the whole batch, is right"
         )
 
 

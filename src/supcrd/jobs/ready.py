@@ -64,7 +64,9 @@ def prepare(
         SupcrdError: the processes cannot share it, or have other data or weights.
     """
     assert images.train is not None
-    divided = plan(recipe.train, others=objective.needs.others, on_gpu=place.device.type == "cuda")
+    # the mean over images with a label is one over the whole batch, not over its parts
+    others = objective.needs.others or images.unlabelled is not None
+    divided = plan(recipe.train, others=others, on_gpu=place.device.type == "cuda")
     if isinstance(divided.world, Group):
         divided.world.synchronise(student.model)
     # copies of the parts that run: whole teachers are neither on the device nor in memory during the training
@@ -84,7 +86,7 @@ def prepare(
         task.compile_encoders(recipe.train.compile)
     seed = seed_for("run", recipe.seed)
     batches = ViewBatches(
-        images.train,
+        images.shown,
         recipe.view_groups,
         batch_size=recipe.train.batch_size,
         seed=seed,
@@ -96,7 +98,7 @@ def prepare(
     )
     if isinstance(divided.world, Group):
         kind = f"{place.device.type} {'bfloat16' if place.bfloat16 else 'float32'}"
-        facts = {"data set": images.fingerprint, "set of first weights": fingerprint(task), "place": kind}
+        facts = {"data set": images.shown_fingerprint, "set of first weights": fingerprint(task), "place": kind}
         agreed(divided.world, facts)
     return Ready(task, batches, divided, seed)
 

@@ -10,6 +10,7 @@ from supcrd import recipe as recipes
 from supcrd.base import device
 from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
+from supcrd.data.unlabelled import with_unlabelled
 from supcrd.errors import RecipeError, SupcrdError
 from supcrd.evaluation.measures import deployed
 from supcrd.jobs import student as stages
@@ -17,7 +18,7 @@ from supcrd.jobs import teacher as teachers
 from supcrd.jobs.classifier import check_classifier, settle
 from supcrd.jobs.images import load_images
 from supcrd.jobs.measure import measure
-from supcrd.jobs.network import new_student
+from supcrd.jobs.network import new_student, note_memory
 from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.shown import show
 from supcrd.jobs.student import Report
@@ -95,19 +96,22 @@ def _run(
     if done is not None:
         return done
     settings_of(tables(recipe))  # an unknown term or key is refused before the data are read
-    images = images or load_data(recipe)
+    images = with_unlabelled(images or load_data(recipe), recipe.data)
     _check_training_split(recipe, images)
     check_classifier(recipe, images)
     if force or not RunFolder(out / recipe.name).checkpoint.exists():  # a run under way only warns
         tracker.check(recipe)
     student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
+    note_memory(recipe, student, bfloat16=place.bfloat16)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     _note_sizes(recipe, student, taught)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own
     objective = make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None}
     origins |= {name: teacher.weights for name, teacher in taught.items()} | ours
+    if images.unlabelled is not None:
+        origins["set of unlabelled images"] = images.unlabelled.fingerprint
     with locked(out / recipe.name, wait=wait and prefix != ""):  # two students may ask for one teacher
         done = None if force else _finished(recipe, out, images, prefix)
         if done is not None:

@@ -78,8 +78,8 @@ def _caches(
             teachers[name].folder,
             teachers[name].weights,
             teachers[name].whole(),
-            images.train,
-            images.fingerprint,
+            images.shown,
+            images.shown_fingerprint,
             recipe.view_groups,
             min(settings.cache, this.timed(recipe).train.epochs or settings.cache),  # 0: not yet timed
             place,

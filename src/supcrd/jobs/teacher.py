@@ -209,7 +209,7 @@ def _recipe_of(recipe: Recipe, settings: TeacherSettings, model: Model, name: st
     """The recipe in the folder of imported weights: no training, the student's data."""
     return Recipe(
         name=name,
-        data=recipe.data,
+        data=recipe.data.labelled,
         model=ModelSettings(arch=model.arch, projector=tuple(model.config()["projector"])),
         method=Imported(name="imported", weights=str(settings.checkpoint or settings.timm), fingerprint=key),
         augment=recipe.first_views,
@@ -232,6 +232,7 @@ def fitted(
         raise CheckpointError(
             f"the teacher {name} takes {model.in_channels}-channel images; those of {images.source} have "
             f"{images.channels} channels"
+            + ("; data.channels = 3 reads grey ones as RGB" if model.in_channels == 3 else "")
         )
     known = card.class_names
     if settings is not None and settings.classes is not None:

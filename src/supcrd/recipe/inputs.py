@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from supcrd.base.wording import nearest, show
 from supcrd.recipe.types import (
+    UNLABELLED,
     BelowOne,
     Channels,
     ClassNames,
@@ -51,8 +53,9 @@ class DataSettings(Settings):
     """table of your own splits, of a folder: or csv: source without any: a .csv, .tsv or .jsonl with a column of files
     and one of splits; images that it leaves out are not used"""
     groups: Name | None = None
-    """groups such as patients, which splits that are drawn do not divide: a column of a csv: source, or the path of a
-    table (.csv, .tsv, .jsonl) with a column of files and one of groups"""
+    """groups such as patients, which splits that are drawn do not divide: a column of a csv: source, G for the arrays
+    train_G, val_G, test_G of an npz: source, a field of the .json of a shards: source, or the path of a table (.csv,
+    .tsv, .jsonl) with a column of files and one of groups"""
     file_column: Name | None = None
     """column of the files of a csv: source, split_file or groups; by its usual names if not given"""
     label_column: Name | None = None
@@ -63,6 +66,9 @@ class DataSettings(Settings):
     image_size: Pixels | None = None
     """height and width in pixels that images are resized to; for sources of image files (folder:, csv:, shards:,
     parquet:, hf:)"""
+    channels: Literal[3] | None = None
+    """3: grey images are read as RGB, for a teacher or pretrained weights that take RGB; if not given, a set is grey if
+    every image is"""
     classes: ClassNames | None = None
     """names of the classes in the order of the labels, or a text file of them, one a line: for sources whose labels are
     bare numbers, or to put the classes of others in another order"""
@@ -73,9 +79,10 @@ class DataSettings(Settings):
     docs/data.md"""
     damaged: Literal["refuse", "skip"] = "refuse"
     """what to do with image files that cannot be read: refuse the set, or leave them out"""
-    unlabelled: Literal["refuse", "skip"] = "refuse"
+    unlabelled: Annotated[str, Field(min_length=1, json_schema_extra={"range": UNLABELLED})] = "refuse"
     """what to do with images of npz:, csv:, parquet: and hf: sources that have no label (-1, empty or null): refuse the
-    set, or leave them out"""
+    set, or leave them out; or a source of further training images, such as folder:more, whose labels are not read:
+    terms that read a teacher and no labels learn from them (docs/data.md)"""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """threads that decode image files; the number of cores, at most 16, if not given"""
     limit: Annotated[int, Field(ge=2, le=10**9)] | None = None
@@ -84,6 +91,30 @@ class DataSettings(Settings):
     """channel means on the 0..1 scale; measured on the train split if not given"""
     std: Deviations | None = None
     """channel standard deviations on the 0..1 scale; measured on the train split if not given"""
+
+    @property
+    def without_labels(self) -> str | None:
+        """The source of further training images without labels; None without one.
+
+        Example:
+            >>> DataSettings(source="digits", unlabelled="folder:more").without_labels
+            'folder:more'
+        """
+        return None if self.unlabelled in ("refuse", "skip") else self.unlabelled
+
+    @property
+    def labelled(self) -> "DataSettings":
+        """The same without that source: what a teacher learns from, and what a model is measured on."""
+        return self if self.without_labels is None else self.model_copy(update={"unlabelled": "refuse"})
+
+    @field_validator("unlabelled")
+    @classmethod
+    def _known_unlabelled(cls, value: str) -> str:
+        kinds = [name.partition(":")[0] for name in SOURCES]
+        if value not in ("refuse", "skip") and ":" not in value and value not in kinds:
+            hint = nearest(value, ["refuse", "skip", *kinds])
+            raise ValueError(f"data.unlabelled = {show(value)}: {UNLABELLED} is right{hint}")
+        return value
 
     @model_validator(mode="after")
     def _levels_in_order(self) -> "DataSettings":

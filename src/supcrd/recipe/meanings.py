@@ -152,7 +152,7 @@ def _range(annotation: Any, constraints: Sequence[Any]) -> str:
 def _range_of_one(annotation: Any, constraints: Sequence[Any]) -> str:
     bounds = {name: getattr(one, name) for one in constraints for name in BOUNDS if hasattr(one, name)}
     if get_origin(annotation) is Literal:
-        names = get_args(annotation)
+        names = [str(name) for name in get_args(annotation)]
         return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     if get_origin(annotation) is tuple:
         ((inner, within),) = _options(get_args(annotation)[0], ())

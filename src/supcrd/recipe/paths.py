@@ -69,10 +69,11 @@ def absolute(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]
 
 def _data(data: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
     changed = dict(data)
-    source = data.get("source")
-    kind = next((kind for kind in PATHS if isinstance(source, str) and source.startswith(kind)), None)
-    if kind is not None and source != kind and not is_address(str(source).removeprefix(kind)):
-        changed["source"] = kind + _path(str(source).removeprefix(kind), base, f"{where}: data.source")
+    for key in ("source", "unlabelled"):
+        source = data.get(key)
+        kind = next((kind for kind in PATHS if isinstance(source, str) and source.startswith(kind)), None)
+        if kind is not None and source != kind and not is_address(str(source).removeprefix(kind)):
+            changed[key] = kind + _path(str(source).removeprefix(kind), base, f"{where}: data.{key}")
     for key in ("folder", "classes", "split_file", "groups"):
         if key == "groups" and not is_table(str(data.get(key))):
             continue  # a column

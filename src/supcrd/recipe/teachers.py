@@ -108,8 +108,10 @@ def _teacher(student: Recipe, settings: TeacherSettings, recipe: str) -> tuple[s
     if settings.resolved:  # the recipe of a run folder: what it was is all that counts
         inside = validate(settings.resolved, where)
         place = inside.train.model_copy(update={"device": student.train.device})
-        return where, inside.model_copy(update={"data": student.data, "train": place})
+        return where, inside.model_copy(update={"data": student.data.labelled, "train": place})
     before = read(recipe)
+    # images without a label are a student's alone
+    student = student.model_copy(update={"data": student.data.labelled})
     table = merge(merge(before, settings.override), {"data": to_table(student)["data"]})
     table = with_plugins(table, recipe)
     result = validate(table, f"{where}{' with teacher.override' if settings.override else ''}")

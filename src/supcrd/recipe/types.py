@@ -12,6 +12,7 @@ Rate = Annotated[float, Field(gt=0, le=1000)]
 Temperature = Annotated[float, Field(ge=0.001, le=1000)]
 Factor = Annotated[float, Field(ge=1e-6, le=1e6)]
 VIEWS = "names of groups of views, or numbers of views from 0"
+UNLABELLED = "refuse, skip, or a source as in data.source"
 Views = Annotated[tuple[int | str, ...], Field(strict=False, json_schema_extra={"range": VIEWS})]
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]

@@ -47,12 +47,13 @@ class Tally:
         """the first step in which a term was not finite, and last the first in which their sum was not; -1: none"""
         self.correct: Tensor = state.get("correct", torch.zeros((), dtype=torch.int64)).to(device)
         self.rows: int = state.get("rows", 0)
+        self.labelled: int = state.get("labelled", self.rows)  # rows with a label; a state of before has no others
         self.images: int = state.get("images", 0)
         self.seconds: float = state.get("seconds", 0.0)
 
     def state(self) -> dict[str, Any]:
         """What `Tally(device, state)` continues from."""
-        names = ("names", "sums", "bad", "correct", "rows", "images", "seconds")
+        names = ("names", "sums", "bad", "correct", "rows", "labelled", "images", "seconds")
         return {name: getattr(self, name) for name in names}
 
     def add(self, terms: Mapping[str, Tensor], correct: Tensor, batch: Batch, step: int) -> None:
@@ -67,6 +68,7 @@ class Tally:
             self.bad = torch.where((self.bad < 0) & ~finite, step, self.bad)
         self.correct = self.correct + correct
         self.rows += rows
+        self.labelled += batch.labelled_rows
         self.images += len(batch.indices)
 
     def _aligned(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -84,15 +86,16 @@ class Tally:
             return self
         whole = copy.copy(self)
         whole.sums = world.sum(self.sums)
-        counts = world.sum(torch.stack([self.correct, *self.correct.new_tensor([self.rows, self.images])]))
-        whole.correct, (whole.rows, whole.images) = counts[0], counts[1:].tolist()
+        own = self.correct.new_tensor([self.rows, self.labelled, self.images])
+        counts = world.sum(torch.stack([self.correct, *own]))
+        whole.correct, (whole.rows, whole.labelled, whole.images) = counts[0], counts[1:].tolist()
         return whole
 
     def means(self) -> dict[str, float]:
-        """Loss, its terms and the accuracy, as means over the rows."""
+        """Loss and its terms as means over the rows, the accuracy over those with a label."""
         values = (self.sums.double() / max(self.rows, 1)).tolist()
         terms = dict(zip(self.names, values, strict=True))
-        accuracy = {"train_accuracy": self.correct.item() / max(self.rows, 1)}
+        accuracy = {"train_accuracy": self.correct.item() / max(self.labelled, 1)}
         # with a single term the loss is that term
         return {"loss": sum(values)} | (terms if len(terms) > 1 else {}) | accuracy
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from supcrd.data import FILES, ImageSet, load
+from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.data.overview.duplicates import ALIKE, SMALLEST, Duplicates, equal, near
 from supcrd.data.overview.grid import draw
 from supcrd.data.overview.seen import NAMED, Seen, see
@@ -39,7 +40,12 @@ class Overview:
 
 
 def look(
-    source: str, *, folder: str | Path = "data", image_size: int | None = None, workers: int | None = None
+    source: str,
+    *,
+    folder: str | Path = "data",
+    image_size: int | None = None,
+    workers: int | None = None,
+    dividing: Dividing = AS_THEY_ARE,
 ) -> Overview:
     """Look at every image of a data set.
 
@@ -48,9 +54,10 @@ def look(
         folder: of CIFAR archives.
         image_size: pixels that image files are resized to for statistics and duplicates; 64 if not given.
         workers: threads that decode.
+        dividing: columns, splits and groups of one's own, as the keys of `[data]`.
 
     Returns:
-        Classes with counts, sizes, modes, what cannot be read, duplicates and leaks, channel statistics.
+        Classes with counts, groups, sizes, modes, what cannot be read, duplicates and leaks, channel statistics.
 
     Raises:
         DataError: as `data.load`; but images that cannot be read, or have no label, are counted and left out.
@@ -75,11 +82,14 @@ def look(
         workers=workers,
         damaged="skip",
         unlabelled="skip",
+        **dividing._asdict(),
     )
     parts = {name: part for name in SPLITS if (part := getattr(images, name)) is not None}
     seen = {name: see(part) for name, part in parts.items()}
     facts: dict[str, Any] = {"source": source, "splits": {name: int(one.well.sum()) for name, one in seen.items()}}
     facts |= _classes(images, seen)
+    if dividing.groups is not None:
+        facts["groups"] = {name: len(part.groups.unique()) for name, part in parts.items() if part.groups is not None}
     facts |= _files(seen)
     first = next(iter(seen))
     mean, std = seen[first].statistics()

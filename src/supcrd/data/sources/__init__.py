@@ -29,6 +29,7 @@ class Request(NamedTuple):
     """of archives"""
     reading: Reading
     unlabelled: str
+    """refuse or skip images without a label; use: take all images, and read no label"""
     require_train: bool
     dividing: Dividing = AS_THEY_ARE
 

@@ -27,7 +27,8 @@ class Columns(NamedTuple):
     """Which columns of a table are read."""
 
     image: str
-    label: str
+    label: str | None
+    """None where labels are not read"""
     class_names: tuple[str, ...] | None  # of a ClassLabel
     others: tuple[str, ...]  # further columns of classes
 
@@ -53,12 +54,13 @@ def pyarrow() -> Any:
     return pyarrow
 
 
-def columns(schema: Any, where: str) -> Columns:
+def columns(schema: Any, where: str, *, labels: bool = True) -> Columns:
     """The columns of images and labels: by Hugging Face's features, by type and by name.
 
     Args:
         schema: pyarrow.Schema.
         where: the file, for messages.
+        labels: False: none are read, and need not be there.
 
     Raises:
         DataError: no such column, several that could be meant, or one of a type that is not read.
@@ -71,6 +73,8 @@ def columns(schema: Any, where: str) -> Columns:
             f"no image column among {_listed(schema)}; a struct of bytes and path, as Hugging Face has it, or bytes"
         )  # fmt: skip
         raise DataError(f"{where}: {what} is right")
+    if not labels:
+        return Columns(image, None, None, ())
     named = {name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"} - {image}
     known = [name for name in LABEL if name in schema.names and name != image]
     label = known[0] if known else _one(sorted(named), LABEL)
@@ -97,7 +101,8 @@ def read(
         splits: split -> its tables.
         which: their columns.
         reading: how images become pixels.
-        unlabelled: what to do with images of label -1 or null: "refuse" the set, or "skip" them.
+        unlabelled: what to do with images of label -1 or null: "refuse" the set, or "skip" them; unused where no
+            label is read, and all images are of one class.
         notes: messages about the set so far.
 
     Raises:
@@ -106,6 +111,13 @@ def read(
     messages = list(notes)
     if which.others:
         messages.append(f"classes are those of column {which.label}; not read: {', '.join(which.others)}")
+    if which.label is None:
+        whole = {split: sum(table.num_rows for _, table in tables) for split, tables in splits.items()}
+        every = {
+            split: (ArrowFiles(splits[split], which.image, np.arange(count)), torch.zeros(count, dtype=torch.int64))
+            for split, count in whole.items()
+        }
+        return contents(("any",), every, reading, messages)
     values = {
         split: [Values(where, which.label, table.column(which.label)) for where, table in tables]
         for split, tables in splits.items()

@@ -89,6 +89,24 @@ def read(
     return read_listed(Listed(path, images, notes), dividing, reading, require_train=require_train)
 
 
+def read_unlabelled(path: Path, *, reading: Reading, require_train: bool) -> Contents:
+    """All images in and below a folder, or of its train folder if it has one, as one class.
+
+    Raises:
+        DataError: no such folder, or none with an image; as `encoded.contents`.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder (looked for from {Path.cwd()})")
+    folders, _ = _folders(path, [])
+    held = FolderFiles(folders.get("train", path))
+    count, skipped = held.add(".")
+    if not count:
+        raise DataError(f"{held.folder}: holds no image (.png, .jpg, .tif and what else Pillow reads)")
+    others = [f"images of the split {name}" for name in folders if name != "train" and "train" in folders]
+    notes = [f"left out: {', '.join(([counted(skipped)] if skipped else []) + others)}"] if skipped or others else []
+    return contents(("any",), {"train": (held, torch.zeros(count, dtype=torch.int64))}, reading, notes)
+
+
 def _listed(
     folders: dict[str, Path], skipped: list[str]
 ) -> tuple[list[str], dict[str, tuple["FolderFiles", Tensor]], list[str]]:
@@ -242,6 +260,9 @@ def _classes(folder: Path, skipped: list[str]) -> list[str]:
 def source(request: Request) -> Contents:
     """`folder:PATH`."""
     dividing = request.dividing
+    if request.unlabelled == "use":
+        place = (request.kind, request.path, request.reading)
+        return decoded.images(read_unlabelled, *place, require_train=False, further=(request.unlabelled,))
     return decoded.images(
         partial(read, dividing=dividing),
         *(request.kind, request.path, request.reading),

@@ -45,8 +45,10 @@ def parsed(text: str) -> Name:
     return Name(*parts.groups())
 
 
-def tables(name: Name) -> tuple[dict[str, list[arrow.Table]], arrow.Columns, list[Path], list[str]]:
-    """(split -> its table, their columns, the files that hold them, messages).
+def tables(
+    name: Name, *, labels: bool = True
+) -> tuple[dict[str, list[arrow.Table]], arrow.Columns, list[Path], list[str]]:
+    """(split -> its table, their columns, the files that hold them, messages); `labels` as for `arrow.columns`.
 
     Raises:
         DataError: `datasets` is not installed; the hub has no such set, or cannot be reached and no copy is here.
@@ -63,7 +65,7 @@ def tables(name: Name) -> tuple[dict[str, list[arrow.Table]], arrow.Columns, lis
             continue
         where = f"hf:{name.path}: {called}"
         table = part.with_format("arrow")[:]
-        there = arrow.columns(part.features.arrow_schema, where)
+        there = arrow.columns(part.features.arrow_schema, where, labels=labels)
         which = which or there
         if there != which:
             raise DataError(f"{where}: has other columns or classes than the split before it")
@@ -135,7 +137,7 @@ def _quiet(datasets: Any) -> Iterator[None]:
 
 def source(request: Request) -> Contents:
     """`hf:NAME`."""
-    splits, which, files, notes = tables(parsed(request.rest))
+    splits, which, files, notes = tables(parsed(request.rest), labels=request.unlabelled != "use")
     if request.require_train and "train" not in splits:
         raise DataError(f"hf:{request.rest}: no train split, only {', '.join(splits)}")
     reading = request.reading

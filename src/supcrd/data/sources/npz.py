@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from supcrd.data import decoded
+from supcrd.data.grouped import numbered
 from supcrd.data.images import Contents, Split
 from supcrd.data.listing import split_of
 from supcrd.data.sources import Request
@@ -21,7 +22,7 @@ KERAS = {"x": "images", "y": "labels"}
 """How names begin in the archives that Keras' data sets come in (`mnist.npz`): x_train, y_train."""
 
 
-def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) -> Contents:
+def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True, groups: str | None = None) -> Contents:
     """Read `{train,val,test}_images`, `{train,val,test}_labels` and, where it is there, `class_names`.
 
     Keras' names mean the same: `x_train` and `y_train`, `x_test` and `y_test`.
@@ -33,13 +34,17 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) 
     Args:
         path: the file; nothing pickled in it is read.
         unlabelled: what to do with images of label -1, which usually means that they have none: "refuse" the file, or
-            "skip" them.
+            "skip" them. "use": labels need not be there and are not read, all images are of one class.
         require_train: False allows a file with only val or test arrays.
+        groups: G, of `{train,val,test}_G`, the groups of the images: integers or texts, (N,) or (N, 1).
 
     Raises:
         DataError: the file is missing or damaged, or an array is missing or not as above.
     """
-    arrays, other = _arrays(path)
+    arrays, other = _arrays(path, groups)
+    if unlabelled == "use":
+        arrays = {name: array for name, array in arrays.items() if name.endswith("_images")}
+        arrays |= {f"{name[:-6]}labels": np.zeros(array.shape[:1], np.int64) for name, array in arrays.items()}
     images: dict[str, Array] = {}
     labels: dict[str, Array] = {}
     for split in SPLITS:
@@ -56,7 +61,8 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) 
     if require_train and "train" not in images:
         raise DataError(f"{path}: train_images and train_labels are missing; it holds {_listed(arrays)}")
 
-    notes = _without_unlabelled(path, images, labels, unlabelled)
+    of_images = _groups(path, arrays, images, groups) if groups is not None else {}
+    notes = _without_unlabelled(path, images, labels, of_images, unlabelled)
     if other:
         notes = (f"arrays that are not read: {', '.join(other)}", *notes)
     first = next(iter(images))
@@ -64,15 +70,20 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True) 
         if array.shape[1:] != images[first].shape[1:]:
             raise DataError(f"{path}: {split}_images are {_size(array)}, but {first}_images are {_size(images[first])}")
     names, indices = _classes(path, labels, arrays.get("class_names"))
+    numbers = numbered({key: array.tolist() for key, array in of_images.items()}, path)
     splits = {
-        key: Split(torch.from_numpy(np.ascontiguousarray(images[key])), torch.from_numpy(indices[key].astype(np.int64)))
+        key: Split(
+            torch.from_numpy(np.ascontiguousarray(images[key])),
+            torch.from_numpy(indices[key].astype(np.int64)),
+            numbers.get(key),
+        )
         for key in images
     }
     return Contents(names, splits.get("train"), splits.get("val"), splits.get("test"), notes=notes)
 
 
 def _without_unlabelled(
-    path: Path, images: dict[str, Array], labels: dict[str, Array], unlabelled: str
+    path: Path, images: dict[str, Array], labels: dict[str, Array], groups: dict[str, Array], unlabelled: str
 ) -> tuple[str, ...]:
     """Leave out images of label -1, and say how many; or refuse them."""
     notes = []
@@ -88,12 +99,14 @@ def _without_unlabelled(
             )
         if count == len(lacking):
             raise DataError(f"{path}: {split}_labels hold -1 alone, so that {split} has no labelled image")
-        images[split], labels[split] = images[split][~lacking], labels[split][~lacking]
+        for arrays in (images, labels, groups):
+            if split in arrays:
+                arrays[split] = arrays[split][~lacking]
         notes.append(f"{count} of {len(lacking)} {split} images have the label -1 (unlabelled) and are left out")
     return tuple(notes)
 
 
-def _arrays(path: Path) -> tuple[Mapping[str, Array], list[str]]:
+def _arrays(path: Path, groups: str | None = None) -> tuple[Mapping[str, Array], list[str]]:
     """The arrays we know, by their name here, and the names of others, which are not read."""
     if not path.is_file():
         raise DataError(f"{path}: no such npz file")
@@ -107,7 +120,7 @@ def _arrays(path: Path) -> tuple[Mapping[str, Array], list[str]]:
             said: dict[str, str] = {}
             other = []
             for name in archive.files:
-                known = _known(name)
+                known = _known(name, groups)
                 if known is None:
                     other.append(name)
                     continue
@@ -126,11 +139,31 @@ def _arrays(path: Path) -> tuple[Mapping[str, Array], list[str]]:
         raise DataError(f"{where}: damaged, not a readable npz file ({reason})") from error
 
 
-def _known(name: str) -> str | None:
+def _groups(path: Path, arrays: Mapping[str, Array], images: Mapping[str, Array], groups: str) -> dict[str, Array]:
+    """The groups of the images of each split, as text."""
+    named = {}
+    for split, pixels in images.items():
+        array = arrays.get(f"{split}_groups")
+        if array is None:
+            raise DataError(f"{path}: data.groups = {groups!r}: there is no array {split}_{groups}, with a group for "
+                            f"each of {split}_images")  # fmt: skip
+        if array.dtype.kind not in "iuUS" or array.size != len(pixels) or array.ndim not in (1, 2):
+            raise DataError(
+                f"{path}: {split}_{groups} are {array.dtype} {array.shape}; {len(pixels)} integers or texts, one for "
+                "each image, are right"
+            )
+        named[split] = array.reshape(-1).astype(str)
+    return named
+
+
+def _known(name: str, groups: str | None) -> str | None:
     """What an array is called here: `valid_images` is val_images, and so is Keras' `x_val`."""
     split, _, kind = name.lower().rpartition("_")
     if name == "class_names":
         return name
+    if groups is not None and name.endswith(f"_{groups}"):
+        meant = split_of(name.removesuffix(f"_{groups}"))
+        return None if meant is None else f"{'val' if meant == 'validation' else meant}_groups"
     if split in KERAS:
         split, kind = kind, KERAS[split]
     meant = split_of(split)
@@ -207,10 +240,11 @@ def _listed(arrays: Mapping[str, Array]) -> str:
 
 def source(request: Request) -> Contents:
     """`npz:PATH`."""
+    groups = request.dividing.groups
     return decoded.kept(
-        lambda: read(request.path, unlabelled=request.unlabelled, require_train=request.require_train),
+        lambda: read(request.path, unlabelled=request.unlabelled, require_train=request.require_train, groups=groups),
         kind=request.kind,
         paths=[request.path],
-        settings=(request.unlabelled,),
+        settings=(request.unlabelled, *([] if groups is None else [groups])),
         require_train=request.require_train,
     )

@@ -33,7 +33,7 @@ def read(
         path: as above.
         reading: as for `folder.read`. Streamed Parquet is held encoded in memory; a saved set is mapped from the disk.
         require_train: False allows a set with only validation or test.
-        unlabelled: "refuse" labels that are null or -1, or "skip" such images.
+        unlabelled: "refuse" labels that are null or -1, or "skip" such images; "use": read no label.
 
     Raises:
         DataError: pyarrow is missing; no file, or none of train; a file that is damaged or cut short; a column that is
@@ -50,11 +50,11 @@ def read(
         files, notes = _found(path)
     if require_train and "train" not in files:
         raise DataError(f"{path}: no train split, only {', '.join(files)}; train-*.parquet is expected")
-    tables, which = _tables(files)
+    tables, which = _tables(files, labels=unlabelled != "use")
     return arrow.read(tables, which, reading, unlabelled, notes)
 
 
-def _tables(files: Mapping[str, Sequence[Path]]) -> tuple[dict[str, list[arrow.Table]], arrow.Columns]:
+def _tables(files: Mapping[str, Sequence[Path]], *, labels: bool) -> tuple[dict[str, list[arrow.Table]], arrow.Columns]:
     """The tables of each split, with the two columns that are read; those of the first file count."""
     which: arrow.Columns | None = None
     tables: dict[str, list[arrow.Table]] = {}
@@ -63,14 +63,16 @@ def _tables(files: Mapping[str, Sequence[Path]]) -> tuple[dict[str, list[arrow.T
         for path in paths:
             reader = _Reader(path)
             if which is None:
-                which = arrow.columns(reader.schema, str(path))
-            there = arrow.columns(reader.schema, str(path))
+                which = arrow.columns(reader.schema, str(path), labels=labels)
+            there = arrow.columns(reader.schema, str(path), labels=labels)
             if (there.image, there.label) != (which.image, which.label):
                 raise DataError(f"{path}: its columns are {there.image} and {there.label}, not {which.image} and "
                                 f"{which.label} as in the files before it")  # fmt: skip
             if there.class_names != which.class_names:
                 raise DataError(f"{path}: names other classes than the files before it")
-            tables[split].append(arrow.Table(str(path), reader.table([which.image, which.label])))
+            tables[split].append(
+                arrow.Table(str(path), reader.table([name for name in (which.image, which.label) if name]))
+            )
     if which is None:
         raise DataError("no file to read")
     return tables, which

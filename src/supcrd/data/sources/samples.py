@@ -41,19 +41,23 @@ class Label(NamedTuple):
 class Sample:
     """What members of one key were met."""
 
-    __slots__ = ("image", "label")
+    __slots__ = ("group", "image", "label")
 
     def __init__(self) -> None:
         self.image: Member | None = None
         self.label: Label | None = None
+        self.group: object = None
 
 
-def samples_of(shard: Path, skipped: Counter[str], content: bytes | None = None) -> dict[str, Sample]:
+def samples_of(
+    shard: Path, skipped: Counter[str], content: bytes | None = None, groups: str | None = None
+) -> dict[str, Sample]:
     """Read a shard: key -> sample, in the order of their first members.
 
     Args:
         shard: a tar file.
         content: what it holds, where it is packed.
+        groups: the field of a .json that names the sample's group.
         skipped: members of other kinds are added to it, by their ending.
 
     Raises:
@@ -86,11 +90,11 @@ def samples_of(shard: Path, skipped: Counter[str], content: bytes | None = None)
                 elif kind in ("cls", "json"):
                     file.seek(member.offset_data)
                     content = file.read(min(member.size, LABEL + 1))
-                    _add_label(shard, samples.setdefault(key, Sample()), member.name, kind, content)
+                    _add_label(shard, samples.setdefault(key, Sample()), member.name, kind, content, groups)
                 else:
                     skipped[f".{kind}"] += 1
             end = tar.offset
-            _add_dotted(shard, file, samples, dotted, first)
+            _add_dotted(shard, file, samples, dotted, first, groups)
             file.seek(end)
             # tarfile takes any header that it cannot read for the end, which has to be a block of zeros
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -126,6 +130,7 @@ def _add_dotted(
     samples: dict[str, Sample],
     dotted: list[tuple[str, str, str, Member]],
     first: dict[str, int],
+    groups: str | None,
 ) -> None:
     """Members such as img.001.jpg: by WebDataset's rule file 001.jpg of sample img, but often image img.001.
 
@@ -144,7 +149,7 @@ def _add_dotted(
             held = samples.setdefault(key, Sample())
             if kind not in IMAGES:
                 file.seek(member.offset)
-                _add_label(shard, held, member.name, kind, file.read(min(member.size, LABEL + 1)))
+                _add_label(shard, held, member.name, kind, file.read(min(member.size, LABEL + 1)), groups)
             elif held.image is not None:
                 raise DataError(f"{shard}: {member.name} is a second image of {key!r} (after {held.image.name})")
             else:
@@ -157,8 +162,8 @@ def _add_dotted(
             )
 
 
-def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes) -> None:
-    """Read a label into a sample; .cls takes precedence over .json, which may hold something else."""
+def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes, groups: str | None) -> None:
+    """Read a label, and the group, into a sample; .cls takes precedence over .json, which may hold something else."""
     if len(content) > LABEL:
         raise DataError(f"{shard}: {show(name)} has more than {LABEL:,} bytes; a label of fewer is right")
     old = sample.label
@@ -170,6 +175,7 @@ def _add_label(shard: Path, sample: Sample, name: str, kind: str, content: bytes
         return
     try:
         fields = json.loads(content)
+        sample.group = fields.get(groups)
         label = next((fields[key] for key in NUMBER if type(fields.get(key)) is int), fields.get("label"))
     except (ValueError, AttributeError, RecursionError):
         raise DataError(f"{shard}: {name} is no JSON object") from None

@@ -4,6 +4,7 @@ import io
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -12,7 +13,9 @@ import torch
 
 from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading, contents
+from supcrd.data.grouped import numbered
 from supcrd.data.images import Contents
+from supcrd.data.listed import group
 from supcrd.data.sources import Request
 from supcrd.data.sources.samplelabels import Labels
 from supcrd.data.sources.samples import CLASS_NAMES, complete, samples_of
@@ -26,6 +29,8 @@ def read(
     *,
     reading: Reading = AS_IT_IS,
     require_train: bool = True,
+    labels: bool = True,
+    groups: str | None = None,
 ) -> Contents:
     """Read PATH/train*.tar and, where they are there, PATH/val*.tar (or validation*.tar) and PATH/test*.tar.
 
@@ -46,6 +51,8 @@ def read(
         path: the folder.
         reading: as for `folder.read`.
         require_train: False allows a folder without train*.tar.
+        groups: the field of the samples' .json that names their group.
+        labels: False: samples need none, none is read, and all images are of one class.
 
     Raises:
         DataError: no train shard; a shard that is damaged, cut short or packed by other than gzip; a sample without an
@@ -65,31 +72,40 @@ def read(
     shards, others = shards_of(path)
     if not shards or (require_train and "train" not in shards):
         raise DataError(f"{path}: no train shard; tar files are expected as {path}/train-000000.tar")
-    known, skipped = Labels(_class_names(path / CLASS_NAMES)), Counter[str]()
-    files = {split: ShardFiles(tars, known, skipped) for split, tars in shards.items()}
+    known, skipped = Labels(_class_names(path / CLASS_NAMES)) if labels else None, Counter[str]()
+    files = {split: ShardFiles(tars, known, skipped, groups) for split, tars in shards.items()}
     for other in others:
         skipped[f"tar file of no split ({other})"] += 1
-    names, labels = known.names(path, {split: held.labels for split, held in files.items()})
+    numbers = {split: held.labels for split, held in files.items()}
+    names, numbers = known.names(path, numbers) if known is not None else (("any",), numbers)
     left_out = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
     notes = [f"left out: {left_out}"] if skipped else []
-    return contents(names, {split: (held, labels[split]) for split, held in files.items()}, reading, notes)
+    of_images = numbered({split: held.groups for split, held in files.items()}, path) if groups is not None else None
+    return contents(names, {split: (held, numbers[split]) for split, held in files.items()}, reading, notes, of_images)
 
 
 class ShardFiles:
     """The images of a split's shards: where each image is, stored compactly; see `stream.Files`."""
 
-    def __init__(self, shards: Sequence[Path], known: Labels, skipped: Counter[str]) -> None:
+    def __init__(self, shards: Sequence[Path], known: Labels | None, skipped: Counter[str], groups: str | None) -> None:
         self.shards, self.names = shards, Names()
         self.unpacked = [unpacked(shard) for shard in shards]
+        self.groups: list[str] = []
         self.shard, self.offsets, self.sizes, labels = array("i"), array("q"), array("q"), array("q")
         for number, shard in enumerate(shards):
-            for key, sample in samples_of(shard, skipped, self.unpacked[number]).items():
-                image, label = complete(shard, key, sample)
+            for key, sample in samples_of(shard, skipped, self.unpacked[number], groups).items():
+                if known is None and sample.image is not None:
+                    image = sample.image
+                    labels.append(0)
+                else:
+                    image, label = complete(shard, key, sample)
+                    labels.append(0 if known is None else known.take(shard, label))
+                if groups is not None:
+                    self.groups.append(group(sample.group, groups, f"{shard}: {image.name}"))
                 self.names.append(image.name.encode("utf-8", "surrogateescape"))
                 self.shard.append(number)
                 self.offsets.append(image.offset)
                 self.sizes.append(image.size)
-                labels.append(known.take(shard, label))
         self.labels = torch.from_numpy(np.array(labels, dtype=np.int64))
 
     def __len__(self) -> int:
@@ -144,4 +160,10 @@ def _class_names(path: Path) -> list[str] | None:
 
 def source(request: Request) -> Contents:
     """`shards:PATH`."""
-    return decoded.images(read, request.kind, request.path, request.reading, require_train=request.require_train)
+    labels, groups = request.unlabelled != "use", request.dividing.groups
+    return decoded.images(
+        partial(read, labels=labels, groups=groups),
+        *(request.kind, request.path, request.reading),
+        require_train=request.require_train,
+        further=(*(() if labels else (request.unlabelled,)), *(() if groups is None else (groups,))),
+    )

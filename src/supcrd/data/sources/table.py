@@ -22,6 +22,10 @@ UNLABELLED = ("", "-1")
 """Labels that are none."""
 
 
+ANY = "any"
+"""The class of all images whose labels are not read."""
+
+
 class Table(NamedTuple):
     """A table of the set."""
 
@@ -36,7 +40,8 @@ class Places(NamedTuple):
     """Places of columns."""
 
     file: int
-    label: int
+    label: int | None
+    """None where labels are not read"""
     split: int | None
     group: int | None
 
@@ -106,13 +111,14 @@ def _metadata(folder: Path) -> Path | None:
 def _images(table: Table, request: Request, notes: list[str]) -> list[Image]:
     """The images of a table, without sizes."""
     rows, dividing = table.rows, request.dividing
+    used = request.unlabelled == "use"
     groups = dividing.groups if dividing.groups is not None and not is_table(dividing.groups) else None
     split_at = None
     if table.split is None and dividing.split_file is None:
         split_at = column_if_any(rows, dividing.split_column, "data.split_column", SPLITS)
     at = Places(
         column(rows, dividing.file_column, "data.file_column", FILES),
-        column(rows, dividing.label_column, "data.label_column", LABELS),
+        None if used else column(rows, dividing.label_column, "data.label_column", LABELS),
         split_at,
         None if groups is None else column(rows, groups, "data.groups", ()),
     )
@@ -123,6 +129,7 @@ def _images(table: Table, request: Request, notes: list[str]) -> list[Image]:
         count = len(images) - len(labelled)
         if request.unlabelled == "refuse":
             more = f", and {count - 1} more rows" if count > 1 else ""
+            assert at.label is not None
             what = f"no label ({rows.columns[at.label]} = {none.label!r})"
             raise DataError(f"{none.name}{none.where}: {what}{more}; data.unlabelled=skip leaves such images out")
         notes.append(f"{count} images without a label are left out")
@@ -137,7 +144,7 @@ def _image(table: Table, at: Places, values: Sequence[object], line: int) -> Ima
     return Image(
         os.path.normpath(os.path.join(table.prefix, name)),
         0,
-        _label(values[at.label], rows.columns[at.label], where),
+        ANY if at.label is None else _label(values[at.label], rows.columns[at.label], where),
         table.split if at.split is None else split(values[at.split], where),
         None if at.group is None else group(values[at.group], rows.columns[at.group], where),
         f" (line {line} of {rows.path.name})",

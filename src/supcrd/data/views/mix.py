@@ -1,5 +1,6 @@
 """Images mixed with one another: mixup and CutMix inside a batch, and bytes of two images of one class."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -52,6 +53,29 @@ def draw_pairs(
     boxes = cut_boxes(shares, centres, size)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
     return Pairs(partners, (1 - area / size**2).float(), boxes)
+
+
+def apart(partners: Tensor, labelled: Sequence[int]) -> Tensor:
+    """Partners of which images with a label have some with a label, and those without have some without.
+
+    Args:
+        partners: (B,) int64, a permutation.
+        labelled: places of the images with a label.
+
+    Returns:
+        (B,) int64: within both kinds a permutation, in the order that `partners` has there.
+
+    Example:
+        >>> apart(torch.tensor([3, 0, 1, 2]), (0, 2)).tolist()
+        [2, 1, 0, 3]
+    """
+    has_label = torch.zeros(len(partners), dtype=torch.bool)
+    has_label[list(labelled)] = True
+    result = torch.empty_like(partners)
+    for kind in (has_label, ~has_label):
+        places = kind.nonzero().flatten()
+        result[places] = places[partners[places].argsort()]
+    return result
 
 
 def cut_boxes(shares: Tensor, centres: Tensor, size: int) -> Tensor:

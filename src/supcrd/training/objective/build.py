@@ -14,7 +14,7 @@ from supcrd.recipe.meanings import RANGED, field_at
 from supcrd.registry import reason
 from supcrd.training.objective.checks import check_student, check_teacher, check_widths
 from supcrd.training.objective.term import TERMS, Context, Reads, Step, Term, TermSettings
-from supcrd.training.objective.views import Groups, check_mixed, chosen, groups_of, of_views
+from supcrd.training.objective.views import Groups, check_mixed, chosen, enough_labels, groups_of, of_views, with_labels
 
 
 class Needs(NamedTuple):
@@ -67,7 +67,7 @@ class Objective(nn.Module):
 
     def forward(self, attached: Step, detached: Step) -> dict[str, Tensor]:
         """Each term times its weight, by name; a term whose weight is 0 in this step is not computed and gives 0, as
-        does one that skips mixed views where all of its views are mixed.
+        does one that skips mixed views where all of its views are mixed, and one that needs labels where none is there.
 
         Parameters that only such terms train get no gradient in the step, and the optimiser leaves them unchanged; such
         terms' banks do not change. (Processes that train together have the same weights: they skip the same terms.)
@@ -85,12 +85,14 @@ class Objective(nn.Module):
             weight, views = weight_at(term.settings, attached.batch, self.epochs), self.views[name]
             if term.settings.mixed == "skip":
                 views = tuple(view for view in views if view not in attached.batch.mixed)
-            if weight == 0 or not views:
+            needs_labels = term.reads.needs_labels
+            if weight == 0 or not views or (needs_labels and not enough_labels(term.reads, attached)):
                 values[name] = torch.zeros((), device=attached.batch.labels.device)
                 continue
             step = detached if term.settings.detach else attached
             if views != self.all_views:
                 step = of_views(step, views)
+            step = with_labels(step) if needs_labels else step
             value = _checked(name, term, step)
             values[name] = value if weight == 1 else weight * value
         return values

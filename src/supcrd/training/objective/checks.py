@@ -1,4 +1,6 @@
-"""What a term reads, compared with what student and teachers have; said before any work."""
+"""What a term reads, compared with what student, teachers and a batch have; said before any work."""
+
+from collections.abc import Mapping
 
 from supcrd.errors import PluginError, RecipeError
 from supcrd.models.taps import PRE
@@ -61,3 +63,35 @@ def check_part(where: str, part: str, shapes: Shapes, network: str) -> None:
             raise RecipeError(f"{where} reads the map {name!r}, which {network} lacks; it has {known}")
     elif part not in OUTPUTS:
         raise PluginError(f"{where} reads {part!r}; {', '.join(OUTPUTS)} or maps/NAME is right")
+
+
+def check_unlabelled(
+    source: str, terms: Mapping[str, tuple[Reads, TermSettings]], *, labelled: int, images: int, batch_size: int
+) -> None:
+    """Refuse training images without a label from which no term learns, or so many that terms with labels have too few.
+
+    Args:
+        source: `data.unlabelled`.
+        terms: name -> what it reads, and its settings.
+        labelled: training images with a label.
+        images: with those without.
+        batch_size: B; a batch has its share of both, rounded (`supcrd.data.sampling.interleaved`).
+
+    Raises:
+        RecipeError: as said.
+    """
+    used = {name: reads for name, (reads, settings) in terms.items() if settings.weight > 0}
+    if all(reads.needs_labels for reads in used.values()):
+        raise RecipeError(
+            f"data.unlabelled = {source}: every term of the objective needs labels ({', '.join(used)}), so nothing "
+            "would learn from these images; a term that reads a teacher's outputs alone, such as kd, is right"
+        )
+    have = min(batch_size, images) * labelled // images
+    for name, reads in used.items():
+        needed = 0 if not reads.needs_labels else 2 if reads.others else 1
+        if have < needed:
+            raise RecipeError(
+                f"train.batch_size = {batch_size}: {have} of its images may have a label ({labelled:,} of {images:,} "
+                f"training images have one), and objective.{name} needs {needed}; "
+                f"{-(-needed * images // labelled):,} or more is right"
+            )

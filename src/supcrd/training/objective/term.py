@@ -71,7 +71,15 @@ class Reads(NamedTuple):
     """whether it compares images with one another: 2 or more are needed, and rows are gathered over processes"""
     labels: Literal["none", "soft", "hard"] = "hard"
     """what it takes labels for: hard, one class an image, so that mixed images must not reach it; soft, a mixed image
-    counts for both of its classes (`Batch.shares`, `Batch.partner_labels`); none"""
+    counts for both of its classes (`Batch.shares`, `Batch.partner_labels`); none: it is given images without a label
+    too (`data.unlabelled`), which others do not see"""
+    unlabelled: bool = False
+    """whether it is given those although it takes no mixed images"""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether images without a label must not reach it."""
+        return self.labels != "none" and not self.unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +98,7 @@ class Context:
 
     Attributes:
         classes: C.
-        labels: (N,) int64, of the training images.
+        labels: (N,) int64, of the training images with a label; indices of those without are N and more.
         student: shapes of the student's outputs.
         teachers: name -> shapes of a teacher's outputs.
         seed: of the run.

@@ -1,10 +1,12 @@
-"""Which views a term reads, and what it does where they are mixed."""
+"""Which rows a term reads: of which views, and only those with a label where it needs one."""
 
 from collections.abc import Iterable, Mapping
 
 import torch
+from torch import Tensor
 
 from supcrd.base.wording import nearest
+from supcrd.data.loader import Batch
 from supcrd.errors import RecipeError
 from supcrd.recipe.settings import AugmentSettings
 from supcrd.recipe.views import numbered
@@ -81,17 +83,41 @@ def _where(group: str) -> str:
     return "augment" if group == "augment" else f"views.{group}"
 
 
+def enough_labels(reads: Reads, step: Step) -> bool:
+    """Whether a step has the images that a term needs: one with a label, or two if it compares them."""
+    return step.batch.labelled is None or len(step.batch.labelled) >= (2 if reads.others else 1)
+
+
+def with_labels(step: Step) -> Step:
+    """The rows of the images that have a label, of all views."""
+    batch = step.batch
+    if batch.labelled is None:
+        return step
+    device, views = batch.labels.device, len(batch.labels) // len(batch.indices)
+    places = torch.tensor(batch.labelled).to(device, non_blocking=True)
+    index = (places + len(batch.indices) * torch.arange(views, device=device)[:, None]).flatten()
+    chosen = _rows(batch, index)._replace(indices=batch.indices[places], labelled=None)
+    return _step(step, chosen, index)
+
+
 def of_views(step: Step, views: Iterable[int]) -> Step:
     """The rows of some views; rows are ordered view after view, and views are numbered anew."""
     batch, views = step.batch, tuple(views)
     size, device = len(batch.indices), batch.labels.device
     index = torch.cat([torch.arange(size, device=device) + view * size for view in views])
-    chosen = batch._replace(
+    mixed = tuple(place for place, view in enumerate(views) if view in batch.mixed)
+    return _step(step, _rows(batch, index)._replace(mixed=mixed), index)
+
+
+def _rows(batch: Batch, index: Tensor) -> Batch:
+    return batch._replace(
         inputs=batch.inputs[index],
         labels=batch.labels[index],
         partner_labels=None if batch.partner_labels is None else batch.partner_labels[index],
         shares=None if batch.shares is None else batch.shares[index],
-        mixed=tuple(place for place, view in enumerate(views) if view in batch.mixed),
     )
+
+
+def _step(step: Step, batch: Batch, index: Tensor) -> Step:
     teachers = {name: part.rows(index) for name, part in step.teachers.items()}
-    return Step(chosen, step.student.rows(index), teachers, step.world)
+    return Step(batch, step.student.rows(index), teachers, step.world)

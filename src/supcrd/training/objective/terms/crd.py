@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from supcrd import losses
-from supcrd.training.objective.term import Context, Reads, Step, Term, term
+from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 from supcrd.training.objective.terms.banked import BankedSettings, candidates, make_bank
 
 
@@ -21,10 +21,22 @@ class CRD(Term):
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)
+        self.reads = _reads(settings)
         self.loss, self.bank = losses.CRD(settings.temperature), make_bank(settings, context)
+
+    @classmethod
+    def plan(cls, settings: TermSettings, context: Context) -> Reads | None:
+        """What it reads, by its settings."""
+        assert isinstance(settings, cls.Settings)
+        return _reads(settings)
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows, nats."""
         rows, _, valid = candidates(self.bank, step.teachers[self.settings.teacher], step.batch, step.world)
         loss: Tensor = self.loss(step.student.projections, rows, valid)
         return loss
+
+
+def _reads(settings: BankedSettings) -> Reads:
+    """A bank has the images with a label; without one any image is its own positive, and no label is read."""
+    return CRD.reads._replace(unlabelled=not settings.bank)

@@ -1,0 +1,50 @@
+"""What training keeps of an image, against sizes by hand and what torch allocates; and who is warned."""
+
+import pytest
+import torch
+from torch import nn
+
+from supcrd import recipe
+from supcrd.jobs.network import note_memory
+from supcrd.models import Model
+from supcrd.models.memory import kept_bytes
+from supcrd.models.normalised import Normalised
+
+OWN = ["data.source=digits", "augment.views=2", "train.batch_size=30"]
+
+
+def test_layers_keep_what_their_gradients_need() -> None:
+    """A convolution its input, batch norm its input and statistics, ReLU its output, a linear layer its input."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, bias=False),  # 3 x 8 x 8 in
+        nn.BatchNorm2d(4),  # 4 x 8 x 8 in, and mean and 1 / std of 4 for both images
+        nn.ReLU(),  # 4 x 8 x 8 out, which the next convolution keeps too
+        nn.Conv2d(4, 5, 3, stride=2, padding=1),
+        nn.Flatten(),
+        nn.Linear(80, 2),  # 80 in
+    )
+    by_hand = 4 * (3 * 64 + 4 * 64 + 4 + 4 * 64 + 80)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    assert kept_bytes(net, channels=3, image_size=8) == (by_hand, True)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def warned(arch: str, size: int, caplog: pytest.LogCaptureFixture) -> str:
+    caplog.clear()
+    model = Model(10, arch, image_size=size)
+    wanted = recipe.load("digits-teacher", [*OWN, f"model.arch={arch}"])
+    note_memory(wanted, Normalised(model, (0.5,) * 3, (0.2,) * 3), bfloat16=False)
+    return caplog.text
+
+
+def test_a_network_for_small_images_says_what_large_ones_cost(caplog: pytest.LogCaptureFixture) -> None:
+    said = warned("resnet18", 224, caplog)
+    # 60 images; resnet18 keeps 13.8 GB with a stride of 1, 1.3 GB with ImageNet's stem
+    assert "keeps maps of 224 x 224 px: about 13.8 GB for 60 images a step" in said
+    assert "model.arch = 'timm:resnet18' has about 1.3 GB, data.image_size=64 about 1.1 GB" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("arch", "size"), [("resnet18", 64), ("timm:resnet18", 224), ("resnet8", 65)])
+def test_others_are_not_warned(arch: str, size: int, caplog: pytest.LogCaptureFixture) -> None:
+    assert warned(arch, size, caplog) == ""
