@@ -73,9 +73,9 @@ def kept(
         ('a',)
     """
     try:
-        before = _stamp([*paths, *further])
+        before = stamp_of([*paths, *further])
         places = [str(path.resolve()) for path in paths]
-        source = f"{kind}-{_digest(kind, places, *settings)}"
+        source = f"{kind}-{digest(kind, places, *settings)}"
         home = cache_home() / "decoded"
     except (OSError, RuntimeError, SupcrdError):  # RuntimeError: there is no home folder
         return decode()
@@ -88,7 +88,7 @@ def kept(
     contents = decode()
     if time.perf_counter() - started > SLOW:
         try:
-            after = _stamp([*paths, *further])
+            after = stamp_of([*paths, *further])
             # Files that changed during decoding may be read half old; if there were none, `decode` has downloaded them.
             if after is not None and before in (None, after):
                 _keep(contents, home, source, after)
@@ -97,11 +97,12 @@ def kept(
     return contents
 
 
-def _digest(*parts: object) -> str:
+def digest(*parts: object) -> str:
+    """16 hexadecimal digits of anything that has a fixed text."""
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
-def _stamp(paths: Sequence[Path]) -> str | None:
+def stamp_of(paths: Sequence[Path]) -> str | None:
     """A digest of what the files are and of who reads them; None where there are none."""
     from PIL import __version__ as pillow  # its codecs make the pixels
 
@@ -180,7 +181,7 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
         return  # streamed: there is nothing decoded
     size = sum(array.nbytes for array in arrays.values())
     make_private(home)
-    _tidy(home, source, stamp)  # first: what it frees may be needed
+    tidy(home, source, stamp)  # first: what it frees may be needed
     if size > LARGEST or shutil.disk_usage(home).free < size + MARGIN:
         logger.info("the decoded images (%.1f GB) are not kept: too large for %s", size / 1e9, home)
         return
@@ -193,13 +194,13 @@ def _keep(contents: Contents, home: Path, source: str, stamp: str) -> None:
     }
     entry = home / f"{source}-{stamp}"
     try:
-        _write(entry, arrays, description)
+        write_entry(entry, arrays, description)
     except FileNotFoundError:  # in the moment before it was held another process took the folder for a leftover
-        _write(entry, arrays, description)
+        write_entry(entry, arrays, description)
     logger.info("decoded images kept in %s: the next start maps them", entry)
 
 
-def _write(entry: Path, arrays: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+def write_entry(entry: Path, arrays: Mapping[str, Any], description: Mapping[str, Any]) -> None:
     """Write an entry under another name, and rename it when it is whole."""
     temporary = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name.rpartition('-')[0]}-"))
     held = locks.hold(temporary)
@@ -219,7 +220,7 @@ def _write(entry: Path, arrays: Mapping[str, Any], description: Mapping[str, Any
         locks.release(held)
 
 
-def _tidy(home: Path, source: str, stamp: str) -> None:
+def tidy(home: Path, source: str, stamp: str) -> None:
     """Remove older arrays of the source, arrays that no start has used for long, and what a killed process has left."""
     locks.remove_abandoned(home, ".")
     for entry in home.iterdir():

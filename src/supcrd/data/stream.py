@@ -10,7 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -272,7 +272,19 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self._bytes, self._ends = bytearray(), array("q", [0])
+        self._bytes: Any = bytearray()  # or arrays, which `of` was given
+        self._ends: Any = array("q", [0])
+
+    @classmethod
+    def of(cls, block: NDArray[np.uint8], ends: NDArray[np.int64]) -> "Names":
+        """What `blocks` gave; nothing can be added to it."""
+        names = cls()
+        names._bytes, names._ends = block, ends
+        return names
+
+    def blocks(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """All bytes, and where each string ends, after a 0."""
+        return np.frombuffer(self._bytes, np.uint8), np.asarray(self._ends, np.int64)
 
     def __len__(self) -> int:
         return len(self._ends) - 1

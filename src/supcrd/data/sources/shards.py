@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from supcrd.data.sources import Request
 from supcrd.data.sources.samplelabels import Labels
 from supcrd.data.sources.samples import CLASS_NAMES, complete, samples_of
 from supcrd.data.sources.shardfiles import shards_of, unpacked
+from supcrd.data.sources.shardindex import State, streamed
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
 
@@ -59,8 +60,9 @@ def read(
             image or label, or with two; a label that is no integer or names no class; as `folder.read` for images. Each
             names the shard and the member.
 
-    Cost: listing about 5 s for 100,000 samples; streamed, 44 bytes an image and the letters of its name. A packed shard
-    is held unpacked in memory, since it cannot be read from the middle.
+    Cost: listing about 5 s for 100,000 samples, and every image's header; of streamed ones what they hold is kept
+    (`shardindex`). Streamed, 44 bytes an image and the letters of its name. A packed shard is held unpacked in memory,
+    since it cannot be read from the middle.
 
     Source: https://github.com/webdataset/webdataset (the format; no code).
     """
@@ -91,7 +93,10 @@ class ShardFiles:
         self.shards, self.names = shards, Names()
         self.unpacked = [unpacked(shard) for shard in shards]
         self.groups: list[str] = []
-        self.shard, self.offsets, self.sizes, labels = array("i"), array("q"), array("q"), array("q")
+        self.shard: Any = array("i")  # or arrays, which `restored` was given
+        self.offsets: Any = array("q")
+        self.sizes: Any = array("q")
+        labels = array("q")
         for number, shard in enumerate(shards):
             for key, sample in samples_of(shard, skipped, self.unpacked[number], groups).items():
                 if known is None and sample.image is not None:
@@ -107,6 +112,23 @@ class ShardFiles:
                 self.offsets.append(image.offset)
                 self.sizes.append(image.size)
         self.labels = torch.from_numpy(np.array(labels, dtype=np.int64))
+
+    @classmethod
+    def restored(cls, shards: Sequence[Path], state: State) -> "ShardFiles":
+        """Those whose `state` was kept; nothing but packed shards is read."""
+        files = cls([], None, Counter(), None)
+        files.shards, files.unpacked = shards, [unpacked(shard) for shard in shards]
+        files.shard, files.offsets, files.sizes = (state[name] for name in ("shard", "offsets", "sizes"))
+        files.names = Names.of(state["names"], state["ends"])
+        if not len(files.shard) == len(files.offsets) == len(files.sizes) == len(files.names):
+            raise ValueError("arrays of different lengths")
+        return files
+
+    def state(self) -> State:
+        """See `shardindex.Kept`."""
+        names, ends = self.names.blocks()
+        shard, offsets, sizes = map(np.asarray, (self.shard, self.offsets, self.sizes))
+        return {"names": names, "ends": ends, "shard": shard, "offsets": offsets, "sizes": sizes}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -161,6 +183,11 @@ def _class_names(path: Path) -> list[str] | None:
 def source(request: Request) -> Contents:
     """`shards:PATH`."""
     labels, groups = request.unlabelled != "use", request.dividing.groups
+    if request.reading.stream:
+        path, reading = request.path, request.reading
+        lists = partial(read, path, reading=reading, require_train=request.require_train, labels=labels, groups=groups)
+        settings = (labels, groups)
+        return streamed(lists, ShardFiles.restored, path, reading, settings, require_train=request.require_train)
     return decoded.images(
         partial(read, labels=labels, groups=groups),
         *(request.kind, request.path, request.reading),
