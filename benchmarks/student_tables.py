@@ -11,6 +11,7 @@ STRONGER = {"kd-1": "kd-1-weak", "lw-kd-1": "lw-kd-1-weak"}
 BASELINES: dict[str, str | dict[str, str]] = {
     "baselines": "cross_entropy-1",
     "ingredients": "kd-1",
+    "contrast": "kd-1",
     "views": VIEWS,
     "detached": JOINED,
     "weights": UNIFORM,

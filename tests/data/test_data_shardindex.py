@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_data_shards import encoded, write
 
+from supcrd.base.home import cache_home
 from supcrd.data import load
 from supcrd.data.sources import shardindex, shards
 
@@ -68,7 +69,7 @@ def test_a_changed_shard_is_read_again(made):
 @pytest.mark.parametrize("part", ["train_offsets.npy", "test_rows.npy", "contents.json", "train_labels.npy"])
 def test_what_is_damaged_is_read_again(made, caplog, part):
     first = loaded(made)
-    (kept,) = shardindex.cache_home().glob(f"listed/*/{part}")
+    (kept,) = cache_home().glob(f"listed/*/{part}")
     kept.write_bytes(kept.read_bytes()[:-8])
     assert loaded(made).fingerprint == first.fingerprint
     assert "damaged" in caplog.text

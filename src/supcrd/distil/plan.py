@@ -16,8 +16,9 @@ from supcrd.recipe.teachers import chain_of, resolved
 from supcrd.runs.folder import RunFolder
 
 UNDISTILLED = "undistilled"
-METHODS = ("joint", "kd")
-"""What distils: presets of `[method]`, after which configurations are called."""
+METHODS: dict[str, dict[str, Any]] = {"joint": {"contrast_weight": 0.5}, "kd": {}}
+"""What distils: presets of `[method]`, after which configurations are called, with what differs from their defaults
+(chosen on validation: docs/best-student.md)."""
 TEACHERS = ("resnet18", "resnet50")
 """What teacher = "auto" trains: the first; for a student of that size the second."""
 VIEWS = {"views": 1}
@@ -86,10 +87,10 @@ def plan(
     # with compare the undistilled student's agreement with the teacher is known too
     learns = common | {"train": common["train"] | teacher_long}
     by = merge(_teacher(teacher, learns), common.get("teacher", {})) | {"compare": True}
-    named = {UNDISTILLED: "cross_entropy"} | {name: name for name in methods}
+    named = {UNDISTILLED: {"name": "cross_entropy"}} | {name: {"name": name} | METHODS[name] for name in methods}
     groups: dict[str, list[Recipe]] = {name: [] for name in named}
     for name, method in named.items():
-        table = common | {"train": common["train"] | long, "method": {"name": method}, "teacher": by}
+        table = common | {"train": common["train"] | long, "method": method, "teacher": by}
         for seed in range(seeds):
             groups[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
     return Plan(groups)
