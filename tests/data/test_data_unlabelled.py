@@ -21,7 +21,7 @@ from supcrd.recipe.settings import AugmentSettings, DataSettings
 from typed import images, write_npz
 
 CPU = torch.device("cpu")
-PIXELS = images(18)[0][6:]
+PIXELS = 255 - images(12)[0]
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -144,6 +144,21 @@ def test_what_cannot_be_used_is_refused_in_a_line(tmp_path: Path, tiny, write, w
         with_unlabelled(tiny, DataSettings(source=tiny.source, unlabelled=write(tmp_path)))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_images_that_are_measured_on_are_left_out(tiny, caplog: pytest.LogCaptureFixture) -> None:
+    """The set itself without labels: its train images again, of which some are test or validation images."""
+    data = with_unlabelled(tiny, DataSettings(source=tiny.source, unlabelled=tiny.source))
+    measured = {image.numpy().tobytes() for split in (tiny.validation, tiny.test) for image in split.images}
+    every = load(tiny.source, validation=0).train.images
+    assert torch.equal(data.shown.images[27:], torch.stack([i for i in every if i.numpy().tobytes() not in measured]))
+    assert f"{57 - len(data.shown)} images are equal to one of validation or test, and are left out" in caplog.text
+
+
+def test_nothing_but_images_that_are_measured_on_is_refused(tiny, tmp_path: Path) -> None:
+    np.savez(tmp_path / "same.npz", train_images=tiny.test.images.numpy())
+    with pytest.raises(DataError, match=r"all its images are in the validation or test split of npz:"):
+        with_unlabelled(tiny, DataSettings(source=tiny.source, unlabelled=f"npz:{tmp_path / 'same.npz'}"))
 
 
 def test_rgb_behind_grey_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def base(tmp_path_factory):
     """A finished run on 27 images with a label and 12 without, from a cache of the teacher's features."""
     folder = tmp_path_factory.mktemp("unlabelled")
     write_npz(folder / "tiny.npz")
-    np.savez(folder / "more.npz", train_images=images(24)[0][12:])
+    np.savez(folder / "more.npz", train_images=255 - images(12)[0])
     result = invoke("train", "digits-kd", *asked(folder), "teacher.cache=1", "--out", folder / "runs")
     assert result.exit_code == 0, result.output
     assert "27 training images with a label, 12 without one from npz:" in result.output

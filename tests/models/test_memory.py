@@ -33,7 +33,7 @@ def warned(arch: str, size: int, caplog: pytest.LogCaptureFixture) -> str:
     caplog.clear()
     model = Model(10, arch, image_size=size)
     wanted = recipe.load("digits-teacher", [*OWN, f"model.arch={arch}"])
-    note_memory(wanted, Normalised(model, (0.5,) * 3, (0.2,) * 3), bfloat16=False)
+    note_memory(wanted, Normalised(model, (0.5,) * 3, (0.2,) * 3), half=False)
     return caplog.text
 
 

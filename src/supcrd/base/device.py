@@ -25,10 +25,18 @@ class Place:
 
     device: torch.device
     bfloat16: bool
+    float16: bool = False
+    """networks run in float16, whose gradients need loss scaling"""
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Autocast to bfloat16 where this place computes in it; losses keep themselves in float32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+        """Autocast to the half precision that this place computes in; losses keep themselves in float32."""
+        half = torch.float16 if self.float16 else torch.bfloat16
+        return torch.autocast(self.device.type, half, enabled=self.bfloat16 or self.float16)
+
+    @property
+    def precision(self) -> str:
+        """What networks run in: float32, bfloat16 or float16."""
+        return "float16" if self.float16 else "bfloat16" if self.bfloat16 else "float32"
 
     def put(self, network: Network) -> Network:
         """Move a network here, convolutions in channels-last format: as fast or faster on every device measured."""
@@ -42,7 +50,7 @@ class Place:
             torch.mps.synchronize()
 
     def __str__(self) -> str:
-        return f"{self.device} ({'bfloat16' if self.bfloat16 else 'float32'})"
+        return f"{self.device} ({self.precision})"
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Place:
@@ -52,14 +60,14 @@ def choose(device: str = "auto", precision: str = "auto") -> Place:
 
     Args:
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, float32 or bfloat16.
+        precision: auto, float32, bfloat16 or float16.
 
     Raises:
-        RunError: a device that is unknown or not there.
+        RunError: a device that is unknown or not there; float16 without a CUDA device.
 
     Example:
         >>> choose("cpu", "float32")
-        Place(device=device(type='cpu'), bfloat16=False)
+        Place(device=device(type='cpu'), bfloat16=False, float16=False)
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -78,6 +86,13 @@ def choose(device: str = "auto", precision: str = "auto") -> Place:
         raise RunError(f"device {device!r}: there is only one; {chosen.type} is right")
     if chosen.type not in ("cpu", "cuda", "mps"):
         raise RunError(f"device {device!r} is not supported; auto, cpu, cuda, cuda:N or mps is right")
+    if precision == "float16":
+        if chosen.type != "cuda":
+            raise RunError(
+                f"train.precision = 'float16' is for CUDA devices, and this run is on {chosen}; auto, bfloat16 or "
+                "float32 is right"
+            )
+        return Place(chosen, bfloat16=False, float16=True)
     return Place(chosen, precision == "bfloat16" or (precision == "auto" and has_native_bfloat16(chosen)))
 
 

@@ -1,5 +1,6 @@
 """`data.unlabelled = "folder:more"`: further training images, whose labels are not known, or not read."""
 
+import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from supcrd.data import FILES, check_stream, read_source
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, Unlabelled, fingerprint
 from supcrd.data.listed import AS_THEY_ARE, Dividing
-from supcrd.data.stream import joined, rgb
+from supcrd.data.stream import Images, joined, rgb
 from supcrd.errors import DataError
 from supcrd.recipe.settings import DataSettings
 
@@ -22,7 +23,8 @@ def with_unlabelled(images: ImageSet, settings: DataSettings) -> ImageSet:
     """A data set with the images that `data.unlabelled` names behind those of train, or without any if it names none.
 
     Of a source with splits its train images are taken, of others all; a folder may have its images in any folders
-    below, or none. Labels are not read. Grey images become RGB where the set is RGB.
+    below, or none. Labels are not read. Grey images become RGB where the set is RGB. Images equal to one of the set's
+    validation or test split, pixel by pixel, are left out with a warning; not looked for where images are streamed.
 
     Args:
         images: as `supcrd.data.load` gives them.
@@ -39,7 +41,7 @@ def with_unlabelled(images: ImageSet, settings: DataSettings) -> ImageSet:
         >>> from supcrd.data import load
         >>> more = with_unlabelled(load("digits", limit=100), DataSettings(source="digits", unlabelled="digits"))
         >>> len(more.train), len(more.shown), more.shown.labels[-1].item()
-        (100, 1395, -1)
+        (100, 1438, -1)
     """
     source = settings.without_labels
     if source is None or images.train is None:
@@ -50,9 +52,9 @@ def with_unlabelled(images: ImageSet, settings: DataSettings) -> ImageSet:
         further = _read(source, images, settings)
     except DataError as error:
         raise DataError(f"data.unlabelled = {source}: {error}") from None
-    count, own = len(further.images), images.train
     _check(source, further, images)
-    pixels = rgb(further.images) if images.channels == 3 else further.images
+    pixels = _unseen(source, rgb(further.images) if images.channels == 3 else further.images, images)
+    count, own = len(pixels), images.train
     together = joined(own.images, pixels)
     digest = fingerprint([Split(pixels, torch.full((count,), -1))], ())
     whole = Split(together, torch.cat([own.labels, torch.full((count,), -1)]))
@@ -88,6 +90,34 @@ def _read(source: str, images: ImageSet, settings: DataSettings) -> Split:
         few = pixels[rows] if isinstance(pixels, torch.Tensor) else pixels.subset(rows)
         return Split(few, further.labels[rows])
     return further
+
+
+def _unseen(source: str, pixels: Images, images: ImageSet) -> Images:
+    """The images without those that the set is measured on.
+
+    Raises:
+        DataError: none is left.
+    """
+    measured = [split.images for split in (images.validation, images.test) if split is not None]
+    known = {_digest(image) for part in measured if isinstance(part, torch.Tensor) for image in part}
+    if not known or not isinstance(pixels, torch.Tensor):
+        return pixels
+    new = torch.tensor([_digest(image) not in known for image in pixels])
+    left_out = int((~new).sum())
+    if left_out == len(new):
+        raise DataError(
+            f"data.unlabelled = {source}: all its images are in the validation or test split of {images.source}"
+        )
+    if left_out:
+        logger.warning(
+            "data.unlabelled = %s: %s images are equal to one of validation or test, and are left out",
+            *(source, f"{left_out:,}"),
+        )
+    return pixels[new] if left_out else pixels
+
+
+def _digest(image: torch.Tensor) -> bytes:
+    return hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest()
 
 
 def _check(source: str, further: Split, images: ImageSet) -> None:

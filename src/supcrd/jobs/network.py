@@ -67,10 +67,11 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
     return Normalised(model, mean, std)
 
 
-def note_memory(recipe: Recipe, student: Normalised, *, bfloat16: bool) -> None:
+def note_memory(recipe: Recipe, student: Normalised, *, half: bool) -> None:
     """Warn of a network made for small images, with maps as large as the image, that is given large ones.
 
-    The estimate is of what training keeps for the gradient (`supcrd.models.memory.kept_bytes`), half of it in bfloat16.
+    The estimate is of what training keeps for the gradient (`supcrd.models.memory.kept_bytes`); `half`: in half
+    precision, half of it.
     """
     model, train = student.model, recipe.train
     small = model.stem == "low" if model.arch.startswith("timm:") else model.arch.partition("+")[0] in ARCHS
@@ -81,7 +82,7 @@ def note_memory(recipe: Recipe, student: Normalised, *, bfloat16: bool) -> None:
 
     def step(encoder: nn.Module) -> tuple[float, bool]:
         size, whole = kept_bytes(encoder, channels=model.in_channels, image_size=model.image_size)
-        return size * rows / (2 if bfloat16 else 1), whole
+        return size * rows / (2 if half else 1), whole
 
     needed, whole = step(model.encoder)
     if not whole or needed < MUCH:

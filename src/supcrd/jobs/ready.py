@@ -97,7 +97,7 @@ def prepare(
         least=divided.least,
     )
     if isinstance(divided.world, Group):
-        kind = f"{place.device.type} {'bfloat16' if place.bfloat16 else 'float32'}"
+        kind = f"{place.device.type} {place.precision}"
         facts = {"data set": images.shown_fingerprint, "set of first weights": fingerprint(task), "place": kind}
         agreed(divided.world, facts)
     return Ready(task, batches, divided, seed)

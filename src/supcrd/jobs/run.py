@@ -103,7 +103,7 @@ def _run(
         tracker.check(recipe)
     student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
-    note_memory(recipe, student, bfloat16=place.bfloat16)
+    note_memory(recipe, student, half=place.bfloat16 or place.float16)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     _note_sizes(recipe, student, taught)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own

@@ -57,8 +57,10 @@ class TrainSettings(FitSettings):
     """factor of the learning rate at each milestone of the schedule step"""
     device: str = "auto"
     """where to compute: auto, cpu, cuda, cuda:N or mps"""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """number format of the networks; auto: bfloat16 autocast if the hardware gains from it"""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """number format of the networks; auto: bfloat16 autocast if the hardware gains from it, else float32. float16, with
+    loss scaling, is for CUDA devices without bfloat16 and one process; steps whose scaled gradient is not finite are
+    skipped and counted (skipped_steps in metrics.jsonl)"""
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     """torch.compile of student's and teacher's encoder in this mode (reduce-overhead: CUDA graphs); costs a start-up
     of a minute or more and needs a C++ compiler, so it is for long runs: see docs/performance.md"""
@@ -147,6 +149,10 @@ class TrainSettings(FitSettings):
                 f"train.dot = {self.dot:g} with train.momentum = {self.momentum:g}: momenta of "
                 f"{self.momentum - self.dot:.3g} and {self.momentum + self.dot:.3g} must lie in [0, 1); a number below "
                 f"{most:.3g} is right"
+            )
+        if self.precision == "float16":
+            raise ValueError(
+                f"train.dot = {self.dot:g}: its two gradients have no loss scaling; train.precision = 'auto'"
             )
         if self.compile != "off":
             raise ValueError(f"train.dot = {self.dot:g}: its two backward passes need train.compile = 'off'")

@@ -118,7 +118,7 @@ def prepare(
         "data": data_fingerprint,
         "augment": identities[0] if len(groups) == 1 else identities,
         "seed": SEED,
-        "precision": "bfloat16" if place.bfloat16 else "float32",
+        "precision": place.precision,
     }
     if split.images.shape[1] != subject.model.image_size:  # they are resized; keys of 0.1 have no size
         about["image_size"] = subject.model.image_size

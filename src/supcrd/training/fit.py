@@ -21,6 +21,7 @@ from supcrd.errors import CheckpointError
 from supcrd.models.weights import load_state, save_state
 from supcrd.recipe.settings import FitSettings
 from supcrd.training.optimiser import learning_rate_factor, make_optimizer, set_rate
+from supcrd.training.scaling import LossScaler, scaler_of
 from supcrd.training.signals import interruptible
 from supcrd.training.step import take_step
 from supcrd.training.tally import Tally, check_row
@@ -80,7 +81,7 @@ def fit(
     Returns:
         The metrics of all epochs, including those before a resume: epoch (from 1), loss and its terms (means over the
         epoch's rows), train_accuracy (of augmented images, during training), lr (of its last step), seconds,
-        images_per_second (an image with all its views counts once).
+        images_per_second (an image with all its views counts once); in float16 skipped_steps.
 
     Raises:
         RunError: a term or a weight is no longer finite; the last good state stays in `state_file`.
@@ -100,10 +101,10 @@ def fit(
         1.0
     """
     groups, distilled = task.groups(settings.lr), getattr(task, "distilled", ())  # type: ignore[operator]
-    optimizer = make_optimizer(groups, settings, distilled=distilled)
+    optimizer, scaler = make_optimizer(groups, settings, distilled=distilled), scaler_of(place)
     # the terms of parts with one loss are those of the whole batch, in all processes
     counted, learner = (world, world.wrap(task)) if together is None else (ALONE, task)
-    begun = _resumed(state_file, task, optimizer, place, world, whole=together is not None)
+    begun = _resumed(state_file, task, optimizer, place, world, scaler, whole=together is not None)
     history, first_step, tally = begun.history, begun.step, begun.tally
 
     def save(epoch: int, step: int, tally: Tally | None) -> None:
@@ -111,7 +112,7 @@ def fit(
             saved = tally.over(counted).state() if tally else {}
             if world.rank == 0:
                 about = {"version": VERSION, "epoch": epoch, "step": step, "history": history, "tally": saved}
-                save_state(state_file, {"task": task.state_dict(), "optimizer": optimizer.state_dict()} | about)
+                save_state(state_file, _state(task, optimizer, scaler) | about)
 
     with interruptible() as interrupted, forked(place.device) as reseed:
         for epoch in range(begun.epoch, settings.epochs):
@@ -127,7 +128,7 @@ def fit(
                 world.begin(len((batch.whole or batch).indices))
                 terms, correct = take_step(
                     learner, optimizer, batch, place, settings.grad_clip, accumulate=getattr(settings, "accumulate", 1),
-                    together=together, processes=world.size, reseed=seeded,
+                    together=together, processes=world.size, reseed=seeded, scaler=scaler,
                 )  # fmt: skip
                 if together is None:
                     world.settle(task)
@@ -146,7 +147,7 @@ def fit(
             tally.check(task, epoch, world)
             tally.seconds += time.perf_counter() - start
             world.check(task)
-            row = _metrics(epoch, tally.over(counted), settings, batches.steps)
+            row = _metrics(epoch, tally.over(counted), settings, batches.steps, scaler)
             if on_epoch is not None and world.rank == 0:
                 on_epoch(row, history)
             row = world.told(row)
@@ -165,11 +166,18 @@ def _seed(reseed: Callable[[int], None], seed: int, epoch: int, step: int, *part
     reseed(seed_for("step", seed, epoch, step, *part))
 
 
-def _metrics(epoch: int, summed: Tally, settings: FitSettings, steps: int) -> dict[str, Any]:
+def _state(task: nn.Module, optimizer: torch.optim.Optimizer, scaler: LossScaler | None) -> dict[str, Any]:
+    """Of what learns, to be saved."""
+    state = {"task": task.state_dict(), "optimizer": optimizer.state_dict()}
+    return state | ({"scaler": scaler.state_dict()} if scaler is not None else {})
+
+
+def _metrics(epoch: int, summed: Tally, settings: FitSettings, steps: int, scaler: LossScaler | None) -> dict[str, Any]:
     """The metrics of an epoch that has just ended."""
     last = learning_rate_factor(settings, (epoch + 1) * steps - 1, steps)
     row = {"epoch": epoch + 1, **summed.means(), "lr": settings.lr * last, "seconds": round(summed.seconds, 3)}
-    return row | {"images_per_second": round(summed.images / max(summed.seconds, 1e-9), 1)}
+    row |= {"images_per_second": round(summed.images / max(summed.seconds, 1e-9), 1)}
+    return row | (scaler.of_epoch(epoch) if scaler is not None else {})
 
 
 @dataclass
@@ -189,13 +197,14 @@ def _resumed(
     optimizer: torch.optim.Optimizer,
     place: Place,
     world: World,
+    scaler: LossScaler | None,
     *,
     whole: bool,
 ) -> Begun:
     """Load the state of an interrupted run, if there is one.
 
     Args:
-        state_file, task, optimizer, place, world: as `fit` has them.
+        state_file, task, optimizer, place, world, scaler: as `fit` has them.
         whole: every process sums over whole batches; else over its own images.
 
     Raises:
@@ -203,14 +212,20 @@ def _resumed(
     """
     begun = Begun()
     if state_file is not None and state_file.exists():
-        begun = _read(state_file, task, optimizer, place, continues=whole or world.rank == 0)
+        begun = _read(state_file, task, optimizer, place, scaler, continues=whole or world.rank == 0)
     if world.agree(world.told((begun.epoch, begun.step)) != (begun.epoch, begun.step)):
         raise CheckpointError(f"{state_file}: processes read different ones; a folder that all of them see is right")
     return begun
 
 
 def _read(
-    state_file: Path, task: nn.Module, optimizer: torch.optim.Optimizer, place: Place, *, continues: bool
+    state_file: Path,
+    task: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    place: Place,
+    scaler: LossScaler | None,
+    *,
+    continues: bool,
 ) -> Begun:
     """Load a state; `continues`: with its sums over an epoch."""
     try:
@@ -219,6 +234,8 @@ def _read(
             raise CheckpointError("written by a newer supcrd")
         task.load_state_dict(state["task"])
         optimizer.load_state_dict(state["optimizer"])
+        if scaler is not None and "scaler" in state:
+            scaler.load_state_dict(state["scaler"])
         # sums are saved over all processes: the first one continues them
         tally = Tally(place.device, state["tally"]) if state["tally"] and continues else None
         return Begun(state["epoch"], state["step"], state["history"], tally)

@@ -78,6 +78,8 @@ def check_processes(settings: TrainSettings, size: int) -> None:
         raise RecipeError(
             f"train.shards = {settings.shards} cannot be shared by {size} processes; a multiple of {size} is right"
         )
+    if settings.precision == "float16":
+        raise RecipeError(f"train.precision = 'float16' is for one process, not {size}; auto or float32 is right")
     if settings.minutes is not None:
         raise RecipeError(f"train.minutes = {settings.minutes:g} is for one process; give train.epochs to {size}")
     if settings.dot > 0 and settings.shards == 1:

@@ -18,6 +18,7 @@ from supcrd.data.shares import Shares
 from supcrd.training.dot import DOT
 from supcrd.training.passed import ATTACHED, DETACHED, Passed
 from supcrd.training.processes import Group
+from supcrd.training.scaling import LossScaler
 from supcrd.training.statistics import PartStatistics, tracked
 from supcrd.training.task import Distillation, Step
 
@@ -44,6 +45,7 @@ def gradients(
     batch: Batch,
     place: Place,
     reseed: Callable[[int], None],
+    scaler: LossScaler | None = None,
 ) -> Step:
     """Compute a step and leave its gradients in the parameters, the same in all processes.
 
@@ -54,6 +56,7 @@ def gradients(
         batch: the images that this process has.
         place: device and precision.
         reseed: seeds torch's generators for a part, by its number, or for the TERMS.
+        scaler: of the loss, whose scale the gradients then have; not with DOT.
 
     Returns:
         Terms and correct rows of the whole batch, the same in all processes.
@@ -66,7 +69,11 @@ def gradients(
     reseed(TERMS)
     with place.autocast():
         step = task.judged(parts.whole, Passed.of(leaves, task.teachers))
-    sums = optimizer.sums(step.terms) if isinstance(optimizer, DOT) else (_sum(step.terms),)
+    sums: Sequence[Tensor | None] = (_sum(step.terms),)
+    if isinstance(optimizer, DOT):
+        sums = optimizer.sums(step.terms)
+    if scaler is not None:
+        sums = [None if total is None else scaler.scale(total) for total in sums]
     of_terms = list(task.objective.parameters())
     wanted = [leaf for leaf in leaves.values() if leaf.requires_grad] + of_terms
     backward = [_gradient(total, wanted) for total in sums]
