@@ -148,6 +148,44 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
+def seeds_to_tell(differences: Summary) -> int | None:
+    """How many common seeds would tell the mean difference from 0, if mean and spread stayed as they are.
+
+    Returns:
+        The least n for which the interval at 1 - `LEVEL` leaves out 0: an estimate from as few seeds as there are, and
+        without a correction for several tests. None where mean or spread are not known, and above 1,000.
+
+    Source: Student's t; the least n with t(1 - LEVEL / 2, n - 1) * std / sqrt(n) < |mean|.
+
+    Example:
+        >>> seeds_to_tell(paired({0: 0.71, 1: 0.72, 2: 0.76}, {0: 0.70, 1: 0.72, 2: 0.74}))  # 1, 0 and 2 points
+        7
+    """
+    if not differences.std or not differences.mean:
+        return None
+    from scipy.special import stdtrit
+
+    known = (differences.std, abs(differences.mean))
+    reached = (n for n in range(2, 1001) if float(stdtrit(n - 1, 1 - LEVEL / 2)) * known[0] / math.sqrt(n) < known[1])
+    return next(reached, None)
+
+
+def of_images(share: float, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share of images, as one run gives it: another seed may lie outside.
+
+    Source: Wilson 1927.
+
+    Example:
+        >>> low, high = of_images(0.9, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.826, 0.945)
+    """
+    from scipy.stats import binomtest
+
+    low, high = binomtest(round(share * images), images).proportion_ci(method="wilson")
+    return float(low), float(high)
+
+
 def clear_best(values: Mapping[str, Mapping[int, float]], better: int) -> str | None:
     """The name of the best mean, if it can be told from that of every other name.
 

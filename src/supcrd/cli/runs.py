@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from supcrd.base.files import user_path, write_text
+from supcrd.cli.comparison import show_compare
 from supcrd.cli.console import JsonOption, OutOption, app, fail, guarded, print_json
-from supcrd.cli.screen import show_compare, stderr, stdout
+from supcrd.cli.screen import stderr, stdout
 from supcrd.errors import SupcrdError
 
 
