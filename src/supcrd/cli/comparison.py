@@ -113,7 +113,7 @@ def _untold(row: "Row") -> str:
     enough = None if row.difference is None else seeds_to_tell(row.difference)
     if (
         enough is None or row.difference is None or enough <= row.difference.n
-    ):  # the correction for many tests asks more
+    ):  # Holm asks more
         return row.told
     return f"{row.told}; about {enough} seeds would"
 
