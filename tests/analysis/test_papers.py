@@ -28,7 +28,8 @@ def three(out):
 CAPTION = (
     "digits, test split, 400 images; n = 3 seeds. Mean ± half the width of its 95 % interval (Student's t over seeds). "
     "Bold: better than every other configuration (paired t-tests over seeds, Holm's correction, p < 0.05). "
-    "Difference: Accuracy % less that of base_1, paired by seed, with its 95 % interval; *: p < 0.05 after Holm's correction."
+    "Difference: Accuracy % less that of base_1, paired by seed, with its 95 % interval; *: p < 0.05 after Holm's "
+    "correction."
 )
 # Half of an interval is t(0.975, 2) = 4.302653 times std / sqrt(3). Standard deviations in points: of `best` 2.1,
 # `base_1` 2, `near` (71.1, 72.9, 75) sqrt(3.81) = 1.9519; of the differences (9.9, 10, 10.1) 0.1, (1.1, 0.9, 1) 0.1.

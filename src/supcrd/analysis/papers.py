@@ -245,7 +245,9 @@ def _caption(compared: Comparison, columns: Sequence[Column]) -> str:
         what = next((column.title for column in columns if column.title != "n"), compared.metric)
         starred = any(row.verdict in ("better", "worse") for row in compared.rows)
         star = f"; *: p < {compared.level:g} after Holm's correction" if starred else "; none can be told from 0"
-        said.append(f"Difference: {what} less that of {compared.baseline}, paired by seed, with its 95 % interval{star}.")
+        said.append(
+            f"Difference: {what} less that of {compared.baseline}, paired by seed, with its 95 % interval{star}."
+        )
     if compared.selected is not None:
         said.append(f"Chosen by the validation split: {compared.selected}.")
     return " ".join(said)

@@ -111,9 +111,7 @@ def _of_images(row: "Row", compared: "Comparison") -> str:
 def _untold(row: "Row") -> str:
     """Why a difference cannot be told, and how many seeds would tell it."""
     enough = None if row.difference is None else seeds_to_tell(row.difference)
-    if (
-        enough is None or row.difference is None or enough <= row.difference.n
-    ):  # Holm asks more
+    if enough is None or row.difference is None or enough <= row.difference.n:  # Holm asks more
         return row.told
     return f"{row.told}; about {enough} seeds would"
 
