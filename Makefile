@@ -33,8 +33,8 @@ fuzz: .venv/installed-dev
 	SUPCRD_FUZZ=20000 $(BIN)/python -m pytest -s tests/fuzz
 
 check: .venv/installed-dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_floors.py tests/test_limits.py tests/test_house_words.py
 
@@ -50,8 +50,8 @@ dist:
 	$(PYTHON) -m check_wheel_contents build/dist/*.whl
 
 format: .venv/installed-dev
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks examples
+	$(BIN)/ruff format src tests benchmarks examples
 
 chaos: .venv/installed-dev
 	$(BIN)/python tests/chaos/chaos.py --out build/chaos.json

@@ -39,6 +39,9 @@ DOCUMENTS = (
     "docs/performance.md",
     "docs/results.md",
     "docs/terms.md",
+    "examples/paper-table/README.md",
+    "examples/plug-in/README.md",
+    "examples/sign-digits/README.md",
 )
 
 

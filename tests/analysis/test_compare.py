@@ -297,7 +297,11 @@ def test_the_tables_of_the_command(runs):
     assert max(map(len, lines)) <= 100
     cells = {line.split()[0]: line.split()[1:] for line in reversed(lines) if line.strip()}  # the first of a label
     assert cells["base"] == ["3", "72.00", "±2.00", "±4.97", "-", "-"]
-    assert cells["single"] == ["1", "75.00", "-", "0.25", "-3.12"]
+    # Wilson 1927, z = 1.959964: half of the interval of 300 of 400 images
+    square = 1.959964**2 / 400
+    half = 100 * 1.959964 * math.sqrt(0.75 * 0.25 / 400 + square / 1600) / (1 + square)
+    assert cells["single"] == ["1", "75.00", f"±{half:.2f}*", "0.25", "-3.12"]
+    assert "*: of one seed, by the number of images alone" in result.stdout
     second = lines[next(i for i, line in enumerate(lines) if line.startswith("accuracy less that of base")) :]
     cells = {line.split()[0]: line.split()[1:] for line in second if line.strip()}
     assert "base" not in cells
@@ -305,7 +309,10 @@ def test_the_tables_of_the_command(runs):
     assert cells["down"] == ["3", "-3.00", "-3.25", "to", "-2.75", "<0.001", "0.001", "worse"]
     assert cells["open"][:8] == ["3", "+1.00", "-1.48", "to", "+3.48", "0.225", "0.225", "cannot"]
     assert cells["single"][:5] == ["1", "+5.00", "-", "-", "-"]
-    assert "cannot tell (n = 1)" in " ".join(result.stdout.split())
+    words = " ".join(result.stdout.split())
+    assert "cannot tell (n = 1)" in words
+    # 1 point with a std of 1: t(0.975, 6) / sqrt(7) = 0.92 is the first below 1, t(0.975, 5) / sqrt(6) = 1.05 is not
+    assert "cannot tell (n = 3: the interval is ±2.5 points; about 7 seeds would)" in words
     assert result.stderr == ""
 
 

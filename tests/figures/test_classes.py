@@ -236,3 +236,16 @@ def test_what_chance_can_do_is_said_by_what_is_known_of_the_seeds(tmp_path, own,
         for seed in range(seeds)
     ]
     assert said in " ".join(classes.draw(runs).get_supxlabel().split())
+
+
+def test_points_have_the_range_that_they_need_and_bars_all_of_it(tmp_path):
+    """Two of ten images of a class are wrong: the lowest point is 80 %."""
+    labels = np.arange(30) % 3
+    right = np.eye(3, dtype=np.float32)[labels]
+    wrong = right.copy()
+    wrong[[0, 3]] = [0, 1, 0]
+    given = {"projections": right, "labels": labels}
+    base = points(tmp_path, "base", logits=wrong, recipe="digits-supcon", **given)
+    run = points(tmp_path, "run", logits=right, **given)
+    assert classes.interactive([run, base]).layout.xaxis.range == (79, 101)
+    assert classes.interactive([run]).layout.xaxis.range == (-1, 101)

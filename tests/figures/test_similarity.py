@@ -76,7 +76,11 @@ def test_student_beside_its_teacher(tmp_path):
     maps = [axes for axes in figure.axes if axes.images]
     for axes, each in zip(maps, told.runs, strict=True):
         expected = similarity.class_similarity(each.unit, each.labels, 5)
-        np.testing.assert_allclose(axes.images[0].get_array(), expected)
+        drawn, others = axes.images[0].get_array(), ~np.eye(5, dtype=bool)
+        np.testing.assert_allclose(drawn[others], expected[others])
+        colors = axes.images[0].to_rgba(drawn)
+        assert (colors[~others] == 1).all()  # of the diagonal: white, as the page
+        assert (colors[others] != 1).any(axis=1).all()
     assert [axes.get_title(loc="left") for axes in maps] == ["student: run", "teacher: teacher"]
     assert {axes.images[0].get_clim() for axes in maps} == {told.limits}  # one scale for both
     assert f"{told.correlation:.2f}" in figure.get_suptitle()
@@ -110,7 +114,9 @@ def test_hovering_tells_both_cosines(tmp_path):
     run = student(tmp_path, names=["<a>", "b", "c", "d", "d"])
     told = similarity.maps([run])
     figure = similarity.interactive([run])
-    np.testing.assert_allclose(figure.data[0].z, told.similarities[0], atol=1e-4)
+    shown, others = np.array(figure.data[0].z), ~np.eye(5, dtype=bool)
+    np.testing.assert_allclose(shown[others], told.similarities[0][others], atol=1e-4)
+    assert np.isnan(np.diag(shown)).all()
     np.testing.assert_allclose(figure.data[0].customdata, told.similarities[1], atol=1e-4)
     assert list(figure.data[1].y) == ["&lt;a&gt; (0)", "b (1)", "c (2)", "d (3)", "d (4)"]  # twins stay two
     assert "note" in json.loads(figure.to_json())["layout"]["meta"]

@@ -185,6 +185,16 @@ def test_differences_to_a_baseline(runs, tmp_path, no_figures):
     assert "cannot tell" in row
 
 
+def test_plain_cross_entropy_is_the_baseline_unless_said(runs, tmp_path, no_figures):
+    full(runs, "crd", 0, 0.8)
+    assert "Differences to the baseline" not in made(tmp_path, runs)
+    full(runs, "plain", 0, 0.7, recipe="digits-cross-entropy")
+    text = made(tmp_path, runs)
+    assert '<p class="lead">Of those compared with plain, crd has the highest accuracy, 80.00 %: +10.00 points' in text
+    assert "Differences to the baseline" in text
+    assert '<p class="lead">Of those compared with crd, plain has' in made(tmp_path, runs, baseline="crd")
+
+
 def test_a_subsample_for_tsne_has_the_same_rows_of_both(runs):
     from supcrd.figures.points import read_points
 

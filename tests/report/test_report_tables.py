@@ -51,18 +51,54 @@ def test_a_mean_needs_all_of_its_runs(runs):
 
 
 def test_the_best_is_the_highest_or_the_lowest_and_no_teacher(runs):
+    """`one` is ahead by 10 points in each seed, give or take 0.1; `two` has the lower alignment, likewise."""
     make(runs, "teacher", 0, 0.99, alignment=0.1, uniformity=-3.9, recipe="digits-teacher")
-    make(runs, "one", 0, 0.8, alignment=0.3, uniformity=-2.0, teacher="teacher", parameters=5)
-    make(runs, "two", 0, 0.7, "train.lr=0.1", alignment=0.2, uniformity=-2.0, teacher="teacher", parameters=4)
+    for seed, (ahead, behind) in enumerate([(0.801, 0.70), (0.81, 0.71), (0.819, 0.72)]):
+        words = {"teacher": "teacher", "uniformity": -2.0}
+        make(runs, f"one-seed{seed}", seed, ahead, alignment=1 - behind, parameters=5, **words)
+        make(runs, f"two-seed{seed}", seed, behind, "train.lr=0.1", alignment=1 - ahead, parameters=4, **words)
     found = told(only(runs))
     best = {label: [cell.best for cell in line.cells] for label, line in found.items()}
-    assert best == {  # accuracy, alignment, uniformity, parameters
-        "one": [True, False, True, False],
-        "two": [False, True, True, False],
+    assert best == {  # accuracy, alignment, uniformity (a tie), parameters
+        "one": [True, False, False, False],
+        "two": [False, True, False, False],
         "teacher": [False, False, False, False],
     }
     assert [line.teacher for line in found.values()] == [False, False, True]
     assert found["one"].cells[2].text == "−2.000"
+
+
+@pytest.mark.parametrize("accuracies", [[0.9], [0.9, 0.7]])
+def test_what_cannot_be_told_has_no_star(runs, accuracies):
+    """One seed, and two whose differences to the other's (10 and -11 points) say nothing."""
+    several(runs, "one", accuracies)
+    several(runs, "two", [0.8, 0.81][: len(accuracies)], "train.lr=0.1")
+    assert not any(cell.best for line in lines(only(runs)) for cell in line.cells)
+
+
+def test_words_on_top(runs):
+    from supcrd.analysis.compare import compare_runs
+    from supcrd.report.lead import lead, plain_student
+
+    several(runs, "plain", [0.70, 0.71, 0.72], recipe="digits-cross-entropy", ece=0.02)
+    data = only(runs)
+    assert plain_student(data) is None  # of nothing
+    several(runs, "crd", [0.799, 0.81, 0.821], ece=0.25)
+    several(runs, "kd", [0.73], recipe="digits-kd", ece=0.03)
+    data = only(runs)
+    assert plain_student(data) == "plain"
+    compared = compare_runs(data.runs, "plain")
+    assert lead(compared, {"kd": "digits <kd>"}, frozenset()) == [  # 9.9, 10, 10.1: half an interval is 0.248
+        "Of those compared with plain, crd has the highest accuracy, 81.00 %: +10.00 points (95 % interval +9.75 to "
+        "+10.25, n = 3), better, and it can be told.",
+        "The percentages of crd cannot be used as probabilities: they miss its accuracy by 25 points on average (ECE).",
+    ]
+    assert lead(compared, {"kd": "digits <kd>"}, frozenset({"crd"})) == [
+        "Of those compared with plain, digits <kd> has the highest accuracy, 73.00 %: +3.00 points (n = 1), which "
+        "cannot be told from chance by these seeds."
+    ]
+    several(runs, "second", [0.70], "train.lr=0.1", recipe="digits-cross-entropy")
+    assert plain_student(only(runs)) is None
 
 
 def test_a_teacher_is_told_of_without_being_asked_for(runs):

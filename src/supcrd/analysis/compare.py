@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from supcrd.analysis.caveats import environments, threads, under_trained
-from supcrd.analysis.configurations import check_same_data, configurations, gather, number, numbers
-from supcrd.analysis.statistics import Paired, Summary, holm, paired, summary
+from supcrd.analysis.configurations import check_same_data, clear_bests, configurations, gather, number, numbers
+from supcrd.analysis.statistics import LEVEL, Paired, Summary, holm, paired, summary
 from supcrd.base.files import user_path
 from supcrd.base.wording import choices, nearest, show
 from supcrd.errors import SupcrdError
@@ -20,8 +20,6 @@ from supcrd.evaluation import health
 from supcrd.evaluation.measure import Measure
 from supcrd.evaluation.measures import known_of
 from supcrd.runs.folder import RunFolder
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class Comparison:
     level: float
     """below this corrected p a difference is one"""
     rows: tuple[Row, ...]
+    best: dict[str, str]
+    """key of a measure -> label of the configuration that is the best of it, where that can be told"""
     selected: str | None
     """label of the highest mean validation accuracy, where that was asked for"""
     warnings: tuple[str, ...]
@@ -172,6 +172,7 @@ def compare_runs(
         baseline=chosen,
         level=LEVEL,
         rows=tuple(rows),
+        best=clear_bests(groups, known.values()),
         selected=selected,
         warnings=tuple(warnings),
         notes=tuple(notes),

@@ -6,15 +6,16 @@ Only runs of the same images, divided in the same way, stand side by side.
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from supcrd import recipe as recipes
+from supcrd.analysis.statistics import clear_best
 from supcrd.base.wording import show
 from supcrd.errors import RunError
-from supcrd.evaluation.measure import LARGEST
+from supcrd.evaluation.measure import LARGEST, Measure
 from supcrd.evaluation.measures import measures_of
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.catalogue import Unread, find
@@ -167,6 +168,19 @@ def numbers(group: Sequence[RunFolder], key: str) -> dict[int, float] | None:
     """Seed -> number, where all runs have it."""
     by_seed = {run.recipe.seed: value for run in group if (value := number(run, key)) is not None}
     return by_seed if len(by_seed) == len(group) else None
+
+
+def clear_bests(groups: Mapping[str, Sequence[RunFolder]], measures: Iterable[Measure]) -> dict[str, str]:
+    """Key of a measure -> label of the configuration that is the best of it, where that can be told (`clear_best`).
+
+    Configurations of which not all runs have the number do not compete.
+    """
+    bests = {}
+    for measure in measures:
+        values = {label: known for label, group in groups.items() if (known := numbers(group, measure.key))}
+        if (best := clear_best(values, measure.better)) is not None:
+            bests[measure.key] = best
+    return bests
 
 
 def unseeded(name: str) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 # made from are equal: 0.9 - 0.8 and 0.7 - 0.6 differ in the last bit, while two accuracies that differ at all do so by
 # one image of however many were classified.
 ROUNDING = 1e-12
+LEVEL = 0.05
+"""Below this corrected p a difference is one."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,73 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         reached = min(1.0, max(reached, (len(tests) - rank) * p))
         corrected[i] = reached
     return corrected
+
+
+def seeds_to_tell(differences: Summary) -> int | None:
+    """How many common seeds would tell the mean difference from 0, if mean and spread stayed as they are.
+
+    Returns:
+        The least n for which the interval at 1 - `LEVEL` leaves out 0: an estimate from as few seeds as there are, and
+        without a correction for several tests. None where mean or spread are not known, and above 1,000.
+
+    Source: Student's t; the least n with t(1 - LEVEL / 2, n - 1) * std / sqrt(n) < |mean|.
+
+    Example:
+        >>> seeds_to_tell(paired({0: 0.71, 1: 0.72, 2: 0.76}, {0: 0.70, 1: 0.72, 2: 0.74}))  # 1, 0 and 2 points
+        7
+    """
+    if not differences.std or not differences.mean:
+        return None
+    from scipy.special import stdtrit
+
+    known = (differences.std, abs(differences.mean))
+    reached = (n for n in range(2, 1001) if float(stdtrit(n - 1, 1 - LEVEL / 2)) * known[0] / math.sqrt(n) < known[1])
+    return next(reached, None)
+
+
+def of_images(share: float, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share of images, as one run gives it: another seed may lie outside.
+
+    Source: Wilson 1927.
+
+    Example:
+        >>> low, high = of_images(0.9, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.826, 0.945)
+    """
+    from scipy.stats import binomtest
+
+    low, high = binomtest(round(share * images), images).proportion_ci(method="wilson")
+    return float(low), float(high)
+
+
+def clear_best(values: Mapping[str, Mapping[int, float]], better: int) -> str | None:
+    """The name of the best mean, if it can be told from that of every other name.
+
+    Args:
+        values: name -> seed -> finite number.
+        better: 1 if higher is better, -1 if lower.
+
+    Returns:
+        The name whose difference to every other one is tested (`paired`; by `holm` over the other names) with p below
+        `LEVEL`. None for fewer than two names, and where one test cannot be made: one seed, a tie, equal differences.
+
+    Raises:
+        ValueError: a value that is not finite.
+
+    Example:
+        >>> crd, kd = {0: 0.90, 1: 0.92, 2: 0.91}, {0: 0.80, 1: 0.82, 2: 0.82}
+        >>> clear_best({"crd": crd, "kd": kd}, 1), clear_best({"crd": {0: 0.9}, "kd": {0: 0.8}}, 1)
+        ('crd', None)
+    """
+    means = {name: math.fsum(of.values()) / len(of) for name, of in values.items() if of}
+    if len(means) < 2 or not better:
+        return None
+    best = max(means, key=lambda name: better * means[name])
+    tests = [paired(values[best], values[name]) for name in means if name != best]
+    if any(test.mean is None or better * test.mean <= 0 for test in tests):
+        return None
+    return best if all(p is not None and p < LEVEL for p in holm([test.p for test in tests])) else None
 
 
 def _summary(values: Sequence[float], level: float, *, scale: float) -> Summary:

@@ -36,6 +36,16 @@ def printable(text: str) -> str:
     return STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def no_formula(text: str) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula.
+
+    Example:
+        >>> no_formula("=1+1"), no_formula("cat")
+        ("'=1+1", 'cat')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
 def typos(a: str, b: str) -> int:
     """The least number of letters put in, left out, replaced, or swapped with their neighbour that makes `b` of `a`.
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from supcrd.analysis.compare import LEVEL
-from supcrd.analysis.statistics import Paired, holm, paired
+from supcrd.analysis.statistics import LEVEL, Paired, holm, paired
 from supcrd.benchmark import published
 from supcrd.benchmark.pairs import Pair
 

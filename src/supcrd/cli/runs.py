@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from supcrd.base.files import user_path
+from supcrd.base.files import user_path, write_text
+from supcrd.cli.comparison import show_compare
 from supcrd.cli.console import JsonOption, OutOption, app, fail, guarded, print_json
-from supcrd.cli.screen import show_compare, stdout
+from supcrd.cli.screen import stderr, stdout
 from supcrd.errors import SupcrdError
 
 
@@ -92,16 +93,36 @@ def compare(
     test: Annotated[
         bool, typer.Option("--test", help="Fail if a difference cannot be tested (fewer than two common seeds).")
     ] = False,
+    form: Annotated[
+        str | None, typer.Option("--format", help="A table for a paper in place of these: latex, csv or markdown.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write that table to this .tex, .csv or .md file.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare finished runs: means over seeds, and tested paired differences from a baseline."""
     from supcrd.analysis.compare import compare as compare_runs
+    from supcrd.analysis.papers import format_of, table
 
+    out = None if out is None else user_path(out, "--out")
+    form = format_of(form, out)
+    if form is not None and as_json:
+        raise SupcrdError("--json and --format exclude one another: give one of them")
     compared = compare_runs(runs, baseline, metric=metric, select=select, test=test)
     if as_json:
         print_json(compared.to_dict())
-    else:
+    elif form is None:
         show_compare(compared)
+    elif out is None:
+        typer.echo(table(compared, form), nl=False)
+    else:
+        write_text(out, table(compared, form))
+    if form is not None:
+        warned = [f"{row.label}: {line}" for row in compared.rows for line in row.warnings]
+        lines = [f"warning: {line}" for line in [*warned, *compared.warnings]]
+        for line in lines + [f"note: {line}" for line in compared.notes]:
+            stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
@@ -16,8 +15,6 @@ from supcrd.evaluation import health
 from supcrd.evaluation.measures import MEASURES, measures_of
 
 if TYPE_CHECKING:
-    from supcrd.analysis.compare import Comparison
-    from supcrd.analysis.statistics import Summary
     from supcrd.recipe.meanings import Table as Keys
     from supcrd.training.fit import Progress as Fit
 
@@ -126,110 +123,6 @@ def show_warnings(warned: Sequence[tuple[str, Sequence[str]]]) -> None:
             stdout.print(f"! {name}: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-def show_compare(compared: "Comparison") -> None:
-    """Configurations with their means, their differences to the baseline, and what to be careful about."""
-    screen = stdout.wide(FULL)
-    screen.print(_means(compared, screen.width))
-    _dim(
-        "95 %: half the width of the 95 % interval of the mean (Student's t)\n"
-        "trained: with the classifier that was trained with the encoder, where another one is saved\n"
-        "at best: with the weights of the epoch that was best on validation; all others: of the saved model"
-    )
-    if compared.baseline is not None:
-        stdout.print()
-        screen.print(_differences(compared, screen.width))
-        _dim(
-            "p: two-sided paired t-test over seeds; Holm: corrected for all tests; "
-            f"better, worse: p (Holm) < {compared.level:g}"
-        )
-    show_warnings([(row.label, row.warnings) for row in compared.rows])
-    lines = [f"warning: {line}" for line in compared.warnings] + [f"note: {line}" for line in compared.notes]
-    for row in compared.rows:
-        if row.label == compared.selected:
-            validation, measured = (_mean(row.values[key]) for key in ("validation_accuracy", compared.metric))
-            lines.insert(
-                0,
-                f"selected by the validation split: {row.label}, whose mean validation accuracy is highest "
-                f"({validation} %, last epoch, n = {row.n}); its {compared.split} {compared.metric}: {measured} %",
-            )
-    for line in lines:
-        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _means(compared: "Comparison", width: int) -> Group:
-    """A row a configuration; metrics that no configuration has are left out."""
-    about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
-    title = ", ".join(str(part) for part in about if part) + "; accuracies in %: mean ± std over n seeds"
-    shares = ("accuracy", "trained_accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
-    names = {measure.key: measure.short for measure in MEASURES if measure.key in shares}
-    if compared.metric not in shares:  # there is no room for all
-        names = {"accuracy": names["accuracy"], compared.metric: compared.metric}
-    less = "accuracy_at_best" if compared.refitted else "trained_accuracy"  # which says little more than the others
-    names.pop(less if less != compared.metric else "", None)
-    names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
-    columns = []
-    for key, name in names.items():
-        columns += [name, "95 %"] if key == compared.metric else [name]
-    table = _table(width, "n", *columns, "align.", "unif.")
-    for row in compared.rows:
-        cells = []
-        for key in names:
-            value = row.values[key]
-            percent = key in shares or compared.scale == 100
-            cells.append(_mean(value) if percent else _plain(value))
-            if key == compared.metric:
-                half = None if value is None else value.half_width
-                cells.append("-" if half is None else f"±{_percent(half)}" if percent else f"±{half:.2g}")
-        ends = (row.values["alignment"], row.values["uniformity"])
-        cells += ["-" if value is None or value.mean is None else f"{value.mean:.2f}" for value in ends]
-        table.add_row(marked(row.label, row.warnings), str(row.n), *cells)
-    return Group(Text(title, style="italic"), table)
-
-
-def _differences(compared: "Comparison", width: int) -> Group:
-    unit = ", in points" if compared.scale == 100 else ""
-    title = f"{compared.metric} less that of {compared.baseline}, over common seeds{unit}"
-    table = _table(width, "n", "difference", "95 % interval", "p", "p (Holm)")
-    table.add_column("verdict")
-    for row in compared.rows:
-        if row.label == compared.baseline:
-            continue
-        pairs = row.difference
-        known = [pairs.mean, pairs.low, pairs.high, pairs.p, row.corrected_p] if pairs else [None] * 5
-        mean, low, high = ("-" if value is None else compared.signed(value) for value in known[:3])
-        ps = ("-" if value is None else f"{value:.3f}" if value >= 0.001 else "<0.001" for value in known[3:])
-        interval = "-" if low == "-" else f"{low} to {high}"
-        n = str(pairs.n) if pairs else "-"
-        verdict = f"cannot tell ({row.told})" if row.verdict == "cannot tell" else row.verdict
-        table.add_row(marked(row.label, row.warnings), n, mean, interval, *ps, verdict)
-    return Group(Text(title, style="italic"), table)
-
-
-def _table(width: int, *names: str) -> Table:
-    """A table whose first column, of configurations, gives way to the others, of numbers, where these have room."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("configuration", overflow="fold")
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=width >= FULL)
-    return table
-
-
-def _dim(text: str) -> None:
-    stdout.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def _plain(value: "Summary | None") -> str:
-    if value is None or value.mean is None:
-        return "-"
-    return f"{value.mean:.3f}" + (f" ±{value.std:.3f}" if value.std is not None else "")
-
-
-def _mean(value: "Summary | None") -> str:
-    if value is None or value.mean is None:
-        return "-"
-    return _percent(value.mean) if value.std is None else f"{_percent(value.mean)} ±{_percent(value.std)}"
-
-
 WORST = 3  # classes that are named
 
 
@@ -240,7 +133,7 @@ def show_evaluation(values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if value is not None and not isinstance(value, list | dict):
             # the standard error of a share, and what was measured of a teacher, are shares too
-            shown = f"{_percent(value)} %" if key in shares or "accuracy" in key else _number(value)
+            shown = f"{percent(value)} %" if key in shares or "accuracy" in key else _number(value)
             table.add_row(Text(key.replace("_", " ")), Text(shown, overflow="fold"))
     which = values.get("classifier")
     saved = f"{which.get('saved')}: {which.get('why')}" if isinstance(which, Mapping) else ""
@@ -259,7 +152,7 @@ def _worst(values: Mapping[str, Any]) -> str:
         return ""
     known = [(share, name, n) for share, name, n in zip(*parts, strict=False) if share is not None and share < 1]
     worst = sorted(known, key=lambda row: row[0])[:WORST]
-    return ", ".join(f"{name} {_percent(share)} % (n = {n:,})" for share, name, n in worst)
+    return ", ".join(f"{name} {percent(share)} % (n = {n:,})" for share, name, n in worst)
 
 
 def show_predictions(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -288,7 +181,8 @@ def show_keys(groups: Sequence["Keys"]) -> None:
         stdout.print()
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A share in percent, without the sign."""
     return "-" if value is None else f"{100 * value:.2f}"
 
 

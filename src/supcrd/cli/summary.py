@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import binomtest
-
+from supcrd.analysis.statistics import of_images
 from supcrd.cli.screen import stdout
 from supcrd.evaluation import health
 
@@ -40,7 +39,7 @@ def lines(values: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> list[
          '        teacher 97.00 %: 7.00 points above it']
     """
     accuracy, n, split = values["accuracy"], values["n"], values["split"]
-    low, high = binomtest(round(accuracy * n), n).proportion_ci(method="wilson")
+    low, high = of_images(accuracy, n)
     interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
     text = [f"{values['name']}: {100 * accuracy:.2f} % of {n:,} {split} images are right ({interval})"]
     further = {"linear probe on its features": values.get("probe_accuracy"), "ECE": values.get("ece")}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from supcrd.base.files import replacing
+from supcrd.base.wording import no_formula
 from supcrd.data.augment import to_float
 from supcrd.data.pictures import image_files
 from supcrd.data.sources.folder import common_levels, read_images
@@ -142,22 +143,12 @@ def write_predictions(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
             writer.writerow(["image", "class", "index", "probability", *further])
             for row in rows:
                 first, *others = row["classes"]
-                rest = [value for guess in others for value in (_cell(guess["class"]), guess["probability"])]
-                names = _cell(row["image"]), _cell(first["class"])
+                rest = [value for guess in others for value in (no_formula(guess["class"]), guess["probability"])]
+                names = no_formula(row["image"]), no_formula(first["class"])
                 writer.writerow([*names, first["index"], first["probability"], *rest])
     except (OSError, UnicodeEncodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a name that is no text"
         raise SupcrdError(f"--out {out} cannot be written ({reason})") from None
-
-
-def _cell(name: str) -> str:
-    """A name that no spreadsheet takes for a formula.
-
-    Example:
-        >>> _cell("=1+1"), _cell("cat")
-        ("'=1+1", 'cat')
-    """
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def _loaded(path: Path, **known: Any) -> tuple[Card, Callable[[Tensor], Tensor]]:

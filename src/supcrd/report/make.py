@@ -11,6 +11,7 @@ from supcrd.errors import SupcrdError
 from supcrd.figures.extra import check_drawing
 from supcrd.report.collect import DataSet, Material, collect
 from supcrd.report.figures import Notify, make, sections
+from supcrd.report.lead import lead, plain_student
 from supcrd.report.page import Part, Section, differences_table, glossary, page, recipes_table, runs_table
 from supcrd.report.progress import unfinished
 from supcrd.report.render import html
@@ -30,7 +31,8 @@ def report(
     Args:
         folders: run folders, or folders of run folders. Includes the teachers of runs, if their folders exist.
         out: an .html file, replaced if it exists.
-        baseline: a configuration, run or run folder that differences are to.
+        baseline: a configuration, run or run folder that differences are to; if not given, in each data set the one
+            configuration of plain cross-entropy that teaches no other.
         notify: called with a line of progress.
 
     Returns:
@@ -109,7 +111,7 @@ def build(
 
 def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
     students = {label: runs for label, runs in data.configurations.items() if label not in data.teachers}
-    notes, differences = [*data.notes, *threads(students)], None
+    notes, differences, said = [*data.notes, *threads(students)], None, []
     if baseline is not None:
         try:
             compared = compare_runs(data.runs, str(data.configurations[baseline][0].path))
@@ -118,8 +120,9 @@ def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
         else:
             notes = list(compared.notes)
             names = {label: group[0].recipe.name for label, group in data.configurations.items() if len(group) == 1}
-            differences = differences_table(compared, names)
-    shown = [Section(f"{key}-runs", "Runs", runs_table(data, baseline) + html("notes", notes=notes))]
+            differences, said = differences_table(compared, names), lead(compared, names, data.teachers)
+    runs = html("lead", lines=said) + runs_table(data, baseline) + html("notes", notes=notes)
+    shown = [Section(f"{key}-runs", "Runs", runs)]
     if differences is not None:
         shown.append(Section(f"{key}-differences", "Differences to the baseline", differences))
     recipes = recipes_table(data)
@@ -129,13 +132,13 @@ def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
 
 
 def _baselines(material: Material, baseline: str | None) -> dict[str, str]:
-    """The baseline's label in each data set that has it.
+    """The baseline's label in each data set that has it; if none is asked for, that of its plain student.
 
     Raises:
         SupcrdError: none has it.
     """
     if baseline is None:
-        return {}
+        return {data.title: label for data in material.sets if (label := plain_student(data)) is not None}
     labels, error = {}, None
     for data in material.sets:
         try:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from supcrd import recipe as recipes
-from supcrd.analysis.configurations import number
-from supcrd.analysis.statistics import ROUNDING, Summary, summary
+from supcrd.analysis.configurations import clear_bests, number
+from supcrd.analysis.statistics import Summary, summary
 from supcrd.base.wording import show
 from supcrd.evaluation import health
 from supcrd.evaluation.measure import Measure
@@ -66,18 +66,19 @@ def _uneven(data: DataSet) -> bool:
 def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
     """A line a configuration: means, with the standard deviation over seeds where there are several.
 
-    The best of a column is that of the configurations that teach none of the others, if there are such: what students
-    are compared for. A mean is taken where all runs of the configuration have the number.
+    The best of a column is one of the configurations that teach none of the others, if there are such: what students
+    are compared for; and only where it can be told from all of these (`statistics.clear_best`), never of one seed. A
+    mean is taken where all runs of the configuration have the number.
     """
     shown = columns(data)
     means = {label: [_summary(group, column.key) for column in shown] for label, group in data.configurations.items()}
-    contest = [label for label in means if label not in data.teachers] or list(means)
-    best = [_best([means[label][at] for label in contest], column) for at, column in enumerate(shown)]
+    students = {label: group for label, group in data.configurations.items() if label not in data.teachers}
+    best = clear_bests(students or data.configurations, shown)
     rows = []
     for label, group in data.configurations.items():
         cells = tuple(
-            _cell(column, value, label in contest and len(contest) > 1 and _is(value, top))
-            for column, value, top in zip(shown, means[label], best, strict=True)
+            _cell(column, value, best.get(column.key) == label)
+            for column, value in zip(shown, means[label], strict=True)
         )
         alone = len(group) == 1
         rows.append(
@@ -133,17 +134,6 @@ def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:
 def _summary(group: Sequence[RunFolder], key: str) -> Summary | None:
     values = [value for value in (number(run, key) for run in group) if value is not None]
     return summary(values) if len(values) == len(group) else None
-
-
-def _best(values: Sequence[Summary | None], column: Measure) -> float | None:
-    means = [value.mean for value in values if value is not None and value.mean is not None]
-    return None if not means or not column.better else column.better * max(column.better * mean for mean in means)
-
-
-def _is(value: Summary | None, top: float | None) -> bool:
-    if value is None or value.mean is None or top is None:
-        return False
-    return abs(value.mean - top) <= ROUNDING * max(abs(top), 1)
 
 
 def _cell(column: Measure, value: Summary | None, best: bool = False) -> Cell:

@@ -180,11 +180,13 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     here = 100 * own.accuracy[places]
     hover = {"text": hovers, "hovertemplate": "%{text}<extra></extra>"}
     figure = go.Figure()
+    start = 0.0  # bars begin at 0, points do not have to
     if before is None or baseline is None:
         bars = {"orientation": "h", "marker": {"color": theme.accent}, "textposition": "none"}
         figure.add_bar(x=here, y=rows, name=escaped(side.label), **bars, **hover)
     else:
         there = 100 * baseline.accuracy[places]
+        start = min(90.0, 10 * float(np.nanmin([here, there]) // 10))
         figure.add_scatter(
             x=[end for a, b in zip(there, here, strict=True) for end in (a, b, None)],
             y=[end for row in rows for end in (row, row, None)],
@@ -207,7 +209,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
             title={"text": escaped(_title(side, before))},
             meta={"note": note, "narrow": {"height": height + 30, "margin.t": 90}},
             height=height,
-            xaxis={"title": {"text": "accuracy (%)"}, "range": [-1, 101]},
+            xaxis={"title": {"text": "accuracy (%)"}, "range": [start - 1, 101]},
             yaxis=y_axis | {"tickfont": {"size": 11}},
             legend={"orientation": "h", "y": 1, "yanchor": "bottom"},
         )

@@ -112,12 +112,14 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     count = len(content.order.classes)
     figure = new_figure(theme, height=100 if content.order.groups else 112)
     pair = figure.subplots(1, 2)
-    colors = matplotlib.colormaps[theme.heat].with_extremes(bad=theme.grid)
+    colors = matplotlib.colormaps[theme.heat].with_extremes(bad=theme.grid, over=theme.background)
     ticks, names = _ticks(content)
     size = min(FONT - 1.5, 0.75 * 72 / 25.4 * 62 / len(ticks))
     for axes, run, values, role in zip(pair, content.runs, content.similarities, _roles(points), strict=True):
         dress(axes, theme, title=f"{role}{clipped(run.name, 34)}", grid=False)
-        image = axes.imshow(values, cmap=colors, norm=Normalize(*content.limits), interpolation="nearest")
+        image = axes.imshow(
+            _diagonal(values, 2.0), cmap=colors, norm=Normalize(*content.limits), interpolation="nearest"
+        )
         for edge in range(GROUP, count if content.order.groups else 0, GROUP):
             axes.axhline(edge - 0.5, color=theme.background, linewidth=0.3)
             axes.axvline(edge - 0.5, color=theme.background, linewidth=0.3)
@@ -127,8 +129,8 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
         axes.tick_params(length=0, pad=1.5)
         for spine in axes.spines.values():
             spine.set_visible(False)
-    bar = figure.colorbar(image, ax=list(pair), location="bottom", fraction=0.04, aspect=60, extend="max")
-    bar.set_label("cosine of class centroids (the diagonal is 1)", color=theme.ink, fontsize=FONT)
+    bar = figure.colorbar(image, ax=list(pair), location="bottom", fraction=0.04, aspect=60)
+    bar.set_label("cosine of class centroids", color=theme.ink, fontsize=FONT)
     bar.ax.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=FONT - 1, width=0.6, length=2.5)
     bar.outline.set_visible(False)
     headline(figure, theme, _title(content), _note(content))
@@ -152,7 +154,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     for place, values in enumerate(content.similarities):
         other = content.similarities[1 - place]
         figure.add_heatmap(
-            z=np.round(values, 4),
+            z=np.round(_diagonal(values, np.nan), 4),
             x=names,
             y=names,
             customdata=np.round(other, 4),
@@ -183,6 +185,13 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
         )
     )
     return figure
+
+
+def _diagonal(similarity: Doubles, value: float) -> Doubles:
+    """The same with a value where a class meets itself, which says nothing: it stays blank."""
+    filled = similarity.copy()
+    np.fill_diagonal(filled, value)
+    return filled
 
 
 def _narrow(letters: int) -> dict[str, Any]:
