@@ -82,6 +82,7 @@ SLOW = (
     "tests/tracking/test_trackers.py::test_wandb_has_each_epoch_once",
     "tests/tracking/test_trackers.py::test_what_shows_a_run_does_not_make_it_another",
     "tests/training/objective/test_pairs_of_the_field.py",
+    "tests/training/test_blocks.py",
     "tests/training/test_cache.py",
     "tests/training/test_compile.py",
     "tests/training/test_generators.py",

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from torch import distributed
 
 from supcrd import recipe as recipes
 from supcrd.base import device
+from supcrd.data import ImageSet
 from supcrd.errors import RunError, SupcrdError
+from supcrd.jobs.images import load_images
 from supcrd.jobs.taught import Teacher
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.environment import environment
-from supcrd.training import cache
+from supcrd.training import blocks, cache
+from supcrd.training.blocks import Source
 from supcrd.training.plan import check_processes
 from supcrd.training.processes import Group, everyone, start, started
 
@@ -30,6 +34,7 @@ class Order:
     teachers: Mapping[str, Teacher]
     """without their models"""
     caches: Mapping[str, cache.FeatureCache]
+    source: Source
 
 
 @contextlib.contextmanager
@@ -56,30 +61,39 @@ def joined(recipe: Recipe) -> Iterator[bool]:
         yield rank == 0
     finally:
         # where the others are in the middle of a training they notice that this process has ended; a word would block
-        if rank == 0 and not _Others.busy:
+        if rank == 0 and not blocks.busy():
             with contextlib.suppress(SupcrdError):
                 group.told(None)
+        blocks.use(None, None)
     distributed.destroy_process_group()
 
 
-class _Others:
-    """What the processes beside the first one do, as it knows."""
+def source_of(recipe: Recipe, images: ImageSet) -> Source:
+    """From where the other processes have the images of a recipe."""
+    return Source(partial(load_images, recipe.data), tuple(recipe.plugins), images.fingerprint)
 
-    busy = False
+
+def share(recipe: Recipe, images: ImageSet) -> None:
+    """Have the other processes do their part of every pass over these images; nothing where there is one."""
+    rank, size = started()
+    if size > 1 and rank == 0:
+        blocks.use(source_of(recipe, images), images)
 
 
-def invite(recipe: Recipe, folder: Path, teachers: Mapping[str, Teacher], caches: Mapping[str, Any]) -> None:
+def invite(
+    recipe: Recipe, folder: Path, images: ImageSet, teachers: Mapping[str, Teacher], caches: Mapping[str, Any]
+) -> None:
     """Ask the other processes to join a training that the first one begins; nothing where there is one."""
     rank, size = started()
     if size > 1 and rank == 0:
         bare = {name: replace(teacher, subject=None) for name, teacher in teachers.items()}
-        _Others.busy = True
-        everyone().told(Order(recipe, folder.absolute(), bare, dict(caches)))
+        blocks.busy(True)
+        everyone().told(Order(recipe, folder.absolute(), bare, dict(caches), source_of(recipe, images)))
 
 
 def ended() -> None:
     """A training has ended well, and all wait for the next one."""
-    _Others.busy = False
+    blocks.busy(False)
 
 
 def agreed(group: Group, facts: Facts, problem: str | None = None) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -50,6 +51,14 @@ def everyone() -> "Group":
     """All of them, outside a training."""
     rank, size = started()
     return Group(Shares(size, rank, size))
+
+
+class Errand(ABC):
+    """What the first process has the others do while they wait for its word."""
+
+    @abstractmethod
+    def run(self, group: "Group") -> None:
+        """Do it, in a process that is not the first one."""
 
 
 class Group:
@@ -134,11 +143,21 @@ class Group:
         return bool(value)
 
     def told(self, thing: Any) -> Any:
-        """What the first process has, in all of them."""
-        things = [thing]
+        """What the first process has, in all of them; errands that it gives come before, and are done here."""
+        while True:
+            things = [thing]
+            with lost():
+                distributed.broadcast_object_list(things, src=0, device=torch.device("cpu"))
+            if self.rank == 0 or not isinstance(things[0], Errand):
+                return things[0]
+            things[0].run(self)
+
+    def collected(self, thing: Any) -> list[Any]:
+        """What every process has, in the order of their ranks; in the first process, nothing in the others."""
+        things: list[Any] = [None] * self.size if self.rank == 0 else []
         with lost():
-            distributed.broadcast_object_list(things, src=0, device=torch.device("cpu"))
-        return things[0]
+            distributed.gather_object(thing, things or None, dst=0)
+        return things
 
     def all(self, thing: Any) -> list[Any]:
         """What every process has, in the order of their ranks."""
