@@ -167,6 +167,7 @@ HAND = (
     "tests/training/objective/test_pairs_of_the_field.py::test_every_method_on_a_pair_of_the_field[resnet32x4-shufflenetv2]",
     "tests/training/objective/test_pairs_of_the_field.py::test_every_method_on_a_pair_of_the_field[wrn-40-2-wrn-40-1]",
     "tests/jobs/test_shared_training.py::test_four_processes_give_the_numbers_of_one",
+    "tests/jobs/test_shared_training.py::test_torchrun_begins_anew_after_a_death",
     "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one[crd]",
     "tests/sweep/executors/test_dask.py::test_two_workers_give_the_runs_of_this_process",
     "tests/sweep/test_launched.py::test_two_processes_give_the_run_of_one",

@@ -14,6 +14,7 @@ from supcrd import recipe
 from supcrd.base.files import fingerprint
 from supcrd.errors import RecipeError, RunError
 from supcrd.jobs import run as pipeline
+from supcrd.jobs import shared
 from supcrd.jobs.shared import agreed
 from supcrd.recipe.settings import TrainSettings
 from supcrd.runs.opening import open_run
@@ -89,6 +90,23 @@ def test_a_dead_process_ends_the_others_and_one_goes_on(tmp_path, whole):
     assert trained("lw", tmp_path / "cut", epochs=8) == whole
 
 
+def test_torchrun_begins_anew_after_a_death(tmp_path, whole):
+    """Process 0 is killed in the middle: all are started again, and the run is that of one left alone."""
+    arguments = command("lw", tmp_path / "cut", epochs=8)
+    options = (
+        "--nproc-per-node 2 --max-restarts 3 --monitor-interval 0.2 --rdzv-backend c10d --rdzv-endpoint localhost:0"
+    )
+    arguments[1:2] = ["-m", "torch.distributed.run", *options.split(), "-m"]
+    with (tmp_path / "said").open("w") as said:
+        agent = subprocess.Popen(arguments, stderr=said, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        metrics, deadline = tmp_path / "cut" / "it" / "metrics.jsonl", time.monotonic() + 600
+        while not metrics.is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(processes_of(agent.pid)[0], signal.SIGKILL)
+        assert agent.wait(300) == 0
+    assert what_stays(tmp_path / "cut") == whole
+
+
 @pytest.mark.parametrize(("signal_sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, whole, signal_sent, status):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -107,24 +125,24 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, whole, signal_sen
 
 
 def test_a_failure_of_the_first_process_alone_ends_all(tmp_path):
-    """It cannot write in the middle of a training: the other one waits for its word, and must not for ever."""
+    """Its disk is full in the middle of a training: the other one waits for its word, and says the reason too."""
     (tmp_path / "plugin.py").write_text(FAILS)
     arguments = command("crd", tmp_path / "runs", "--devices", 2)
     arguments.insert(6, f'plugins=["{tmp_path / "plugin.py"}"]')
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 2
-    assert ": no room" in done.stderr
+    assert "error: metrics.jsonl: No space left on device" in done.stderr
+    assert "process 0 of 2: [Errno 28] No space left on device: 'metrics.jsonl'; the last checkpoint" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 FAILS = """
-import os
-from supcrd.errors import RunError
+import errno, os
 from supcrd.runs.folder import RunFolder
 
 def write(self, rows):
-    raise RunError("no room")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.jsonl")
 
 if os.environ.get("RANK") == "0":
     RunFolder.write_metrics = write
@@ -207,3 +225,20 @@ def test_what_processes_find_is_compared():
         agreed(Told(({"data set": "b"}, None)), {"data set": "a"})
     with pytest.raises(RunError, match="process 2 of 3: no such file"):
         agreed(Told(({}, "no such file")), {"data set": "a"})
+
+
+def test_plug_ins_are_compared_too(tmp_path, monkeypatch):
+    """A recipe names them only: two machines may have other files of one name."""
+    (tmp_path / "own.py").write_text("answer = 42")
+    made = recipe.load("digits-supcon", [f'plugins=["{tmp_path / "own.py"}"]'])
+
+    class Second:
+        size = 2
+
+        def all(self, facts):
+            (here, problem) = facts
+            return [facts, (here | {"plug-in own.py": "f" * 32}, problem)]
+
+    monkeypatch.setattr(shared, "everyone", Second)
+    with pytest.raises(RunError, match=r"process 1 of 2 has another plug-in own.py than process 0 \(ffff"):
+        shared._compared(made)

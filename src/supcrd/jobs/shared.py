@@ -15,12 +15,13 @@ from supcrd.data import ImageSet
 from supcrd.errors import RunError, SupcrdError
 from supcrd.jobs.images import load_images
 from supcrd.jobs.taught import Teacher
+from supcrd.recipe import plugins
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.environment import environment
-from supcrd.training import blocks, cache
+from supcrd.training import blocks, cache, watch
 from supcrd.training.blocks import Source
 from supcrd.training.plan import check_processes
-from supcrd.training.processes import Group, everyone, start, started
+from supcrd.training.processes import Group, Lost, everyone, start, started
 
 Facts = Mapping[str, str | None]
 
@@ -53,19 +54,37 @@ def joined(recipe: Recipe) -> Iterator[bool]:
     if size == 1:
         yield True
         return
-    check_processes(recipe.train, size)
-    group, here = everyone(), environment()
-    about = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
-    agreed(group, about | {"commit": here["commit"], "recipe": recipes.to_toml(recipe)})
     try:
-        yield rank == 0
+        check_processes(recipe.train, size)
+        _compared(recipe)
+        try:
+            yield rank == 0
+        finally:
+            # in the middle of something the others notice that this process has ended; a word would block
+            if rank == 0 and not blocks.busy():
+                with contextlib.suppress(SupcrdError):
+                    everyone().told(None)
+            blocks.use(None, None)
+    except BaseException as error:
+        if not isinstance(error, Lost):
+            watch.leave(str(error) or type(error).__name__)
+        raise
     finally:
-        # where the others are in the middle of a training they notice that this process has ended; a word would block
-        if rank == 0 and not blocks.busy():
-            with contextlib.suppress(SupcrdError):
-                group.told(None)
-        blocks.use(None, None)
+        watch.end()
     distributed.destroy_process_group()
+
+
+def _compared(recipe: Recipe) -> None:
+    """Compare what all processes have to have alike, before any of them does anything."""
+    here = environment()
+    facts = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
+    facts |= {"commit": here["commit"], "recipe": recipes.to_toml(recipe)}
+    agreed(everyone(), facts | _plugins(recipe))
+
+
+def _plugins(recipe: Recipe) -> dict[str, str | None]:
+    """Fingerprints of the plug-ins, which the recipe names only."""
+    return {f"plug-in {Path(name).name}": digest for name, digest in plugins.load(recipe.plugins, Path())}
 
 
 def source_of(recipe: Recipe, images: ImageSet) -> Source:

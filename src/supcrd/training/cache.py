@@ -206,10 +206,10 @@ class ViewFeatures:
         """(B, V, F) float16 of each block, on the CPU."""
         subject = self.teacher.subject
         named = {str(number): group for number, group in enumerate(self.groups)}
-        made = ViewBatches(Split(images, labels), named, batch_size=len(labels), seed=SEED, device=place.device)
+        batches = ViewBatches(Split(images, labels), named, batch_size=len(labels), seed=SEED, device=place.device)
         encoder = place.put(frozen_encoder(subject.model.encoder, bfloat16=place.bfloat16))
         indices = [torch.arange(block.start, block.stop) for block in blocks]
-        for _, views in made.views(indices, seed=SEED, epoch=self.epoch):
+        for _, views in batches.views(indices, seed=SEED, epoch=self.epoch):
             with torch.inference_mode(), place.autocast():
                 features = encoder(subject.prepare(views)).float()
             if not bool((features.abs() <= LARGEST).all()):
@@ -218,7 +218,7 @@ class ViewFeatures:
                     f"ends at {LARGEST:g}; teacher.cache = 0 is right"
                 )
             # view after view -> image after image
-            yield features.half().unflatten(0, (len(made.settings), -1)).transpose(0, 1).contiguous().cpu()
+            yield features.half().unflatten(0, (len(batches.settings), -1)).transpose(0, 1).contiguous().cpu()
 
 
 def complete(file: Path, shape: tuple[int, ...]) -> bool:
