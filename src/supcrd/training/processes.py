@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -259,7 +260,7 @@ def lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = re.sub(r"^\[[^]]*\] *", "", str(error).strip().splitlines()[0])  # without the line of torch's source
         if not any(word in reason for word in SIGNS):
             raise
         why = watch.left() or f"another process of this training ended, or cannot be reached ({reason:.80})"
