@@ -169,6 +169,7 @@ HAND = (
     "tests/jobs/test_shared_training.py::test_four_processes_give_the_numbers_of_one",
     "tests/jobs/test_shared_training.py::test_torchrun_begins_anew_after_a_death",
     "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one[crd]",
+    "tests/jobs/test_shared_training.py::test_two_processes_measure_a_file_as_one_does",
     "tests/sweep/executors/test_dask.py::test_two_workers_give_the_runs_of_this_process",
     "tests/sweep/test_launched.py::test_two_processes_give_the_run_of_one",
     "tests/sweep/executors/test_ray.py::test_a_cluster_gives_the_run_of_this_process",

@@ -16,10 +16,12 @@ from supcrd.errors import RecipeError, RunError
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import shared
 from supcrd.jobs.shared import agreed
+from supcrd.models import Model
+from supcrd.models.weights import Card, save_model
 from supcrd.recipe.settings import TrainSettings
 from supcrd.runs.opening import open_run
 from supcrd.training.plan import check_processes
-from typed import refused
+from typed import invoke, refused
 
 SMALL = ["data.limit=200", "train.batch_size=48", "head.epochs=1", "probe.epochs=1",
          "teacher.override.head.epochs=1", "teacher.override.probe.epochs=1"]  # fmt: skip
@@ -105,6 +107,24 @@ def test_torchrun_begins_anew_after_a_death(tmp_path, whole):
         os.kill(processes_of(agent.pid)[0], signal.SIGKILL)
         assert agent.wait(300) == 0
     assert what_stays(tmp_path / "cut") == whole
+
+
+def test_two_processes_measure_a_file_as_one_does(tmp_path):
+    """1,438 images in three blocks."""
+    torch.manual_seed(0)
+    model, card = Model(10, "resnet8", in_channels=1, image_size=8), {"arch": "resnet8", "in_channels": 1}
+    card |= {"image_size": 8, "mean": (0.3,), "std": (0.4,), "recipe": {"probe": {"epochs": 1}}}
+    save_model(tmp_path, model, Card(num_classes=10, class_names=tuple("0123456789"), **card))
+    about = ["--data", "digits", "--split", "train", "--device", "cpu", "--json"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "supcrd"]
+    command += ["evaluate", str(tmp_path), *about]
+    one = os.environ | {"OMP_NUM_THREADS": "1"}
+    two = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=one).stdout)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert two == json.loads(invoke("evaluate", tmp_path, *about).stdout)
+    torch.set_num_threads(threads)
+    assert two["n"] == 1438
 
 
 @pytest.mark.parametrize(("signal_sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -241,4 +261,4 @@ def test_plug_ins_are_compared_too(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shared, "everyone", Second)
     with pytest.raises(RunError, match=r"process 1 of 2 has another plug-in own.py than process 0 \(ffff"):
-        shared._compared(made)
+        shared._compared({"recipe": "the same"}, made.plugins)

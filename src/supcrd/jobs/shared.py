@@ -1,7 +1,8 @@
 """Trainings that several processes share: the first one does the job, the others join its trainings."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import distributed
 
 from supcrd import recipe as recipes
 from supcrd.base import device
+from supcrd.base.device import Place
 from supcrd.data import ImageSet
 from supcrd.errors import RunError, SupcrdError
 from supcrd.jobs.images import load_images
@@ -38,8 +40,7 @@ class Order:
     source: Source
 
 
-@contextlib.contextmanager
-def joined(recipe: Recipe) -> Iterator[bool]:
+def joined(recipe: Recipe) -> AbstractContextManager[bool]:
     """Join the processes that `torchrun` started, if there are several; yields whether this is the first one.
 
     Args:
@@ -48,15 +49,34 @@ def joined(recipe: Recipe) -> Iterator[bool]:
     Raises:
         SupcrdError: they cannot be reached or cannot share the recipe, or were not started alike.
     """
-    place = device.choose(recipe.train.device, recipe.train.precision)
+
+    def check() -> None:
+        check_processes(recipe.train, started()[1])
+        _compared({"recipe": recipes.to_toml(recipe)}, recipe.plugins)
+
+    return _joined(device.choose(recipe.train.device, recipe.train.precision), check)
+
+
+def joined_to_measure(asked: Mapping[str, object], plugins: Sequence[str], where: str) -> AbstractContextManager[bool]:
+    """Likewise for a measurement of a model, whose passes over images they share.
+
+    Args:
+        asked: the command line.
+        plugins: of it.
+        where: the device, as `supcrd.base.device.choose` has it.
+    """
+    return _joined(device.choose(where, "float32"), lambda: _compared({"command": repr(asked)}, plugins))
+
+
+@contextlib.contextmanager
+def _joined(place: Place, check: Callable[[], None]) -> Iterator[bool]:
     start(on_gpu=place.device.type == "cuda")
     rank, size = started()
     if size == 1:
         yield True
         return
     try:
-        check_processes(recipe.train, size)
-        _compared(recipe)
+        check()
         try:
             yield rank == 0
         finally:
@@ -74,17 +94,13 @@ def joined(recipe: Recipe) -> Iterator[bool]:
     distributed.destroy_process_group()
 
 
-def _compared(recipe: Recipe) -> None:
+def _compared(asked: Facts, named: Sequence[str]) -> None:
     """Compare what all processes have to have alike, before any of them does anything."""
     here = environment()
     facts = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
-    facts |= {"commit": here["commit"], "recipe": recipes.to_toml(recipe)}
-    agreed(everyone(), facts | _plugins(recipe))
-
-
-def _plugins(recipe: Recipe) -> dict[str, str | None]:
-    """Fingerprints of the plug-ins, which the recipe names only."""
-    return {f"plug-in {Path(name).name}": digest for name, digest in plugins.load(recipe.plugins, Path())}
+    # a recipe has the names of its plug-ins only
+    contents = {f"plug-in {Path(name).name}": digest for name, digest in plugins.load(named, Path())}
+    agreed(everyone(), facts | {"commit": here["commit"], **asked, **contents})
 
 
 def source_of(recipe: Recipe, images: ImageSet) -> Source:
@@ -92,11 +108,11 @@ def source_of(recipe: Recipe, images: ImageSet) -> Source:
     return Source(partial(load_images, recipe.data), tuple(recipe.plugins), images.fingerprint)
 
 
-def share(recipe: Recipe, images: ImageSet) -> None:
+def share(source: Source, images: ImageSet) -> None:
     """Have the other processes do their part of every pass over these images; nothing where there is one."""
     rank, size = started()
     if size > 1 and rank == 0:
-        blocks.use(source_of(recipe, images), images)
+        blocks.use(source, images)
 
 
 def invite(
