@@ -50,7 +50,7 @@ def end() -> None:
 
 
 def watch(store: Store, rank: int, size: int, silent: Callable[[str], None], over: threading.Event) -> None:
-    """Give a sign of life every BEAT seconds; call `silent` when the next process gives none.
+    """Give a sign of life every BEAT seconds; call `silent` when the next process, or the store, gives none.
 
     Args:
         store: that all processes see.
@@ -58,26 +58,44 @@ def watch(store: Store, rank: int, size: int, silent: Callable[[str], None], ove
         silent: called with what is wrong, once.
         over: set when it is no longer to watch.
     """
-    other, last, since, count = (rank + 1) % size, b"", time.monotonic(), 0
+    other, heard = (rank + 1) % size, _Heard()
+    threading.Thread(target=_signs, args=(store, rank, other, heard, over), name="signs", daemon=True).start()
+    while not over.wait(BEAT):
+        if time.monotonic() - heard.last > PATIENCE:
+            who = f"process {other} of {size} gives" if heard.answered else f"the store of {size} processes gives"
+            return silent(f"{who} no sign of life for {PATIENCE:.0f} s")
+
+
+class _Heard:
+    """What is known of the next process."""
+
+    def __init__(self) -> None:
+        self.last, self.answered = time.monotonic(), True
+
+
+def _signs(store: Store, rank: int, other: int, heard: _Heard, over: threading.Event) -> None:
+    """Give and look for signs; where the machine that has the store is gone, torch may wait in here for ever."""
+    last, count = b"", 0
     try:
-        while time.monotonic() - since < PATIENCE:
-            count += 1
+        while True:
+            count, heard.answered = count + 1, False
             store.set(f"alive/{rank}", str(count))
-            seen = store.get(f"alive/{other}") if store.check([f"alive/{other}"]) else b""
-            if seen != last:
-                last, since = seen, time.monotonic()
+            sign = store.get(f"alive/{other}") if store.check([f"alive/{other}"]) else b""
+            heard.answered = True
+            if sign != last:
+                last, heard.last = sign, time.monotonic()
             if over.wait(BEAT):
                 return
     except RuntimeError as error:
         if "imed out" not in str(error):
-            return  # the process that has the store has ended, which its connections tell
-        other = 0
-    silent(f"process {other} of {size} gives no sign of life for {PATIENCE:.0f} s")
+            over.set()  # the process that has the store has ended, which its connections tell
 
 
 def _end(why: str) -> None:
     """End at once: where the process waits for another one, Python gets no other chance."""
-    leave(why)
+    leaving = threading.Thread(target=leave, args=(why,), daemon=True)  # the store may be what gives no answer
+    leaving.start()
+    leaving.join(5)
     logger.error("error: %s; its last checkpoint remains, and the same command resumes from it", why)
     os._exit(2)
 
