@@ -1,14 +1,13 @@
 """Passes over images in shares: three processes give the bits of one, each image once, and name what fails."""
 
-from functools import partial
 from typing import NamedTuple
 
 import pytest
 import torch
 
 from jointly import together
-from supcrd import data
 from supcrd.base.device import choose
+from supcrd.data import ImageSet, Split
 from supcrd.errors import RunError
 from supcrd.evaluation.outputs import features, outputs
 from supcrd.models import Model
@@ -21,7 +20,12 @@ from supcrd.training.processes import everyone
 CPU = choose("cpu", "float32")
 SIZES = (7, 9, 30, 50)
 """Images at a time of 50: eight blocks and six, which three cannot share evenly; two, fewer than these; one."""
-LOAD = partial(data.load, "digits", limit=50, validation=0)
+
+
+def made():
+    """Every process has the same images."""
+    pixels = torch.randint(0, 256, (50, 8, 8, 1), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    return ImageSet("made", Split(pixels, torch.arange(50) % 10), None, None, tuple("0123456789"), "a" * 32)
 
 
 class Seen(NamedTuple):
@@ -57,12 +61,12 @@ def computed(images, folder):
 
 
 def worker(rank, size, folder):
-    group, images = everyone(), LOAD()
+    group, images = everyone(), made()
     if rank > 0:
         assert group.told(None) == "end"
         torch.save([group.told(None)], folder / f"{rank}.pt")
         return
-    blocks.use(Source(LOAD, (), images.fingerprint), images)
+    blocks.use(Source(made, (), images.fingerprint), images)
     split = images.train
     found = {"computed": computed(images, folder / "shared")}
     for count in SIZES:
@@ -73,7 +77,7 @@ def worker(rank, size, folder):
     assert not blocks.busy()
     for name, work in (("bad", Seen(30)), ("alike", Seen())):
         if name == "alike":
-            blocks.use(Source(LOAD, (), "f" * 32), images)
+            blocks.use(Source(made, (), "f" * 32), images)
         try:
             list(in_blocks(work, split.images, split.labels, parts, CPU))
         except RunError as error:
@@ -93,7 +97,7 @@ def found(tmp_path_factory):
 
 
 def test_three_processes_give_the_bits_of_one(found, tmp_path):
-    kept, filled = computed(LOAD(), tmp_path)
+    kept, filled = computed(made(), tmp_path)
     for size, parts in found["computed"][0].items():
         for one, other in zip(parts, kept[size], strict=True):
             assert torch.equal(one, other), size
@@ -114,7 +118,7 @@ def test_what_fails_in_another_process_is_named(found):
 
 
 def test_alone_nothing_is_sent():
-    images = LOAD().train.images
+    images = made().train.images
     assert torch.equal(
         outputs(subject(), images, CPU, batch_size=20).features, features(subject(), images, CPU, batch_size=20)
     )
