@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import networks
+import scale_model
 import student_tables
 import summary
 import terms as timed
@@ -38,6 +39,7 @@ DOCUMENTS = (
     "docs/networks.md",
     "docs/performance.md",
     "docs/results.md",
+    "docs/scale.md",
     "docs/terms.md",
     "examples/paper-table/README.md",
     "examples/plug-in/README.md",
@@ -340,8 +342,13 @@ def sizes() -> str:
     return networks.table(json.loads((RESULTS / "networks.json").read_text()))
 
 
+def scale() -> str:
+    """The table of docs/scale.md."""
+    return scale_model.table(json.loads((RESULTS / "scale-model.json").read_text()))
+
+
 MADE = {"compared": compared, "measures": measures, "networks": sizes, "objective": common_keys, "presets": presets,
-        "terms": terms}  # fmt: skip
+        "scale": scale, "terms": terms}  # fmt: skip
 
 
 def recipe_lines() -> dict[Path, str]:

@@ -14,11 +14,14 @@ from supcrd import recipe
 from supcrd.base.files import fingerprint
 from supcrd.errors import RecipeError, RunError
 from supcrd.jobs import run as pipeline
+from supcrd.jobs import shared
 from supcrd.jobs.shared import agreed
+from supcrd.models import Model
+from supcrd.models.weights import Card, save_model
 from supcrd.recipe.settings import TrainSettings
 from supcrd.runs.opening import open_run
 from supcrd.training.plan import check_processes
-from typed import refused
+from typed import invoke, refused
 
 SMALL = ["data.limit=200", "train.batch_size=48", "head.epochs=1", "probe.epochs=1",
          "teacher.override.head.epochs=1", "teacher.override.probe.epochs=1"]  # fmt: skip
@@ -89,6 +92,41 @@ def test_a_dead_process_ends_the_others_and_one_goes_on(tmp_path, whole):
     assert trained("lw", tmp_path / "cut", epochs=8) == whole
 
 
+def test_torchrun_begins_anew_after_a_death(tmp_path, whole):
+    """Process 0 is killed in the middle: all are started again, and the run is that of one left alone."""
+    arguments = command("lw", tmp_path / "cut", epochs=8)
+    options = (
+        "--nproc-per-node 2 --max-restarts 3 --monitor-interval 0.2 --rdzv-backend c10d --rdzv-endpoint localhost:0"
+    )
+    arguments[1:2] = ["-m", "torch.distributed.run", *options.split(), "-m"]
+    with (tmp_path / "said").open("w") as said:
+        agent = subprocess.Popen(arguments, stderr=said, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        metrics, deadline = tmp_path / "cut" / "it" / "metrics.jsonl", time.monotonic() + 600
+        while not metrics.is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(processes_of(agent.pid)[0], signal.SIGKILL)
+        assert agent.wait(300) == 0
+    assert what_stays(tmp_path / "cut") == whole
+
+
+def test_two_processes_measure_a_file_as_one_does(tmp_path):
+    """1,438 images in three blocks."""
+    torch.manual_seed(0)
+    model, card = Model(10, "resnet8", in_channels=1, image_size=8), {"arch": "resnet8", "in_channels": 1}
+    card |= {"image_size": 8, "mean": (0.3,), "std": (0.4,), "recipe": {"probe": {"epochs": 1}}}
+    save_model(tmp_path, model, Card(num_classes=10, class_names=tuple("0123456789"), **card))
+    about = ["--data", "digits", "--split", "train", "--device", "cpu", "--json"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "supcrd"]
+    command += ["evaluate", str(tmp_path), *about]
+    one = os.environ | {"OMP_NUM_THREADS": "1"}
+    two = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=one).stdout)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert two == json.loads(invoke("evaluate", tmp_path, *about).stdout)
+    torch.set_num_threads(threads)
+    assert two["n"] == 1438
+
+
 @pytest.mark.parametrize(("signal_sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, whole, signal_sent, status):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -107,24 +145,24 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, whole, signal_sen
 
 
 def test_a_failure_of_the_first_process_alone_ends_all(tmp_path):
-    """It cannot write in the middle of a training: the other one waits for its word, and must not for ever."""
+    """Its disk is full in the middle of a training: the other one waits for its word, and says the reason too."""
     (tmp_path / "plugin.py").write_text(FAILS)
     arguments = command("crd", tmp_path / "runs", "--devices", 2)
     arguments.insert(6, f'plugins=["{tmp_path / "plugin.py"}"]')
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 2
-    assert ": no room" in done.stderr
+    assert "error: metrics.jsonl: No space left on device" in done.stderr
+    assert "process 0 of 2: [Errno 28] No space left on device: 'metrics.jsonl'; the last checkpoint" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 FAILS = """
-import os
-from supcrd.errors import RunError
+import errno, os
 from supcrd.runs.folder import RunFolder
 
 def write(self, rows):
-    raise RunError("no room")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.jsonl")
 
 if os.environ.get("RANK") == "0":
     RunFolder.write_metrics = write
@@ -207,3 +245,20 @@ def test_what_processes_find_is_compared():
         agreed(Told(({"data set": "b"}, None)), {"data set": "a"})
     with pytest.raises(RunError, match="process 2 of 3: no such file"):
         agreed(Told(({}, "no such file")), {"data set": "a"})
+
+
+def test_plug_ins_are_compared_too(tmp_path, monkeypatch):
+    """A recipe names them only: two machines may have other files of one name."""
+    (tmp_path / "own.py").write_text("answer = 42")
+    made = recipe.load("digits-supcon", [f'plugins=["{tmp_path / "own.py"}"]'])
+
+    class Second:
+        size = 2
+
+        def all(self, facts):
+            (here, problem) = facts
+            return [facts, (here | {"plug-in own.py": "f" * 32}, problem)]
+
+    monkeypatch.setattr(shared, "everyone", Second)
+    with pytest.raises(RunError, match=r"process 1 of 2 has another plug-in own.py than process 0 \(ffff"):
+        shared._compared({"recipe": "the same"}, made.plugins)

@@ -1,7 +1,7 @@
 """The commands of one run or model: demo, recipes, train, evaluate, predict."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -177,28 +177,32 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model on a split of a data set."""
+    """Measure a model on a split of a data set; under torchrun its processes share the images."""
     from supcrd.jobs.assess import evaluate_file
+    from supcrd.jobs.follow import follow
+    from supcrd.jobs.shared import joined_to_measure
     from supcrd.recipe import plugins
 
-    plugins.load(plugin or [], Path())
-
-    with Screen() as screen:
-        values = evaluate_file(
-            model,
-            data,
-            split=split,
-            arch=arch,
-            num_classes=num_classes,
-            mean=numbers("--mean", mean),
-            std=numbers("--std", std),
-            classes=classes,
-            image_size=checked_size(image_size),
-            state_dict=state_dict,
-            data_folder=data_folder,
-            device=device,
-            report=screen.report,
-        )
+    named = [known.name for known in plugins.load(plugin or [], Path())]
+    how: dict[str, Any] = {
+        "split": split,
+        "arch": arch,
+        "num_classes": num_classes,
+        "mean": numbers("--mean", mean),
+        "std": numbers("--std", std),
+        "classes": classes,
+        "image_size": checked_size(image_size),
+        "state_dict": state_dict,
+        "data_folder": data_folder,
+        "device": device,
+        "plugins": named,
+    }
+    with joined_to_measure({"model": str(model), "data": data, **how}, named, device) as first:
+        if not first:
+            follow()
+            return
+        with Screen() as screen:
+            values = evaluate_file(model, data, **how, report=screen.report)
     if as_json:
         print_json(values)
     else:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from supcrd.hub.names import SCHEME
 from supcrd.hub.repository import fetch
 from supcrd.jobs import exported, measured_on
 from supcrd.jobs.classifier import fit_missing, with_classes
+from supcrd.jobs.shared import share
 from supcrd.jobs.student import Report
 from supcrd.models import Model
 from supcrd.models.card import MISSING, Card
 from supcrd.models.weights import has_card
 from supcrd.models.weights import load_model as read_model
 from supcrd.recipe.settings import ProbeSettings
+from supcrd.training.blocks import Source
 from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
@@ -73,6 +76,7 @@ def evaluate_file(
     state_dict: str | None = None,
     data_folder: str = "data",
     device: str = "auto",
+    plugins: Sequence[str] = (),
     report: Report | None = None,
 ) -> dict[str, Any]:
     """Measure a model file on a split of a data source.
@@ -87,6 +91,7 @@ def evaluate_file(
         classes: a text file with the names of the model's outputs in their order, one per line, instead of its card's.
         data_folder: the folder of CIFAR archives.
         device: auto, cpu, cuda, cuda:N or mps.
+        plugins: that are loaded already, which other processes of a `torchrun` need too.
         report: called with the probe's progress.
 
     Returns:
@@ -111,10 +116,12 @@ def evaluate_file(
     model, card = read_model(path, image_size=image_size, **known)
     try:
         probe = ProbeSettings.model_validate((card.recipe or {}).get("probe", {}))
-        images = measured_on.load(card, source, data_folder, split)
+        load = partial(measured_on.load, card, source, data_folder, split)
+        images = load()
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
     resizes = image_size is not None or not has_card(path)
+    share(Source(load, tuple(plugins), images.fingerprint), images)
     if image_size is None and resizes and card.stem != "native" and card.image_size != images.image_size:
         model, card = read_model(path, default_size=images.image_size, **known)  # the file may not determine the size
     headless = card.classifier == MISSING

@@ -20,6 +20,7 @@ from supcrd.jobs.images import load_images
 from supcrd.jobs.measure import measure
 from supcrd.jobs.network import new_student, note_memory
 from supcrd.jobs.objective import check_objective, make_objective, tables
+from supcrd.jobs.shared import share, source_of
 from supcrd.jobs.shown import show
 from supcrd.jobs.student import Report
 from supcrd.jobs.taught import TEACHER, Teacher
@@ -97,6 +98,7 @@ def _run(
         return done
     settings_of(tables(recipe))  # an unknown term or key is refused before the data are read
     images = with_unlabelled(images or load_data(recipe), recipe.data)
+    share(source_of(recipe, images), images)
     _check_training_split(recipe, images)
     check_classifier(recipe, images)
     if force or not RunFolder(out / recipe.name).checkpoint.exists():  # a run under way only warns
@@ -107,6 +109,7 @@ def _run(
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     _note_sizes(recipe, student, taught)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own
+    share(source_of(recipe, images), images)
     objective = make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None}
     origins |= {name: teacher.weights for name, teacher in taught.items()} | ours

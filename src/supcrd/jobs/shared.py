@@ -1,8 +1,10 @@
 """Trainings that several processes share: the first one does the job, the others join its trainings."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,18 @@ from torch import distributed
 
 from supcrd import recipe as recipes
 from supcrd.base import device
+from supcrd.base.device import Place
+from supcrd.data import ImageSet
 from supcrd.errors import RunError, SupcrdError
+from supcrd.jobs.images import load_images
 from supcrd.jobs.taught import Teacher
+from supcrd.recipe import plugins
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.environment import environment
-from supcrd.training import cache
+from supcrd.training import blocks, cache, watch
+from supcrd.training.blocks import Source
 from supcrd.training.plan import check_processes
-from supcrd.training.processes import Group, everyone, start, started
+from supcrd.training.processes import Group, Lost, everyone, start, started
 
 Facts = Mapping[str, str | None]
 
@@ -30,10 +37,10 @@ class Order:
     teachers: Mapping[str, Teacher]
     """without their models"""
     caches: Mapping[str, cache.FeatureCache]
+    source: Source
 
 
-@contextlib.contextmanager
-def joined(recipe: Recipe) -> Iterator[bool]:
+def joined(recipe: Recipe) -> AbstractContextManager[bool]:
     """Join the processes that `torchrun` started, if there are several; yields whether this is the first one.
 
     Args:
@@ -42,44 +49,86 @@ def joined(recipe: Recipe) -> Iterator[bool]:
     Raises:
         SupcrdError: they cannot be reached or cannot share the recipe, or were not started alike.
     """
-    place = device.choose(recipe.train.device, recipe.train.precision)
+
+    def check() -> None:
+        check_processes(recipe.train, started()[1])
+        _compared({"recipe": recipes.to_toml(recipe)}, recipe.plugins)
+
+    return _joined(device.choose(recipe.train.device, recipe.train.precision), check)
+
+
+def joined_to_measure(asked: Mapping[str, object], plugins: Sequence[str], where: str) -> AbstractContextManager[bool]:
+    """Likewise for a measurement of a model, whose passes over images they share.
+
+    Args:
+        asked: the command line.
+        plugins: of it.
+        where: the device, as `supcrd.base.device.choose` has it.
+    """
+    return _joined(device.choose(where, "float32"), lambda: _compared({"command": repr(asked)}, plugins))
+
+
+@contextlib.contextmanager
+def _joined(place: Place, check: Callable[[], None]) -> Iterator[bool]:
     start(on_gpu=place.device.type == "cuda")
     rank, size = started()
     if size == 1:
         yield True
         return
-    check_processes(recipe.train, size)
-    group, here = everyone(), environment()
-    about = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
-    agreed(group, about | {"commit": here["commit"], "recipe": recipes.to_toml(recipe)})
     try:
-        yield rank == 0
+        check()
+        try:
+            yield rank == 0
+        finally:
+            # in the middle of something the others notice that this process has ended; a word would block
+            if rank == 0 and not blocks.busy():
+                with contextlib.suppress(SupcrdError):
+                    everyone().told(None)
+            blocks.use(None, None)
+    except BaseException as error:
+        if not isinstance(error, Lost):
+            watch.leave(str(error) or type(error).__name__)
+        raise
     finally:
-        # where the others are in the middle of a training they notice that this process has ended; a word would block
-        if rank == 0 and not _Others.busy:
-            with contextlib.suppress(SupcrdError):
-                group.told(None)
+        watch.end()
     distributed.destroy_process_group()
 
 
-class _Others:
-    """What the processes beside the first one do, as it knows."""
+def _compared(asked: Facts, named: Sequence[str]) -> None:
+    """Compare what all processes have to have alike, before any of them does anything."""
+    here = environment()
+    facts = {f"version of {name}": str(here["packages"][name]) for name in ("supcrd", "torch")}
+    # a recipe has the names of its plug-ins only
+    contents = {f"plug-in {Path(name).name}": digest for name, digest in plugins.load(named, Path())}
+    agreed(everyone(), facts | {"commit": here["commit"], **asked, **contents})
 
-    busy = False
+
+def source_of(recipe: Recipe, images: ImageSet) -> Source:
+    """From where the other processes have the images of a recipe."""
+    return Source(partial(load_images, recipe.data), tuple(recipe.plugins), images.fingerprint)
 
 
-def invite(recipe: Recipe, folder: Path, teachers: Mapping[str, Teacher], caches: Mapping[str, Any]) -> None:
+def share(source: Source, images: ImageSet) -> None:
+    """Have the other processes do their part of every pass over these images; nothing where there is one."""
+    rank, size = started()
+    if size > 1 and rank == 0:
+        blocks.use(source, images)
+
+
+def invite(
+    recipe: Recipe, folder: Path, images: ImageSet, teachers: Mapping[str, Teacher], caches: Mapping[str, Any]
+) -> None:
     """Ask the other processes to join a training that the first one begins; nothing where there is one."""
     rank, size = started()
     if size > 1 and rank == 0:
         bare = {name: replace(teacher, subject=None) for name, teacher in teachers.items()}
-        _Others.busy = True
-        everyone().told(Order(recipe, folder.absolute(), bare, dict(caches)))
+        blocks.busy(True)
+        everyone().told(Order(recipe, folder.absolute(), bare, dict(caches), source_of(recipe, images)))
 
 
 def ended() -> None:
     """A training has ended well, and all wait for the next one."""
-    _Others.busy = False
+    blocks.busy(False)
 
 
 def agreed(group: Group, facts: Facts, problem: str | None = None) -> None:

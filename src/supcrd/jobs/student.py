@@ -103,7 +103,7 @@ def train(
     recipe, needs = this.recipe, objective.needs
     assert images.train is not None
     caches = _caches(this, images, teachers, needs, place, report)
-    invite(recipe, this.path, teachers, caches)
+    invite(recipe, this.path, images, teachers, caches)
     ready = prepare(recipe, student, images, objective, teachers, caches, place)
     history, task = _fit(this, ready, student, images, place, report, tracking), ready.task
     saved = choose_weights(task, recipe.train, history, recipe.name)

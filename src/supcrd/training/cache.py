@@ -14,8 +14,8 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,13 @@ from supcrd.base.files import write_json
 from supcrd.base.locks import locked
 from supcrd.data import Split
 from supcrd.data.loader import ViewBatches
+from supcrd.data.stream import Images
 from supcrd.errors import RunError
 from supcrd.models.frozen import frozen_encoder
+from supcrd.models.portable import Portable
 from supcrd.recipe.settings import AugmentSettings
 from supcrd.runs.folder import RunFolder
+from supcrd.training.blocks import in_blocks
 from supcrd.training.fit import Progress
 from supcrd.training.task import Normalised
 
@@ -164,9 +167,7 @@ def _fill(
         )
     if missing:
         logger.info("teacher.cache: %s, %s in %s", what, readable(needed), files[0].parent)
-    named = {str(number): group for number, group in enumerate(groups)}
-    views_of = ViewBatches(split, named, batch_size=batch_size, seed=SEED, device=place.device).views
-    encoder = place.put(frozen_encoder(subject.model.encoder, bfloat16=place.bfloat16))
+    work = ViewFeatures(Portable(subject), groups)
     start = header(shape)
     for file in missing:
         epoch, path = files.index(file), file.with_suffix(".partial")
@@ -176,26 +177,48 @@ def _fill(
             out.truncate(len(start) + done * row if done else 0)
             if not done:
                 out.write(start)
-            starts = range(done, count, batch_size)
-            indices = [torch.arange(i, min(i + batch_size, count)) for i in starts]
-            for index, images in views_of(indices, seed=SEED, epoch=epoch):
-                with torch.inference_mode(), place.autocast():
-                    features = encoder(subject.prepare(images)).float()
-                if not bool((features.abs() <= LARGEST).all()):
-                    raise RunError(
-                        f"teacher.cache: a feature of the teacher is {features.abs().max().item():g}, half precision "
-                        f"ends at {LARGEST:g}; teacher.cache = 0 is right"
-                    )
-                # view after view -> image after image
-                rows = features.half().unflatten(0, (views, -1)).transpose(0, 1).contiguous()
-                out.write(rows.cpu().numpy().data)
+            blocks = [slice(i, min(i + batch_size, count)) for i in range(done, count, batch_size)]
+            rows = in_blocks(work.of(epoch), split.images, split.labels, blocks, place)
+            for block, features in zip(blocks, rows, strict=True):
+                out.write(features.numpy().data)
                 if report is not None:
-                    report(Progress(epoch, len(files), int(index[-1]) + 1, count))
+                    report(Progress(epoch, len(files), block.stop, count))
             out.flush()
             os.fsync(out.fileno())
         os.replace(path, file)
     if report is not None:
         report(Progress(len(files), len(files), 0, count))
+
+
+@dataclass(frozen=True)
+class ViewFeatures:
+    """A teacher's features of the views of an epoch, in shares: a `supcrd.training.blocks.Work`."""
+
+    teacher: Portable
+    groups: Sequence[AugmentSettings]
+    epoch: int = 0
+
+    def of(self, epoch: int) -> "ViewFeatures":
+        """Those of another epoch."""
+        return replace(self, epoch=epoch)
+
+    def results(self, images: Images, labels: Tensor, blocks: Sequence[slice], place: Place) -> Iterator[Tensor]:
+        """(B, V, F) float16 of each block, on the CPU."""
+        subject = self.teacher.subject
+        named = {str(number): group for number, group in enumerate(self.groups)}
+        batches = ViewBatches(Split(images, labels), named, batch_size=len(labels), seed=SEED, device=place.device)
+        encoder = place.put(frozen_encoder(subject.model.encoder, bfloat16=place.bfloat16))
+        indices = [torch.arange(block.start, block.stop) for block in blocks]
+        for _, views in batches.views(indices, seed=SEED, epoch=self.epoch):
+            with torch.inference_mode(), place.autocast():
+                features = encoder(subject.prepare(views)).float()
+            if not bool((features.abs() <= LARGEST).all()):
+                raise RunError(
+                    f"teacher.cache: a feature of the teacher is {features.abs().max().item():g}, half precision "
+                    f"ends at {LARGEST:g}; teacher.cache = 0 is right"
+                )
+            # view after view -> image after image
+            yield features.half().unflatten(0, (len(batches.settings), -1)).transpose(0, 1).contiguous().cpu()
 
 
 def complete(file: Path, shape: tuple[int, ...]) -> bool:

@@ -26,7 +26,7 @@ from supcrd.training.signals import interruptible
 from supcrd.training.step import take_step
 from supcrd.training.tally import Tally, check_row
 from supcrd.training.together import Together
-from supcrd.training.world import ALONE, World
+from supcrd.training.world import ALONE, World, asked_every
 
 VERSION = 2
 """Of the saved state. States of 0.1 have version 1, which they do not record."""
@@ -139,7 +139,7 @@ def fit(
                 if report is not None and now - last_report > 0.2:
                     report(Progress(epoch, settings.epochs, step + 1, batches.steps))
                     last_report = now
-                if world.agree(interrupted.number != 0):
+                if (step + 1) % asked_every(world.size) == 0 and world.agree(interrupted.number != 0):
                     tally.check(task, epoch, world)
                     tally.seconds += now - start
                     save(epoch, step + 1, tally)

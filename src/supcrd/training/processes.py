@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,10 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from supcrd.data.shares import Shares
 from supcrd.errors import RunError
+from supcrd.training import meeting, watch
 from supcrd.training.statistics import running, tracked
 
 TIMEOUT = timedelta(days=1)
 """For which a process waits for another one, that may be measuring alone; one that ends is noticed at once."""
+
+JOINING = timedelta(minutes=10)
+"""For which it waits for all of them at the start."""
 
 SIGNS = ("onnection", "gloo", "NCCL", "peer", "Broken pipe", "imed out")
 """Words of messages about a process that is gone."""
@@ -27,11 +33,29 @@ def start(*, on_gpu: bool) -> None:
     """Join the processes that `torchrun` started; nothing where this is the only one.
 
     Raises:
-        RunError: they cannot be reached.
+        RunError: they cannot be reached within JOINING, or the variables by which they are found are not there.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
-        with lost(always=True):
-            distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or distributed.is_initialized():
+        return
+    absent = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if absent:
+        raise RunError(f"WORLD_SIZE = {size}, but {' and '.join(absent)} is not set; torchrun sets all of them")
+    rank = int(os.environ["RANK"])
+    try:
+        name, store = meeting.store(rank, size, JOINING)
+        kind = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        distributed.init_process_group(kind, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+    except RuntimeError as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        reason = str(error).strip().splitlines()[0]
+        if "EADDRINUSE" in str(error) or "in use" in str(error):
+            raise RunError(
+                f"port {os.environ['MASTER_PORT']}, where {size} processes were to meet, is in use; give another "
+                "MASTER_PORT (torchrun --master-port, or --rdzv-endpoint HOST:PORT)"
+            ) from error
+        raise RunError(f"process {rank} of {size} does not reach the others at {where} ({reason:.120})") from error
+    watch.begin(name, rank, size)
 
 
 def started() -> tuple[int, int]:
@@ -50,6 +74,18 @@ def everyone() -> "Group":
     """All of them, outside a training."""
     rank, size = started()
     return Group(Shares(size, rank, size))
+
+
+class Lost(RunError):
+    """Another process is gone."""
+
+
+class Errand(ABC):
+    """What the first process has the others do while they wait for its word."""
+
+    @abstractmethod
+    def run(self, group: "Group") -> None:
+        """Do it, in a process that is not the first one."""
 
 
 class Group:
@@ -134,11 +170,21 @@ class Group:
         return bool(value)
 
     def told(self, thing: Any) -> Any:
-        """What the first process has, in all of them."""
-        things = [thing]
+        """What the first process has, in all of them; errands that it gives come before, and are done here."""
+        while True:
+            things = [thing]
+            with lost():
+                distributed.broadcast_object_list(things, src=0, device=torch.device("cpu"))
+            if self.rank == 0 or not isinstance(things[0], Errand):
+                return things[0]
+            things[0].run(self)
+
+    def collected(self, thing: Any) -> list[Any]:
+        """What every process has, in the order of their ranks; in the first process, nothing in the others."""
+        things: list[Any] = [None] * self.size if self.rank == 0 else []
         with lost():
-            distributed.broadcast_object_list(things, src=0, device=torch.device("cpu"))
-        return things[0]
+            distributed.gather_object(thing, things or None, dst=0)
+        return things
 
     def all(self, thing: Any) -> list[Any]:
         """What every process has, in the order of their ranks."""
@@ -205,19 +251,17 @@ def _gathered(rows: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 @contextmanager
-def lost(*, always: bool = False) -> Iterator[None]:
-    """Turn what torch raises where another process is gone into one line; `always`: whatever it raises.
+def lost() -> Iterator[None]:
+    """Turn what torch raises where another process is gone into one line.
 
     Raises:
-        RunError: see above.
+        Lost: see above; with what that process said, if it could.
     """
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        if not always and not any(word in reason for word in SIGNS):
+        reason = re.sub(r"^\[[^]]*\] *", "", str(error).strip().splitlines()[0])  # without the line of torch's source
+        if not any(word in reason for word in SIGNS):
             raise
-        raise RunError(
-            f"another process of this training ended, or cannot be reached ({reason:.80}); its last checkpoint "
-            "remains, and the same command resumes from it"
-        ) from error
+        why = watch.left() or f"another process of this training ended, or cannot be reached ({reason:.80})"
+        raise Lost(f"{why}; the last checkpoint remains, and the same command resumes from it") from error

@@ -53,6 +53,18 @@ class World(Protocol):
         """What the first process gives, in all of them."""
 
 
+def asked_every(size: int) -> int:
+    """Steps after which so many processes ask one another whether one was told to stop.
+
+    The question goes around a ring of them, so that in every step it would cost many processes more than the step.
+
+    Example:
+        >>> asked_every(1), asked_every(8), asked_every(512)
+        (1, 1, 64)
+    """
+    return max(1, size // 8)
+
+
 class Alone(NamedTuple):
     """One process: every operation is the identity and costs nothing.
 
