@@ -1,5 +1,6 @@
 """What streamed shards hold is kept: the next start is the same without reading them."""
 
+import logging
 import os
 
 import numpy as np
@@ -30,19 +31,23 @@ def loaded(folder, **more):
     return load(f"shards:{folder}", validation=0, image_size=8, stream=True, damaged="skip", **more)
 
 
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 def never(*arguments, **named):
     raise AssertionError("a shard was read")
 
 
 def test_the_same_without_reading(made, monkeypatch, caplog):
     first = loaded(made)
-    warned = caplog.messages.copy()
+    warned = warnings_of(caplog)
     caplog.clear()
     monkeypatch.setattr(shards, "samples_of", never)
     again = loaded(made)
     assert again.fingerprint == first.fingerprint
     assert again.class_names == first.class_names
-    assert caplog.messages == warned  # the image that cannot be read is said at every start
+    assert warnings_of(caplog) == warned != []  # the image that cannot be read is said at every start
     for split in ("train", "test"):
         ours, theirs = getattr(again, split), getattr(first, split)
         assert np.array_equal(ours.images[:].numpy(), theirs.images[:].numpy())
