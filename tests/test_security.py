@@ -189,7 +189,7 @@ def test_a_run_touches_its_output_folder_only(base, here, tmp_path):
 
 
 def test_no_tables_for_spreadsheets_are_written():
-    """Only predictions and the tables of `compare` are written as CSV, names escaped; who adds a table escapes first."""
+    """Only predictions and tables of `compare` are written as CSV, names escaped; who adds a table escapes first."""
     home = Path(supcrd.__file__).parent
     for path in {*home.rglob("*.py")} - {
         home / "analysis" / "papers.py",  # escapes: tests/analysis/test_papers.py
