@@ -180,7 +180,7 @@ def of_images(share: float, images: int) -> tuple[float, float]:
         >>> round(low, 3), round(high, 3)
         (0.826, 0.945)
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest  # a third of a second, which loading a model need not take
 
     low, high = binomtest(round(share * images), images).proportion_ci(method="wilson")
     return float(low), float(high)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from supcrd.analysis.statistics import of_images
 from supcrd.errors import RunError
 from supcrd.evaluation.measures import MEASURES
 from supcrd.hub.names import dataset_of, without_paths
@@ -37,20 +38,6 @@ def text(run: RunFolder, *, license: str | None = None, repository: str | None =
         _hardware(run), _limits(values),
     )  # fmt: skip
     return "\n".join(part for part in parts if part)
-
-
-def interval(share: float, n: int) -> tuple[float, float]:
-    """The 95 % interval (Wilson 1927) of a share of n images.
-
-    Example:
-        >>> low, high = interval(0.9, 100)
-        >>> round(low, 3), round(high, 3)
-        (0.826, 0.945)
-    """
-    from scipy.stats import binomtest  # a third of a second, which loading a model need not take
-
-    low, high = binomtest(round(share * n), n).proportion_ci(method="wilson")
-    return float(low), float(high)
 
 
 def _metadata(run: RunFolder, values: Mapping[str, Any], license: str | None) -> str:
@@ -113,7 +100,7 @@ def _use(run: RunFolder, repository: str | None) -> str:
 
 def _results(values: Mapping[str, Any]) -> str:
     n, accuracy = values["n"], values["accuracy"]
-    low, high = interval(accuracy, n)
+    low, high = of_images(accuracy, n)
     rows = [("Accuracy", f"{accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")]
     titles = {measure.key: measure.title.removesuffix(" %") for measure in MEASURES}
     for key in SHOWN:
@@ -198,7 +185,7 @@ def _hardware(run: RunFolder) -> str:
 
 
 def _limits(values: Mapping[str, Any]) -> str:
-    low, high = interval(values["accuracy"], values["n"])
+    low, high = of_images(values["accuracy"], values["n"])
     lines = [
         f"{values['n']:,} images were measured: on others like them expect {low:.1%} to {high:.1%}, not the one number",
         "that interval is of the images; another seed of the training would give another model, and another number",

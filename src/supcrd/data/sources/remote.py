@@ -6,16 +6,16 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, TypeVar
 
 from supcrd.base import locks
 from supcrd.base.files import replacing, write_json
 from supcrd.base.home import cache_home, is_private, make_private
 from supcrd.base.wording import show
+from supcrd.data.sources.addresses import expanded, is_file, relative, shown
 from supcrd.data.sources.samples import CLASS_NAMES
 from supcrd.errors import DataError
 
@@ -23,8 +23,8 @@ WAIT = 20.0  # seconds for an answer, and between two parts of one
 TRIES = 4  # of a file
 PAUSE = 0.5  # seconds before the second try, doubled before each further one
 AT_ONCE = 4  # files
+SAVED = 10.0  # seconds after which what has come is written down
 MARGIN = 2e9  # bytes that must stay free on the disk
-MOST = 100_000  # files that a pattern may name
 PROTOCOLS = (
     "http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "hdfs", "webhdfs", "ftp", "sftp",
     "hf", "memory",
@@ -35,6 +35,8 @@ MARKS = ("ETag", "etag", "mtime", "LastModified", "created")
 """What file systems of fsspec call something that changes with a file."""
 
 logger = logging.getLogger("supcrd")
+
+Result = TypeVar("Result")
 
 
 class There(NamedTuple):
@@ -66,72 +68,25 @@ def fetched(text: str, *, classes: bool = False) -> Path:
     """
     addresses = expanded(text)
     system = _system(text)
-    is_folder = len(addresses) == 1 and not _is_file(addresses[0])
+    is_folder = len(addresses) == 1 and not is_file(addresses[0])
     common = text.partition("?")[0].partition("{")[0]
     root = (common.rstrip("/") if is_folder else common.rpartition("/")[0]) + "/"
     home = cache_home() / "remote"
     make_private(home)
-    folder = home / hashlib.blake2b(_shown(text).encode(), digest_size=8).hexdigest()
+    folder = home / hashlib.blake2b(shown(text).encode(), digest_size=8).hexdigest()
     folder.mkdir(mode=0o700, exist_ok=True)
     if not (is_private(home) and is_private(folder)):
         raise DataError(f"{folder}: others can write to it; remove it, or set SUPCRD_CACHE to a folder of your own")
     with locks.locked(folder, wait=True):
         if is_folder:
             addresses = _listed(system, text, folder)
-        places = {address: folder / _relative(address, root) for address in addresses}
+        places = {address: folder / relative(address, root) for address in addresses}
         if len(set(places.values())) < len(places):
-            raise DataError(f"{_shown(text)}: names a file twice")
+            raise DataError(f"{shown(text)}: names a file twice")
         _bring(system, places, folder, text)
         if classes and "?" not in text:
             _bring(system, {root + CLASS_NAMES: folder / CLASS_NAMES}, folder, text, may_lack=True)
     return places[addresses[0]] if len(addresses) == 1 and not is_folder and not classes else folder
-
-
-def expanded(pattern: str) -> list[str]:
-    """The addresses that a pattern with braces names, in its order.
-
-    Raises:
-        DataError: braces without a partner or inside others; a range that is none; more than `MOST` names.
-
-    Example:
-        >>> expanded("s3://b/{train,val}-{08..10}.tar")[1:4]
-        ['s3://b/train-09.tar', 's3://b/train-10.tar', 's3://b/val-08.tar']
-    """
-    parts = re.split(r"\{([^{}]*)\}", pattern)
-    if any("{" in part or "}" in part for part in parts):
-        raise DataError(f"{_shown(pattern)}: braces without a partner, or inside others")
-    names = [parts[0]]
-    for inside, after in zip(parts[1::2], parts[2::2], strict=True):
-        span = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", inside)
-        if span is not None:
-            width = len(span[1]) if span[1].startswith("0") else 0
-            choices = [
-                f"{number:0{width}}" for number in range(int(span[1]), min(int(span[2]), int(span[1]) + MOST) + 1)
-            ]
-        else:
-            choices = inside.split(",") if "," in inside else []
-        if not choices or len(choices) * len(names) > MOST:
-            right = f"{{000..015}} or {{a,b}}, of at most {MOST:,} names in all, is right"
-            raise DataError(f"{_shown(pattern)}: {{{show(inside)[1:-1]}}} is no range or list; {right}")
-        names = [name + choice + after for name in names for choice in choices]
-    return names
-
-
-def _is_file(address: str) -> bool:
-    return re.search(r"\.\w{2,8}$", urlsplit(address).path) is not None
-
-
-def _shown(text: str) -> str:
-    """An address without what may be a secret: a password, a signature."""
-    return show(re.sub(r"//[^/@]*@", "//", text.partition("?")[0]), 120)[1:-1]
-
-
-def _relative(address: str, root: str) -> Path:
-    """Where the copy of a file is, below the folder of copies."""
-    name = Path(urlsplit(address.removeprefix(root)).path)
-    if name.is_absolute() or ".." in name.parts or not name.name:
-        raise DataError(f"{_shown(address)}: not below {_shown(root)}")
-    return name
 
 
 def _system(text: str) -> Any:
@@ -140,7 +95,7 @@ def _system(text: str) -> Any:
 
     protocol = text.partition("://")[0]
     if protocol not in PROTOCOLS:
-        raise DataError(f"{_shown(text)}: {show(protocol)} is none of {', '.join(PROTOCOLS)}")
+        raise DataError(f"{shown(text)}: {show(protocol)} is none of {', '.join(PROTOCOLS)}")
     options: dict[str, Any] = {}
     try:
         if protocol in ("http", "https"):
@@ -151,27 +106,27 @@ def _system(text: str) -> Any:
         return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
     except ImportError as error:
         package = "aiohttp" if protocol in ("http", "https") else str(error).splitlines()[0][:100]
-        raise DataError(f"{_shown(text)}: {protocol}:// needs a package that is not installed: {package}") from error
+        raise DataError(f"{shown(text)}: {protocol}:// needs a package that is not installed: {package}") from error
     except ValueError as error:
-        raise DataError(f"{_shown(text)}: this fsspec does not know {protocol}://") from error
+        raise DataError(f"{shown(text)}: this fsspec does not know {protocol}://") from error
 
 
 def _listed(system: Any, text: str, folder: Path) -> list[str]:
     """The tar and Parquet files of a folder, and of those in it; of the copies where nothing answers."""
     if text.startswith(("http://", "https://")):
-        raise DataError(f"{_shown(text)}: a web server gives no list; name the files: .../train-{{000..015}}.tar")
+        raise DataError(f"{shown(text)}: a web server gives no list; name the files: .../train-{{000..015}}.tar")
     protocol = text.partition("://")[0]
     try:
         listed = system.find(text, maxdepth=2)
     except Exception as error:  # of whichever library
         known = _index(folder)
         if known:
-            logger.warning("%s: cannot be listed (%s); the copies that are here are used", _shown(text), _line(error))
+            logger.warning("%s: cannot be listed (%s); the copies that are here are used", shown(text), _line(error))
             return [f"{text.rstrip('/')}/{name}" for name in known if name != CLASS_NAMES]
-        raise DataError(f"{_shown(text)}: cannot be listed ({_line(error)})") from error
+        raise DataError(f"{shown(text)}: cannot be listed ({_line(error)})") from error
     names = [name for name in sorted(listed) if re.search(r"\.(tar|tar\.gz|tgz|parquet)$", name)]
     if not names:
-        raise DataError(f"{_shown(text)}: holds no tar and no Parquet file")
+        raise DataError(f"{shown(text)}: holds no tar and no Parquet file")
     return [name if "://" in name else f"{protocol}://{name.lstrip('/')}" for name in names]
 
 
@@ -204,12 +159,12 @@ def _bring(system: Any, places: dict[str, Path], folder: Path, text: str, *, may
         except FileNotFoundError as error:
             if may_lack:
                 return
-            raise DataError(f"{_shown(str(error))}: there is no such file") from error
-        except Exception as error:  # of whichever library
+            raise DataError(f"{shown(str(error))}: there is no such file") from error
+        except ConnectionError as error:
             if all(here(place) for place in places.values()) or may_lack:
-                logger.warning("%s: no answer (%s); the copies that are here are used", _shown(text), _line(error))
+                logger.warning("%s: no answer (%s); the copies that are here are used", shown(text), _line(error))
                 return
-            raise DataError(f"{_shown(text)}: no answer ({_line(error)}), and not all copies are here") from error
+            raise DataError(f"{shown(text)}: no answer ({_line(error)}), and not all copies are here") from error
         missing = [
             address
             for address, place in places.items()
@@ -220,36 +175,46 @@ def _bring(system: Any, places: dict[str, Path], folder: Path, text: str, *, may
             return
         total = sum(states[address].size or 0 for address in missing)
         if shutil.disk_usage(folder).free < total + MARGIN:
-            raise DataError(f"{_shown(text)}: {total / 1e9:.1f} GB, for which {folder} has no room; SUPCRD_CACHE = a "
+            raise DataError(f"{shown(text)}: {total / 1e9:.1f} GB, for which {folder} has no room; SUPCRD_CACHE = a "
                             "folder with more is right")  # fmt: skip
-        logger.info("%s: bringing %d files (%.1f GB) to %s", _shown(text), len(missing), total / 1e9, folder)
-        for address, size in _copied(pool, system, missing, states, places):
-            known[places[address].relative_to(folder).as_posix()] = [size, states[address].mark]
+        logger.info("%s: bringing %d files (%.1f GB) to %s", shown(text), len(missing), total / 1e9, folder)
+        written = time.monotonic()
+        try:
+            for address, size in _copied(pool, system, missing, states, places):
+                known[places[address].relative_to(folder).as_posix()] = [size, states[address].mark]
+                if time.monotonic() - written > SAVED:
+                    write_json(folder / INDEX, known)
+                    written = time.monotonic()
+        finally:
             write_json(folder / INDEX, known)
 
 
-def _state(system: Any, address: str) -> There:
-    """Size and mark of a file; asked for again where the answer fails.
+def _tried(address: str, work: Callable[[], Result]) -> Result:
+    """What `work` gives, which is tried `TRIES` times.
 
     Raises:
-        FileNotFoundError: it is not there; its text is the address.
+        FileNotFoundError: the file is not there; its text is the address.
+        ConnectionError: no try went well; its text is the reason of the last.
     """
+    reason = ""
     for number in range(TRIES):
+        if number:
+            logger.warning("%s: %s; tried again", shown(address), reason)
+            time.sleep(PAUSE * 2 ** (number - 1))
         try:
-            entry = system.info(address)
+            return work()
         except Exception as error:  # of whichever library
-            cause = error.__cause__ or error
+            cause = error.__cause__ or error  # fsspec calls whatever a web server does not answer a missing file
             if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in (404, 410):
                 raise FileNotFoundError(address) from None
-            if number == TRIES - 1:  # fsspec calls a web server that does not answer a file that is not there, too
-                raise ConnectionError(_line(cause)) from error
-            time.sleep(PAUSE * 2**number)
-        else:
-            mark = next(
-                (str(entry[key]) for key in ("ETag", "etag", "mtime", "LastModified", "created") if entry.get(key)), ""
-            )
-            return There(entry.get("size"), mark)
-    raise AssertionError("unreachable")
+            reason = _line(cause)
+    raise ConnectionError(reason)
+
+
+def _state(system: Any, address: str) -> There:
+    """Size and mark of a file."""
+    entry = _tried(address, lambda: system.info(address))
+    return There(entry.get("size"), next((str(entry[key]) for key in MARKS if entry.get(key)), ""))
 
 
 def _copied(
@@ -276,23 +241,21 @@ def _copied(
 def _copy(system: Any, address: str, size: int | None, place: Path) -> int:
     """Copy a file whole, or leave what was there."""
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    reason = ""
-    for number in range(TRIES):
-        if number:
-            logger.warning("%s: %s; tried again", _shown(address), reason)
-            time.sleep(PAUSE * 2 ** (number - 1))
-        try:
-            with replacing(place) as temporary:
-                system.get_file(address, str(temporary))
-                got = temporary.stat().st_size
-                if size is not None and got != size:
-                    raise ConnectionError(f"{got:,} bytes came of {size:,}")
-            return got
-        except FileNotFoundError as error:
-            raise DataError(f"{_shown(address)}: there is no such file") from error
-        except Exception as error:  # of whichever library
-            reason = _line(error)
-    raise DataError(f"{_shown(address)}: could not be brought in {TRIES} tries ({reason})")
+
+    def once() -> int:
+        with replacing(place) as temporary:
+            system.get_file(address, str(temporary))
+            got = temporary.stat().st_size
+            if size is not None and got != size:
+                raise ConnectionError(f"{got:,} bytes came of {size:,}")
+        return got
+
+    try:
+        return _tried(address, once)
+    except FileNotFoundError as error:
+        raise DataError(f"{shown(address)}: there is no such file") from error
+    except ConnectionError as error:
+        raise DataError(f"{shown(address)}: could not be brought in {TRIES} tries ({error})") from error
 
 
 def _line(error: BaseException) -> str:
