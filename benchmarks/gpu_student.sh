@@ -20,7 +20,7 @@ $undistilled --workers "${FEW:-6}" --out "$runs/undistilled" --results "$out/und
 $python -m supcrd train cifar100-small-teacher "data.source=$data" "model.arch=${TEACHER_ARCH:-vgg13}" train.optimizer=sgd train.lr=0.05 \
     train.weight_decay=5e-4 train.batch_size=128 "train.epochs=${TEACHER_EPOCHS:-40}" train.schedule=one_cycle ${TEACHER_MORE:-} name=teacher --out "$runs"
 weak="${WEAK:+--weak $WEAK}"
-taught="kd-1 kd-1-cutmix lw-kd-1 lw-kd-1-cutmix kd lw-kd crd-kd lw_supcrd crd hybrid"
+taught="kd-1 kd-1-cutmix lw-kd-1 lw-kd-1-cutmix crd-kd-1 kd-1-heavy kd-1-cutmix-heavy kd lw-kd crd-kd lw_supcrd crd hybrid"
 $pair --teacher "$runs/teacher" --only $taught --workers "${MANY:-8}" --out "$runs/pair" --results "$out/pair-gpu.json" > "$out/pair.txt" 2>&1 &
 if [ -n "${SMALL:-}" ]; then
     $best --images 10000 --student convnet --view-epochs 20 --teacher "$runs/teacher" $weak --tables ingredients baselines views weights detached ${WEAK:+teachers} \

@@ -93,5 +93,8 @@ def similarities(anchors: Tensor, candidates: Tensor, temperature: float) -> Ten
 
 
 def is_small(anchors: Tensor, candidates: Tensor) -> bool:
-    """Whether the B x N matrix is so small that torch's own fused kernels on all of it are the quickest."""
+    """Whether the B x N matrix is so small that torch's own fused kernels on all of it are the quickest.
+
+    Up to `SMALL` the losses that ask hold it, and torch's copies of it: 64 MB each at 2^24 pairs of float32.
+    """
     return len(anchors) * len(candidates) <= SMALL["cpu" if anchors.device.type == "cpu" else "cuda"]
