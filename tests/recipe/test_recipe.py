@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from supcrd import recipe as recipes
+from supcrd.distil.plan import plan
 from supcrd.errors import RecipeError
 from supcrd.models.archs.cifar_resnet import LAYERS, WIDE
 from supcrd.models.archs.small_resnet import DEPTHS, OPTION_A
@@ -53,6 +54,18 @@ def test_the_published_protocol_to_the_letter():
     assert (teacher.model.arch, teacher.train.epochs, teacher.train.schedule) == ("resnet50", 50, "cosine")
     assert (teacher.train.lr, teacher.train.batch_size, teacher.head.epochs) == (1e-3, 128, 10)
     assert (teacher.head.lr, teacher.head.temperature) == (1e-3, 0.07)
+
+
+def test_the_strong_set_is_what_distil_trains_and_its_baseline():
+    """Equal view-epochs: student and baseline differ in nothing but the method and the teacher."""
+    strong, base = load("cifar100-strong"), load("cifar100-strong-cross-entropy")
+    for key in ("data", "model", "augment", "train", "probe", "classifier"):
+        assert getattr(strong, key) == getattr(base, key)
+    assert strong.train.epochs * strong.view_count == 240
+    assert plan("cifar100", "auto", "resnet8x4").configurations["joint"][0].method == strong.method
+    assert base.method.name == "cross_entropy"
+    assert base.teacher is None
+    assert recipes.teacher_recipe(strong).model.arch == "resnet32x4"
 
 
 def test_overrides_set_any_key_with_toml_types():
@@ -410,7 +423,7 @@ def test_every_key_has_a_meaning_and_a_range():
 
 @pytest.mark.parametrize("name", recipes.builtin_names())
 def test_the_published_protocol_saves_the_classifier_that_was_trained(name):
-    wanted = "best" if name.startswith("digits-") else "trained"
+    wanted = "best" if name.startswith(("digits-", "cifar100-strong")) else "trained"
     loaded = load(name)
     assert loaded.classifier == wanted
     teacher = recipes.teacher_recipe(loaded)
