@@ -1,6 +1,6 @@
 """Run folders -> report.html."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from supcrd.analysis.compare import compare_runs, find_baseline
 from supcrd.base.files import user_path, write_text
 from supcrd.errors import SupcrdError
 from supcrd.figures.extra import check_drawing
+from supcrd.figures.style.methods import method_colors, method_of
 from supcrd.report.collect import DataSet, Material, collect
 from supcrd.report.figures import Notify, make, sections
 from supcrd.report.lead import lead, plain_student
@@ -81,8 +82,9 @@ def build(
         quick: without figures of finished runs, which come when all are finished.
     """
     chosen = _baselines(material, baseline)
+    colors = method_colors(method_of(run.recipe) for data in material.sets for run in data.runs)
     wanted = {
-        data.title: [] if quick else tasks(data, f"data{number}", baseline=chosen.get(data.title))
+        data.title: [] if quick else tasks(data, f"data{number}", baseline=chosen.get(data.title), colors=colors)
         for number, data in enumerate(material.sets, 1)
     }
     drawn = make([task for of_set in wanted.values() for task in of_set], notify=notify)
@@ -90,7 +92,7 @@ def build(
     if material.unfinished:
         parts.append(Part(None, [Section("under-way", "Under way", unfinished(material.unfinished))]))
     for number, data in enumerate(material.sets, 1):
-        shown = _tables(data, f"data{number}", chosen.get(data.title))
+        shown = _tables(data, f"data{number}", chosen.get(data.title), colors)
         if quick:
             later = html("notes", notes=["Figures follow when all runs are finished."])
             shown.append(Section(f"data{number}-later", "Figures", later))
@@ -109,7 +111,7 @@ def build(
     return page(_title(material), _about(material), written, parts, watch=watch)
 
 
-def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
+def _tables(data: DataSet, key: str, baseline: str | None, colors: Mapping[str, str]) -> list[Section]:
     students = {label: runs for label, runs in data.configurations.items() if label not in data.teachers}
     notes, differences, said = [*data.notes, *threads(students)], None, []
     if baseline is not None:
@@ -121,7 +123,7 @@ def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
             notes = list(compared.notes)
             names = {label: group[0].recipe.name for label, group in data.configurations.items() if len(group) == 1}
             differences, said = differences_table(compared, names), lead(compared, names, data.teachers)
-    runs = html("lead", lines=said) + runs_table(data, baseline) + html("notes", notes=notes)
+    runs = html("lead", lines=said) + runs_table(data, baseline, colors) + html("notes", notes=notes)
     shown = [Section(f"{key}-runs", "Runs", runs)]
     if differences is not None:
         shown.append(Section(f"{key}-differences", "Differences to the baseline", differences))

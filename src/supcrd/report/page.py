@@ -61,11 +61,23 @@ def page(title: str, about: str, written: str, parts: Sequence[Part], *, watch: 
     )
 
 
-def runs_table(data: DataSet, baseline: str | None) -> "Markup":
-    """The sortable table of runs."""
+def runs_table(data: DataSet, baseline: str | None, colors: Mapping[str, str] | None = None) -> "Markup":
+    """The sortable table of runs.
+
+    Args:
+        data: the runs.
+        baseline: label of the configuration that is marked as such.
+        colors: method -> its colour in the figures; none is shown without.
+    """
     rows = lines(data, baseline)
     teachers = sum(line.teacher for line in rows)
-    return html("runs", columns=columns(data), lines=rows, teachers_apart=0 < teachers < len(rows))
+    return html(
+        "runs",
+        columns=columns(data),
+        lines=rows,
+        teachers_apart=0 < teachers < len(rows),
+        colors=colors or {},
+    )
 
 
 def recipes_table(data: DataSet) -> "Markup | None":

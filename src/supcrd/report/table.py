@@ -11,6 +11,7 @@ from supcrd.base.wording import show
 from supcrd.evaluation import health
 from supcrd.evaluation.measure import Measure
 from supcrd.evaluation.measures import UNEVEN, known_of
+from supcrd.figures.style.methods import method_of
 from supcrd.recipe.keys import flatten
 from supcrd.report.collect import DataSet
 from supcrd.runs.folder import RunFolder
@@ -31,6 +32,7 @@ class Line:
 
     label: str
     about: str
+    method: str  # what its colour goes by
     n: int
     teacher: bool
     baseline: bool
@@ -85,6 +87,7 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
             Line(
                 label=group[0].recipe.name if alone else label,
                 about=_about(group),
+                method=method_of(group[0].recipe),
                 n=len(group),
                 teacher=label in data.teachers,
                 baseline=label == baseline,
