@@ -1,4 +1,4 @@
-"""Accuracy of each class, its change from one set of runs to another with a standard error, and the order of classes."""
+"""Accuracy of each class, its change from one set of runs to another with an error, and the order of classes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

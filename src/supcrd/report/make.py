@@ -1,10 +1,10 @@
 """Run folders -> report.html."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from supcrd.analysis.caveats import threads
+from supcrd.analysis.caveats import shared_machine, threads
 from supcrd.analysis.compare import compare_runs, find_baseline
 from supcrd.base.files import user_path, write_text
 from supcrd.errors import SupcrdError
@@ -18,6 +18,7 @@ from supcrd.report.progress import unfinished
 from supcrd.report.render import html
 from supcrd.report.shown import tasks
 from supcrd.report.table import columns
+from supcrd.runs.folder import RunFolder
 
 
 def report(
@@ -83,6 +84,7 @@ def build(
     """
     chosen = _baselines(material, baseline)
     colors = method_colors(method_of(run.recipe) for data in material.sets for run in data.runs)
+    shared = shared_machine(run for data in material.sets for run in data.runs)
     wanted = {
         data.title: [] if quick else tasks(data, f"data{number}", baseline=chosen.get(data.title), colors=colors)
         for number, data in enumerate(material.sets, 1)
@@ -92,7 +94,7 @@ def build(
     if material.unfinished:
         parts.append(Part(None, [Section("under-way", "Under way", unfinished(material.unfinished))]))
     for number, data in enumerate(material.sets, 1):
-        shown = _tables(data, f"data{number}", chosen.get(data.title), colors)
+        shown = _tables(data, f"data{number}", chosen.get(data.title), colors, shared)
         if quick:
             later = html("notes", notes=["Figures follow when all runs are finished."])
             shown.append(Section(f"data{number}-later", "Figures", later))
@@ -111,7 +113,9 @@ def build(
     return page(_title(material), _about(material), written, parts, watch=watch)
 
 
-def _tables(data: DataSet, key: str, baseline: str | None, colors: Mapping[str, str]) -> list[Section]:
+def _tables(
+    data: DataSet, key: str, baseline: str | None, colors: Mapping[str, str], shared: Collection[RunFolder]
+) -> list[Section]:
     students = {label: runs for label, runs in data.configurations.items() if label not in data.teachers}
     notes, differences, said = [*data.notes, *threads(students)], None, []
     if baseline is not None:
@@ -123,7 +127,7 @@ def _tables(data: DataSet, key: str, baseline: str | None, colors: Mapping[str, 
             notes = list(compared.notes)
             names = {label: group[0].recipe.name for label, group in data.configurations.items() if len(group) == 1}
             differences, said = differences_table(compared, names), lead(compared, names, data.teachers)
-    runs = html("lead", lines=said) + runs_table(data, baseline, colors) + html("notes", notes=notes)
+    runs = html("lead", lines=said) + runs_table(data, baseline, colors, shared) + html("notes", notes=notes)
     shown = [Section(f"{key}-runs", "Runs", runs)]
     if differences is not None:
         shown.append(Section(f"{key}-differences", "Differences to the baseline", differences))

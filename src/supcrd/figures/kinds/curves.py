@@ -264,8 +264,9 @@ figure(
     page=Page(
         20,
         "Training",
-        "Loss, accuracy and learning rate by epoch. A colour is a method; configurations of one method differ in their "
-        "dashes, and lines that are alike only in their seed. Training accuracy is of augmented images, while learning.",
+        "Loss, accuracy and learning rate by epoch. A colour is a method; configurations of one method have other "
+        "dashes, and lines that look alike differ in their seed only. Training accuracy is of augmented images, while "
+        "learning.",
         "all",
     ),
 )(draw)

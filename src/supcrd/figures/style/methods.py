@@ -16,8 +16,9 @@ FIRST = {
     "hybrid": TEN[6], "joint": TEN[5], "crd_nce": TEN[7], "imported": TEN[3],
 }  # fmt: skip
 OTHERS = ("fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "nst", "review", "dist", "mlkd", "simkd", "rrd")
-FURTHER = ("#6cb4fc", "#a818fc", "#900c60", "#546ccc", "#5400e4")
-COLORS = FIRST | dict(zip(OTHERS, (*(shade for at, shade in enumerate(SHADES) if at not in (3, 8)), *FURTHER), strict=True))  # fmt: skip
+OF_OTHERS = (*(shade for at, shade in enumerate(SHADES) if at not in (3, 8)),
+             "#6cb4fc", "#a818fc", "#900c60", "#546ccc", "#5400e4")  # fmt: skip
+COLORS = FIRST | dict(zip(OTHERS, OF_OTHERS, strict=True))
 """Method -> its colour, #rrggbb."""
 DASHES = ((0, "solid"), ((5, 2), "dash"), ((1, 1.6), "dot"), ((5, 2, 1, 2), "dashdot"), ((9, 2), "longdash"),
           ((9, 2, 1, 2), "longdashdot"))  # fmt: skip
