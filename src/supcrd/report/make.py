@@ -12,6 +12,7 @@ from supcrd.figures.extra import check_drawing
 from supcrd.figures.style.methods import method_colors, method_of
 from supcrd.report.collect import DataSet, Material, collect
 from supcrd.report.figures import Notify, make, sections
+from supcrd.report.inspected import inspected
 from supcrd.report.lead import lead, plain_student
 from supcrd.report.page import Part, Section, differences_table, glossary, page, recipes_table, runs_table
 from supcrd.report.progress import unfinished
@@ -26,6 +27,7 @@ def report(
     out: str | Path = "report.html",
     *,
     baseline: str | None = None,
+    inspect: bool = False,
     notify: Notify | None = None,
 ) -> Path:
     """Write one self-contained page about finished runs, grouped by data set; unfinished ones show their curves.
@@ -35,6 +37,7 @@ def report(
         out: an .html file, replaced if it exists.
         baseline: a configuration, run or run folder that differences are to; if not given, in each data set the one
             configuration of plain cross-entropy that teaches no other.
+        inspect: look at the data too, where their recipes name them: `supcrd inspect` as a section.
         notify: called with a line of progress.
 
     Returns:
@@ -51,7 +54,7 @@ def report(
         supcrd.errors.SupcrdError: report.pdf: a report is an .html file
     """
     out = check_out(out)
-    write_text(out, build(collect(folders), baseline=baseline, notify=notify))
+    write_text(out, build(collect(folders), baseline=baseline, inspect=inspect, notify=notify))
     return out
 
 
@@ -69,6 +72,7 @@ def build(
     material: Material,
     *,
     baseline: str | None = None,
+    inspect: bool = False,
     notify: Notify | None = None,
     watch: float | None = None,
     quick: bool = False,
@@ -77,8 +81,7 @@ def build(
 
     Args:
         material: of `collect`.
-        baseline: as in `report`.
-        notify: likewise.
+        baseline, inspect, notify: as in `report`.
         watch: seconds after which the page loads itself again.
         quick: without figures of finished runs, which come when all are finished.
     """
@@ -95,6 +98,10 @@ def build(
         parts.append(Part(None, [Section("under-way", "Under way", unfinished(material.unfinished))]))
     for number, data in enumerate(material.sets, 1):
         shown = _tables(data, f"data{number}", chosen.get(data.title), colors, shared)
+        if inspect:
+            if notify:
+                notify(f"looking at the data of {data.title}")
+            shown.append(Section(f"data{number}-data", "The data", inspected(data)))
         if quick:
             later = html("notes", notes=["Figures follow when all runs are finished."])
             shown.append(Section(f"data{number}-later", "Figures", later))
