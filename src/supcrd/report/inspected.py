@@ -1,4 +1,4 @@
-"""What is in the data that runs learnt from, as a section of the page: `supcrd inspect`, of the data as they are now."""
+"""What is in the data that runs learnt from, as a section of the page: `supcrd inspect`, of the data as they are."""
 
 import base64
 import io
