@@ -85,6 +85,7 @@ def test_lines_hold_the_numbers(tmp_path):
     assert [trace["name"] for trace in hovering][:4] == ["loss", "crd", "probe", "training"]
     assert hovering[2]["y"] == [row["probe"] for row in ROWS]
     assert "epoch %{x}" in hovering[0]["hovertemplate"]
+    assert json.loads(curves.interactive([run]).to_json())["layout"]["xaxis"]["dtick"] == 1
 
 
 def test_one_epoch_is_seen(tmp_path):

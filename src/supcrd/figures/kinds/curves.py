@@ -177,6 +177,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
         horizontal_spacing=0.1,
     )
     shown = set()
+    short = max(epoch for panel in drawn for line in panel.lines for epoch in line.epochs) <= 10  # no half epochs
     for place, panel in enumerate(drawn):
         where = {"row": place // 2 + 1, "col": place % 2 + 1}
         for line in panel.lines:
@@ -194,7 +195,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
                 **where,
             )
             shown.add(line.group)
-        figure.update_xaxes(title_text="epoch", tickformat="d", **where)
+        figure.update_xaxes(title_text="epoch", tickformat="d", dtick=1 if short else None, **where)
         figure.update_yaxes(title_text=panel.axis, **where)
     height = 120 + 300 * down + 6 * len(shown)
     title = {"text": escaped(_title(points))}

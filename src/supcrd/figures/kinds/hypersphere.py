@@ -209,7 +209,7 @@ def _layout(run: Points, cloud: Spheres, theme: Theme, seed: int) -> dict[str, A
     """Side by side, and in a narrow window one above the other, see `style.layout`."""
     hidden = {"visible": False, "range": [-1.1, 1.1]}
     scene = {"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "cube", "bgcolor": theme.background}
-    away = 1.25  # that the sphere has room in a scene which is taller than wide
+    away = 1.25 if cloud.few else 0.95  # that the sphere has room in a scene which is taller than wide
     scene["camera"] = {"eye": {axis: away * part for axis, part in zip("xyz", VIEW, strict=True)}}
     legend = {"yanchor": "top", "itemsizing": "constant", "font": {"size": 12}, "bgcolor": theme.background}
     common = {"showarrow": False, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "y": 1}
@@ -242,7 +242,8 @@ NARROW = {
     "annotations[1].x": 0,
     "annotations[1].y": 0.45,
 }
-NARROW_ONE = {"height": 460, "scene.domain": {"x": [0, 0.66], "y": [0, 1]}, "legend.x": 0.68}
+NARROW_ONE = {"height": 540, "scene.domain": {"x": [0, 1], "y": [0.25, 1]},
+              "legend.orientation": "h", "legend.x": 0, "legend.y": 0.2}  # fmt: skip
 
 # Run by the page once the figure stands: links the cameras of two spheres.
 SCRIPT = """

@@ -70,7 +70,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
         row, column = place // across, place % across
         axes = figure.add_subplot(grid[2 * row, column])
         counts = figure.add_subplot(grid[2 * row + 1, column], sharex=axes)
-        dress(axes, theme, title=f"{clipped(run.name, 32)}\nECE {bins.ece:.4f}", y="accuracy" if column == 0 else "")
+        dress(axes, theme, title=f"{clipped(run.name, 28)}\nECE {bins.ece:.4f}", y="accuracy" if column == 0 else "")
         dress(counts, theme, x="confidence", y="images (%)" if column == 0 else "")
         some = bins.images > 0
         bars: dict[str, Any] = {"width": 1 / len(edges), "align": "edge"}
