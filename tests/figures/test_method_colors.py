@@ -13,6 +13,7 @@ from supcrd.figures.several import colors_of
 from supcrd.figures.style import DARK, LIGHT
 from supcrd.figures.style.methods import COLORS, DASHES, FIRST, method_colors, method_of, strokes
 from supcrd.recipe.settings import METHOD_SETTINGS
+from supcrd.recipe.tables import validate
 
 
 def test_every_method_has_a_colour_of_its_own():
@@ -45,9 +46,9 @@ def test_a_colour_is_the_same_in_two_reports_and_a_stranger_takes_none_of_its_ne
 def test_an_objective_of_ones_own_goes_by_its_terms():
     table = recipes.read("digits-kd")
     del table["method"]
-    one = recipes.validate(table | {"objective": {"kd": {}, "cross_entropy": {}}}, "one")
+    one = validate(table | {"objective": {"kd": {}, "cross_entropy": {}}}, "one")
     terms = {"probe": {"term": "cross_entropy"}, "kd": {"weight": 2.0}}
-    two = recipes.validate(table | {"objective": terms}, "two")
+    two = validate(table | {"objective": terms}, "two")
     assert method_of(one) == method_of(two) == "cross_entropy + kd"
 
 

@@ -44,7 +44,7 @@ def _section(run: RunFolder, settings: DataSettings) -> "Markup":
     facts, splits = overview.facts, list(overview.facts["splits"])
     rows = [(printable(name), [f"{counts[split]:,}" if counts else "" for split in splits])
             for name, counts in class_rows(facts)]  # fmt: skip
-    strips = [(strip.name, strip.count, _embedded(strip.picture)) for strip in overview.strips()]
+    strips = [(strip.name, strip.images, _embedded(strip.picture)) for strip in overview.strips()]
     return html(
         "inspected",
         headline=headline(facts),

@@ -21,7 +21,7 @@ class Strip(NamedTuple):
     """Images of a class."""
 
     name: str
-    count: int  # images of it
+    images: int  # of it
     picture: Image.Image | None  # up to 10 of them side by side, RGBA, nothing between them; None of none
 
 
@@ -37,7 +37,7 @@ def strips(split: Split, well: NDArray[np.bool_], class_names: Sequence[str]) ->
         >>> from supcrd.data import load
         >>> digits = load("digits")
         >>> first = strips(digits.test, np.ones(359, bool), digits.class_names)[0]
-        >>> first.name, first.count, first.picture.size
+        >>> first.name, first.images, first.picture.size
         ('0', 36, (498, 48))
     """
     size = split.images.shape[1]

@@ -53,8 +53,9 @@ def spots(points: Sequence[Points]) -> tuple[list[Spot], list[str]]:
         whole = [(name, row) for name, row in rows if None not in row]
         without += [name for name, row in rows if None in row]
         if whole:
-            columns = np.array([row for _, row in whole], dtype=np.float64).T
-            configurations.append(Spot(label, [name for name, _ in whole], *columns, color=colors[runs[0].folder]))
+            uniformity, alignment, accuracy = np.array([row for _, row in whole], dtype=np.float64).T
+            named = [name for name, _ in whole]
+            configurations.append(Spot(label, named, uniformity, alignment, accuracy, colors[runs[0].folder]))
     if not configurations:
         raise RunError(f"{', '.join(without)}: evaluation.json has no alignment or no uniformity to draw")
     return configurations, without
