@@ -179,6 +179,47 @@ def test_nothing_overflows_on_a_phone(browser, pages):
     assert small >= 14
 
 
+def test_every_column_can_be_reached_on_a_phone(browser, pages):
+    """None is hidden: each table scrolls in its box until its last column is wholly seen beside the first."""
+    size(browser, 390)
+    opened(browser, pages / "report.html")
+    ends = browser.execute_script(
+        "document.querySelectorAll('details').forEach((part) => { part.open = true; });"
+        "return [...document.querySelectorAll('.scroll')].map((box) => {"
+        "  box.scrollLeft = box.scrollWidth;"
+        "  const cells = [...box.querySelector('thead tr').cells], last = cells.at(-1).getBoundingClientRect();"
+        "  return [cells.every((cell) => getComputedStyle(cell).display === 'table-cell' && cell.offsetWidth > 0),"
+        "          box.getBoundingClientRect().right - last.right,"
+        "          last.left - cells[0].getBoundingClientRect().right];"
+        "});"
+    )
+    assert len(ends) >= 3
+    for all_there, beyond, before in ends:
+        assert all_there
+        assert beyond > -1
+        assert before > -1
+
+
+def test_what_is_folded_opens_by_a_touch_and_is_on_paper(browser, pages):
+    opened(browser, pages / "report.html")
+    inside = "document.querySelector('details > .keys').checkVisibility()"
+    tall = "document.querySelector('details').offsetHeight"
+    closed = browser.execute_script(f"return {tall}")
+    assert not browser.execute_script(f"return {inside}")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})  # without the page's script
+    assert browser.execute_script(f"return {inside}")
+    assert browser.execute_script(f"return {tall}") > closed + 50
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script("return document.querySelector('details').open")
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert not browser.execute_script("return document.querySelector('details').open")
+    size(browser, 390)
+    browser.execute_script("document.querySelector('summary').scrollIntoView({block: 'center', behavior: 'instant'})")
+    browser.find_element("css selector", "summary").click()
+    assert browser.execute_script(f"return {inside}")
+
+
 def test_one_run_of_a_section_is_shown_at_a_time(browser, pages):
     opened(browser, pages / "report.html")
     which = "return [...document.querySelectorAll('section[aria-labelledby*=alignment] .choice')].map((e) => !e.hidden)"

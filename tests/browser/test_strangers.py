@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from browsing import needed, opened, quiet, until
 from reported import full, unfinished
@@ -46,16 +47,28 @@ def pages(tmp_path_factory):
     other = full(out / "runs", "other", 0, 0.7, source, "train.lr=0.5", names=NAMES, **about)
     other.rename(other.with_name(NAMES[1]))
     unfinished(out / "runs", "going", 2, source, "train.lr=0.25")
+    full(out / "runs", "photos", 0, 0.7, f"data.source=folder:{photos(out)}", data_fingerprint="f9")
     with pytest.MonkeyPatch.context() as patch:
         few = {name: shown.pages()[name] for name in KINDS}
         patch.setattr(shown, "pages", lambda: few)
-        report([out / "runs"], out / "report.html", baseline="student0")
+        report([out / "runs"], out / "report.html", baseline="student0", inspect=True)
     run = out / "runs" / "student0"
     for page in FIGURES:
         kind = page.partition(".")[0]
         folders = [out / "runs" / NAMES[1]] if kind == "hypersphere" else [run, out / "runs" / NAMES[1]]
         assert invoke("plot", kind, *folders, "--out", out / page).exit_code == 0, page
     return out
+
+
+def photos(out):
+    """Classes and files whose names are markup; the second file of a class is no image, and is named on the page."""
+    folder = out / "photos"
+    for name in ("<img src=x onerror=owned=8>", "<svg onload=owned=9>", "a'b\"c"):
+        for split in ("train", "test"):
+            (folder / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8), "red").save(folder / split / name / f"{name}.png")
+            (folder / split / name / f"{name}2.png").write_bytes(b"nothing")
+    return folder
 
 
 def harmless(browser):
@@ -75,6 +88,9 @@ def test_a_report_of_strangers_runs(browser, pages):
         browser.execute_script("arguments[0].click()", button)
     shown = browser.execute_script("return document.body.textContent")
     assert "window.owned=1" in shown  # as text
+    assert shown.count("<img src=x onerror=owned=8>") >= 3  # a class, its samples, its file that is no image
+    assert browser.execute_script("return [...document.images].every((i) => i.src.startsWith('data:image/png'))")
+    assert browser.execute_script("return document.images.length") == 3
     harmless(browser)
 
 

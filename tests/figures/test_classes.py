@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import recall_score
 
 from supcrd.errors import RunError
-from supcrd.figures.by_class import class_accuracy, class_change
+from supcrd.figures.by_class import arranged, class_accuracy, class_change
 from supcrd.figures.kinds import classes
 from supcrd.figures.points import read_points
 from supcrd.figures.superclasses import SUPERCLASSES
@@ -92,7 +92,7 @@ def test_two_standard_errors_are_rarely_passed_by_chance():
 def test_superclasses_stand_together_the_best_first():
     names = hundred()
     accuracy = np.random.default_rng(0).random(100)
-    groups = classes.arranged(names, accuracy)
+    groups = arranged(names, accuracy)
     assert sorted(number for group in groups for number in group.classes) == list(range(100))
     means = []
     for group in groups:
@@ -106,7 +106,7 @@ def test_superclasses_stand_together_the_best_first():
 def test_of_very_many_classes_those_that_changed_the_most_stay():
     names = [str(number) for number in range(1000)]
     change = np.random.default_rng(0).normal(size=1000)
-    (group,) = classes.arranged(names, np.random.default_rng(1).random(1000), change)
+    (group,) = arranged(names, np.random.default_rng(1).random(1000), change)
     order = np.argsort(change)
     assert set(group.classes) == {*order[:60], *order[-60:]}
 
@@ -162,7 +162,7 @@ def test_seeds_are_averaged_in_the_figure(tmp_path):
     np.testing.assert_allclose(axes.lines[0].get_xdata(), 100 * before[order])
     assert "crd (mean of 2 seeds) against supcon (mean of 2 seeds)" in figure.get_suptitle()
     assert "over the seeds (2 and 2)" in figure.get_supxlabel()
-    text = json.loads(classes.interactive(runs).to_json())["data"][2]["text"][0]
+    text = json.loads(classes.interactive(runs).to_json())["data"][3]["text"][0]
     assert f"accuracy {100 * own[order[0]]:.1f} %" in text
     assert len(classes.draw(runs[:2]).axes[0].patches) == 3
 
@@ -171,14 +171,14 @@ def test_hovering_tells_class_and_change(tmp_path):
     run, baseline = pair(tmp_path, names=["cat", "<b>", "eel_fish"])
     figure = json.loads(classes.interactive([run, baseline]).to_json())
     data, note = figure["data"], figure["layout"]["meta"]["note"]
-    assert "hover: the change in points ± its standard error" in note
-    assert not [word for word in ("dotted", "Bold", "number:") if word in note]  # the drawing alone has these
-    assert "Bold" in classes.draw([run, baseline]).get_supxlabel()
+    assert "number: the change in points, its standard error under the pointer." in note
+    drawn = " ".join(classes.draw([run, baseline]).get_supxlabel().split())
+    assert note.replace(", its standard error under the pointer", "").split() == drawn.split()
     change = class_change([run.logits], [baseline.logits], run.labels)
-    (text,) = (each for each in data[2]["text"] if "eel fish" in each)
+    (text,) = (each for each in data[3]["text"] if "eel fish" in each)
     assert "20 images" in text
     assert f"change {100 * change.difference[2]:+.1f} ± {100 * change.error[2]:.1f}" in text
-    assert any("&lt;b&gt;" in each for each in data[2]["text"])
+    assert any("&lt;b&gt;" in each for each in data[3]["text"])
     assert len(classes.interactive([run]).data) == 1
 
 
@@ -238,14 +238,50 @@ def test_what_chance_can_do_is_said_by_what_is_known_of_the_seeds(tmp_path, own,
     assert said in " ".join(classes.draw(runs).get_supxlabel().split())
 
 
-def test_points_have_the_range_that_they_need_and_bars_all_of_it(tmp_path):
-    """Two of ten images of a class are wrong: the lowest point is 80 %."""
-    labels = np.arange(30) % 3
-    right = np.eye(3, dtype=np.float32)[labels]
-    wrong = right.copy()
-    wrong[[0, 3]] = [0, 1, 0]
-    given = {"projections": right, "labels": labels}
-    base = points(tmp_path, "base", logits=wrong, recipe="digits-supcon", **given)
-    run = points(tmp_path, "run", logits=right, **given)
-    assert classes.interactive([run, base]).layout.xaxis.range == (79, 101)
-    assert classes.interactive([run]).layout.xaxis.range == (-1, 101)
+def counted(tmp_path, name, right, recipe="digits-crd"):
+    """A run of a hundred images a class, so many of which are right."""
+    labels = np.arange(100 * len(right)) % len(right)
+    chosen = np.where(np.arange(len(labels)) // len(right) < np.array(right)[labels], labels, (labels + 1) % len(right))
+    logits = np.eye(len(right), dtype=np.float32)[chosen]
+    return points(tmp_path, name, logits=logits, projections=logits, labels=labels, recipe=recipe)
+
+
+@pytest.mark.parametrize(
+    ("own", "before", "low", "high"),
+    [((93, 81, 88), (90, 80, 85), 80, 100), ((45, 41, 49), (42, 44, 48), 40, 50), ((0, 3, 9), (0, 1, 2), 0, 10),
+     ((100, 100, 100), (100, 100, 100), 90, 100), ((31, 40, 50), (30, 40, 50), 30, 50)],
+)  # fmt: skip
+def test_points_have_the_tens_that_they_lie_between(tmp_path, own, before, low, high):
+    """And room for the numbers at the right: 2 and 13 hundredths of the width beyond."""
+    runs = [counted(tmp_path, "run", own), counted(tmp_path, "base", before, "digits-supcon")]
+    part = (high - low) / 100
+    axes = classes.draw(runs).axes[0]
+    assert axes.get_xlim() == pytest.approx((low - 2 * part, high + 13 * part))
+    assert min(axes.get_xticks()) >= low
+    assert max(axes.get_xticks()) <= high
+    figure = classes.interactive(runs)
+    assert figure.layout.xaxis.range == pytest.approx((low - 2 * part, high + 13 * part))
+    for trace in figure.data:
+        inside = [x for x in trace.x if x is not None]
+        assert all(low - 2 * part <= x <= high + 13 * part for x in inside)
+
+
+def test_bars_have_all_of_the_range(tmp_path):
+    assert classes.interactive([counted(tmp_path, "run", (93, 81))]).layout.xaxis.range == (-2, 101)
+
+
+def test_the_interactive_figure_draws_what_its_note_promises(tmp_path):
+    """Of 100 images a class 30 more are right: 30 points are far beyond 2 standard errors, 1 is not."""
+    figure = classes.interactive(
+        [counted(tmp_path, "run", (90, 81, 70)), counted(tmp_path, "base", (60, 80, 70), "digits-supcon")]
+    )
+    weak, strong, before, own, numbers = figure.data
+    assert strong.x == (60, 90, None)
+    assert strong.line.width > weak.line.width
+    assert weak.x == (80, 81, None, 70, 70, None)
+    assert (list(before.x), list(own.x)) == ([60, 80, 70], [90, 81, 70])
+    assert numbers.text == ("<b>+30</b>", "+1", "+0")
+    (line,) = figure.layout.shapes
+    assert line.x0 == line.x1 == pytest.approx((90 + 81 + 70) / 3)
+    assert line.line.dash == "dot"
+    assert "dotted: the accuracy of all, 80.3 %" in figure.layout.meta["note"]

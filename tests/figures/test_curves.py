@@ -85,6 +85,7 @@ def test_lines_hold_the_numbers(tmp_path):
     assert [trace["name"] for trace in hovering][:4] == ["loss", "crd", "probe", "training"]
     assert hovering[2]["y"] == [row["probe"] for row in ROWS]
     assert "epoch %{x}" in hovering[0]["hovertemplate"]
+    assert json.loads(curves.interactive([run]).to_json())["layout"]["xaxis"]["dtick"] == 1
 
 
 def test_one_epoch_is_seen(tmp_path):
@@ -105,11 +106,13 @@ def test_thirty_runs_are_told_apart(tmp_path):
     run = points(tmp_path, rows=ROWS)
     runs = [other(run, number) for number in range(30)]
     figure = curves.draw(runs)
-    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    looks = {(line.get_color(), str(vars(line)["_dash_pattern"])) for line in figure.axes[0].lines}
     assert len(figure.axes[0].lines) == len(looks) == 30
     assert len(figure.legends[0].get_texts()) == 30
     traces = curves.interactive(runs).data
     assert sum(trace.showlegend for trace in traces) == 30
+    assert len({(trace.line.color, trace.line.dash) for trace in traces}) == 30
+    assert {trace.line.color for trace in traces[:6]} == {"#ffa90e"}  # one method, one colour
 
 
 def test_imported_weights_have_no_curves(tmp_path):

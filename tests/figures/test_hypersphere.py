@@ -79,7 +79,7 @@ def test_classes_without_images_are_left_out_and_one_class_is_drawn(tmp_path):
     projections, _, logits = clusters(10, 4)
     run = points(tmp_path, projections=projections, labels=np.full(10, 2), logits=logits)
     figure = hypersphere.interactive([run])
-    assert [trace.name for trace in figure.data] == ["sphere", "class 2"] * 2
+    assert [trace.name for trace in figure.data] == ["sphere", "class 2"]
     assert hypersphere.draw([run]).axes
 
 
@@ -91,6 +91,18 @@ def test_on_paper_every_point_is_drawn_once_in_each_sphere(tmp_path):
     rows = np.concatenate([part.get_offsets() for part in left.collections])
     assert np.linalg.norm(rows, axis=1).max() <= 1 + 1e-6
     assert np.linalg.norm(hypersphere._facing() @ hypersphere._facing().T - np.eye(3)) < 1e-12
+
+
+@pytest.mark.parametrize(("classes", "spheres"), [(2, 1), (10, 1), (11, 2)])
+def test_ten_classes_or_fewer_are_drawn_once(tmp_path, classes, spheres):
+    run = many(tmp_path, classes)
+    figure = hypersphere.interactive([run])
+    assert len(figure.data) == 1 + classes + (spheres - 1) * (1 + 10)  # a wire, and a trace a class
+    assert {trace.scene for trace in figure.data} == {"scene", "scene2"} - ({"scene2"} if spheres == 1 else set())
+    assert sum(len(trace.x) for trace in figure.data if trace.scene == "scene" and trace.name != "sphere") == 150
+    assert len(figure.layout.annotations) == spheres
+    assert ("random" in figure.layout.meta["note"]) == (spheres == 2)
+    assert len(hypersphere.draw([run]).axes) == spheres + 1  # and the legend
 
 
 def test_an_untrained_head_is_said(tmp_path):

@@ -117,6 +117,7 @@ def test_hovering_tells_both_cosines(tmp_path):
     shown, others = np.array(figure.data[0].z), ~np.eye(5, dtype=bool)
     np.testing.assert_allclose(shown[others], told.similarities[0][others], atol=1e-4)
     assert np.isnan(np.diag(shown)).all()
+    assert [figure.layout[axis].showgrid for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2")] == [False] * 4
     np.testing.assert_allclose(figure.data[0].customdata, told.similarities[1], atol=1e-4)
     assert list(figure.data[1].y) == ["&lt;a&gt; (0)", "b (1)", "c (2)", "d (3)", "d (4)"]  # twins stay two
     assert "note" in json.loads(figure.to_json())["layout"]["meta"]

@@ -34,7 +34,7 @@ def test_seeds_are_one_spot_with_their_mean(tmp_path):
     assert [spot.label for spot in found] == ["set1", "set0"]
     first = found[1]
     assert first.names == ["set0-seed0", "set0-seed1", "set0-seed2"]
-    for key, values, centre in zip(("uniformity", "alignment", "accuracy"), first[2:], first.centre, strict=True):
+    for key, values, centre in zip(("uniformity", "alignment", "accuracy"), first[2:5], first.centre, strict=True):
         expected = [run.evaluation[key] for run in runs[:3]]
         assert values.tolist() == expected
         assert centre == pytest.approx(statistics.fmean(expected))
@@ -49,6 +49,9 @@ def test_dots_are_where_evaluation_says(tmp_path):
     np.testing.assert_allclose(small.get_array(), [100 * run.evaluation["accuracy"] for run in runs[:3]])
     np.testing.assert_allclose(large.get_offsets(), [np.mean(expected, axis=0)])
     assert [text.get_text() for text in axes.texts] == ["1", "2"]
+    from matplotlib.colors import to_hex
+
+    assert to_hex(large.get_edgecolor()[0]) == "#ffa90e"  # of crd
     accuracies = [100 * run.evaluation["accuracy"] for run in runs[:3]]
     said = f"{statistics.fmean(accuracies):.1f} ± {statistics.stdev(accuracies):.1f} % (n = 3)"
     assert spread.draw(runs).axes[1].texts[0].get_text() == f"1  set0  {said}"

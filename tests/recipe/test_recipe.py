@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -439,3 +440,18 @@ def test_a_whole_recipe_of_before_means_what_it_did():
     assert (then.classifier, then.teacher.resolved["classifier"]) == ("trained", "trained")
     assert recipes.differences(then, load("digits-lw-supcrd")) == {"classifier": ("trained", "best")}
     assert load("digits-lw-supcrd").name == "digits-lw-supcrd"
+
+
+def test_the_allowed_values_of_a_key_stand_in_its_meaning():
+    """Of those that are text: networks, devices, sources; of the others the range says it."""
+    from supcrd.models.names import ARCHS
+    from supcrd.recipe.settings import SOURCES
+
+    known = {key.name: key for group in groups() for key in group.keys}
+    assert set(re.findall(r"[a-z]+[\w.-]*\d[\w-]*|convnet", known["model.arch"].meaning.partition("timm:")[0])) == set(
+        ARCHS
+    )
+    assert known["train.device"].range == "auto, cpu, cuda, cuda:N or mps"
+    assert all(source in known["data.source"].meaning for source in SOURCES)
+    vague = [name for name, key in known.items() if key.range in ("", "any value")]
+    assert vague == []

@@ -9,11 +9,14 @@ import pytest
 from jinja2 import UndefinedError
 
 from made import make, several
+from supcrd import recipe as recipes
 from supcrd import report
+from supcrd.recipe.settings import CRD
 from supcrd.report.collect import collect
+from supcrd.report.keys import compared_keys
 from supcrd.report.page import recipes_table, runs_table
 from supcrd.report.render import html as rendered
-from supcrd.report.table import columns, differing_keys, lines
+from supcrd.report.table import columns, lines
 
 
 def told(data, baseline=None):
@@ -119,7 +122,7 @@ def test_numbers_that_are_none_are_gaps(runs, value):
     folder = make(runs, "two", 0, 0.7, "train.lr=0.1")
     text = (folder / "evaluation.json").read_text()
     (folder / "evaluation.json").write_text(text.replace('"n": 400', f'"n": 400, "ece": {json.dumps(value)}'))
-    assert told(only(runs))["two"].cells[1] == (None, "–", None, False)
+    assert told(only(runs))["two"].cells[1][:4] == (None, "–", None, False)
 
 
 def test_recipes_differ_where_they_do(runs):
@@ -127,9 +130,35 @@ def test_recipes_differ_where_they_do(runs):
     several(runs, "one", [0.8, 0.8], teacher="teacher")
     make(runs, "two", 0, 0.7, "train.lr=0.1", teacher="teacher")
     make(runs, "three", 0, 0.7, "method.temperature=0.5", "train.device=cpu", teacher="teacher")
-    labels, keys = differing_keys(only(runs))
-    assert labels == ["one", "three", "two"]
-    assert keys == {"method.temperature": ["0.07", "0.5", "0.07"], "train.lr": ["0.002", "0.002", "0.1"]}
+    keys = compared_keys(only(runs))
+    assert keys.labels == ("one", "three", "two")
+    assert keys.differing == {"method.temperature": ["0.07", "0.5", "0.07"], "train.lr": ["0.002", "0.002", "0.1"]}
+    assert keys.little == {}
+
+
+def test_what_matters_little_is_folded(runs):
+    """Of two methods that have keys of their own: those at the method's defaults, by the settings as they are written,
+    and those that both have alike."""
+    make(runs, "one", 0, 0.8, "data.limit=500")
+    make(runs, "two", 0, 0.7, "data.limit=500", "method.temperature=3", recipe="digits-kd")
+    keys = compared_keys(only(runs))
+    assert keys.differing["method.name"] == ["crd", "kd"]
+    assert keys.differing["method.temperature"] == ["0.07", "3.0"]  # kd's is 4 unless said
+    assert {"data.limit": "500", "data.source": "digits", "model.arch": "resnet8"}.items() <= keys.alike.items()
+    assert CRD.model_fields["bank"].default == 0
+    assert keys.little["method.bank"] == ["0", "–"]
+    assert {"data.validation": "0.1", "train.momentum": "0.9", "augment.views": "2"}.items() <= keys.defaults.items()
+    sorts = [set(part) for part in (keys.differing, keys.little, keys.alike, keys.defaults)]
+    assert sum(map(len, sorts)) == len(set().union(*sorts))
+    whole = recipes.to_table(recipes.load("digits-crd"))
+    every = {f"{table}.{key}" for table in ("train", "data", "probe") for key in whole[table]}
+    assert every - set().union(*sorts) == every & set(recipes.PLACE_KEYS)
+    html = recipes_table(only(runs))
+    before, after = html.split("<details>")
+    assert "method.name" in before
+    assert "data.validation" not in before
+    assert "<code>data.validation = 0.1</code>" in after
+    assert "<code>data.limit = 500</code>" in after
 
 
 def test_one_configuration_has_no_recipe_differences(runs):

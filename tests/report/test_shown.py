@@ -9,6 +9,7 @@ from made import make, several
 from reported import full
 from supcrd.report import figures, shown
 from supcrd.report.collect import collect
+from supcrd.report.page import runs_table
 
 
 @pytest.fixture
@@ -36,6 +37,23 @@ def test_other_figures_are_of_the_first_seed(found):
     assert found("similarity") == [["crd-seed0", "teacher"], ["supcon-seed0", "teacher"]]
     assert found("hypersphere") == [["crd-seed0"], ["supcon-seed0"], ["teacher"]]
     assert found("curves") == [["crd-seed0", "crd-seed1", "supcon-seed0", "supcon-seed1", "teacher"]]
+
+
+def test_a_method_has_one_colour_in_the_table_and_in_all_figures(tmp_path):
+    """Also where a figure has a part of the runs only, and another that would have had its colour is not in it."""
+    terms = ["kd", "crd", "sp", "at"]
+    colors = {term: f"#00000{at}" for at, term in enumerate(terms)}
+    full(tmp_path, "crd", 0, 0.8)
+    for term in ("kd", "sp", "at"):
+        full(tmp_path, term, 0, 0.8, f"method.name={term}", recipe="digits-kd")
+    (data,) = collect([tmp_path]).sets
+    for task in shown.tasks(data, "data", colors=colors):
+        assert task.colors == tuple(colors[run.name] for run in task.runs)
+    (task,) = (
+        task for task in shown.tasks(data, "data", colors=colors) if (task.name, task.called) == ("alignment", "sp")
+    )
+    assert "#000002" in figures.make([task])[task.anchor]
+    assert 'style="background: #000002"' in runs_table(data, None, colors)
 
 
 def test_no_figure_needs_torch(tmp_path):

@@ -1,11 +1,11 @@
-"""What to be careful about in a comparison: an under-trained baseline, different code, threads or teachers."""
+"""What to be careful about in a comparison: under-trained baselines, other code, threads, teachers, shared machines."""
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from supcrd.analysis.configurations import numbers
+from supcrd.analysis.configurations import number, numbers
 from supcrd.errors import RunError
 from supcrd.runs.folder import RunFolder
 
@@ -15,6 +15,7 @@ from supcrd.runs.folder import RunFolder
 # low rather than high: the gap of a trained network can look smaller than it is, hence both conditions.
 UNDER_TRAINED = 0.9
 UNDER_TRAINED_GAP = 0.05
+SHARED = 0.05  # share of a training's seconds, from which on another one beside it counts
 
 
 def _train_accuracy(run: RunFolder) -> float | None:
@@ -66,6 +67,44 @@ def _threads(run: RunFolder) -> str | None:
     on_cpu = str(run.evaluation.get("place", "cpu")).startswith("cpu")
     known = on_cpu and all(isinstance(number, int) for number in numbers)
     return " then ".join(map(str, numbers)) if known else None
+
+
+class Span(NamedTuple):
+    """When and where a run trained."""
+
+    machine: str
+    start: float  # seconds since 1970
+    end: float
+
+
+def shared_machine(runs: Iterable[RunFolder]) -> frozenset[RunFolder]:
+    """The runs beside which others of these trained on the same machine, so that their seconds are not those of one
+    alone.
+
+    As far as their files tell: an epoch's end is the time of `metrics.jsonl`, and the training's seconds lie before it.
+    A copy whose files have all the time of the copying says nothing, nor does a machine that is busy with other things.
+    """
+    spans = {run: span for run in runs if (span := _span(run)) is not None}
+    beside = set()
+    for run, own in spans.items():
+        for other, its in spans.items():
+            common = min(own.end, its.end) - max(own.start, its.start)
+            if other != run and its.machine == own.machine and common > SHARED * (own.end - own.start):
+                beside.add(run)
+    return frozenset(beside)
+
+
+def _span(run: RunFolder) -> Span | None:
+    """None where nothing was trained, or it is not known when or where."""
+    seconds, known = number(run, "train_seconds"), run.environment
+    machine = known.get("machine") or "".join(str(known.get(key, "")) for key in ("platform", "processor", "gpus"))
+    try:
+        begun, end = run.recipe_file.stat().st_mtime, run.metrics.stat().st_mtime
+    except OSError:
+        return None
+    if not machine or not seconds or end - begun < (1 - SHARED) * seconds:
+        return None
+    return Span(str(machine), end - seconds, end)
 
 
 def environments(groups: Mapping[str, Sequence[RunFolder]]) -> list[str]:

@@ -20,6 +20,10 @@ def report(
         str | None,
         typer.Option(metavar="NAME", help="Baseline of differences: configuration, run or run folder."),
     ] = None,
+    inspect: Annotated[
+        bool,
+        typer.Option("--inspect", help="Look at the data too (supcrd inspect); their recipes say where they lie."),
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Rewrite the page while runs train, until all are finished or Ctrl-C.")
     ] = False,
@@ -29,7 +33,7 @@ def report(
 
     with Screen() as screen:
         make = reports.watch if watch else reports.report
-        written = make(runs, out, baseline=baseline, notify=screen.note)
+        written = make(runs, out, baseline=baseline, inspect=inspect, notify=screen.note)
     stdout.print(f"{written}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -13,8 +13,6 @@ from supcrd.cli.console import JsonOption, app, guarded, print_json
 from supcrd.cli.screen import stdout
 from supcrd.errors import SupcrdError
 
-MANY, ENDS = 20, 8  # classes that are all shown; of more, so many of the largest and of the smallest
-
 
 @app.command()
 @guarded
@@ -56,87 +54,19 @@ def inspect(
 
 def show(facts: dict[str, Any]) -> None:
     """One page."""
-    counts = facts["splits"]
-    _line(f"{facts['source']}: {sum(counts.values()):,} images ({_counted(counts)}), {len(facts['classes'])} classes")
-    _classes(facts["classes"], list(counts), facts["imbalance"])
-    if "groups" in facts:
-        _line(f"groups      {_counted(facts['groups'])}; none is in two of them")
-    sizes = facts["sizes"]
-    if sizes["different"] == 1:
-        _line(f"sizes       {_size(sizes['median'])} px, all of them")
-    else:
-        _line(
-            f"sizes       {_size(sizes['smallest'])} to {_size(sizes['largest'])} px, median {_size(sizes['median'])}; "
-            f"{sizes['different']:,} different"
-        )
-    _line(f"modes       {_counted(facts['modes'])}")
-    channels = facts["channels"]
-    for name in ("mean", "std"):
-        values = ", ".join(f"{value:.4f}" for value in channels[name])
-        _line(f"{name:<12}{values} (of {channels['split']}, at {channels['image_size']} px, on 0..1)")
-    unreadable = facts["unreadable"]
-    _line(f"unreadable  {unreadable['count']:,}" + ("" if unreadable["count"] else ": every image could be decoded"))
-    for line in unreadable["first"][:5]:
-        _line(f"            {line}")
-    exact, near = facts["duplicates"]["exact"], facts["duplicates"]["near"]
-    _repeated("duplicates", f"the same {exact['by']}", exact)
-    if near["compared"] == 0:
-        _line("            near: not looked for, the images are too small")
-        return
-    about = f"{near['hash']}, {near['distance']} bits or fewer; slopes correlate by {near['correlation']} or more"
-    every = "" if near["compared"] >= sum(counts.values()) - _repeats(exact) else f"; {near['compared']:,} compared"
-    _repeated("", f"near ({about}{every})", near)
+    from supcrd.data.overview.words import class_rows, headline, said
 
-
-def _repeats(exact: dict[str, Any]) -> int:
-    """Images that stand for others where near ones are looked for."""
-    return int(sum(exact["within"].values()))
-
-
-def _classes(classes: dict[str, dict[str, int]], splits: list[str], imbalance: float | None) -> None:
+    _line(f"{facts['source']}: {headline(facts)}")
     table = Table(box=None, pad_edge=False)
     table.add_column("class", overflow="fold")
-    for split in splits:
+    for split in facts["splits"]:
         table.add_column(split, justify="right")
-    rows = list(classes.items())
-    if len(rows) > MANY:
-        ranked = sorted(rows, key=lambda row: -row[1][splits[0]])
-        rows = [*ranked[:ENDS], (f"... {len(rows) - 2 * ENDS} more ...", {}), *ranked[-ENDS:]]
-    for name, counts in rows:
-        table.add_row(Text(printable(name)), *(f"{counts[split]:,}" if counts else "" for split in splits))
+    for name, counts in class_rows(facts):
+        table.add_row(Text(printable(name)), *(f"{counts[split]:,}" if counts else "" for split in facts["splits"]))
     stdout.print(table)
-    if imbalance is None:
-        _line(f"imbalance   a class has no image in {splits[0]}")
-    else:
-        _line(f"imbalance   {imbalance:.1f}: the largest class of {splits[0]} over its smallest")
-
-
-def _repeated(title: str, what: str, about: dict[str, Any]) -> None:
-    alike = "nearly " if title == "" else ""
-    if not about["within"] and not about["across"]:
-        _line(f"{title:<12}{what}: none")
-        return
-    _line(f"{title:<12}{what}:")
-    for part in about["across"]:
-        _line(f"            LEAK: {part['split']} has {_images(part['images'])} {alike}equal to one of {part['of']}")
-    for split, count in about["within"].items():
-        _line(f"            {split} has {_images(count)} {alike}equal to an earlier one of it")
-    if about["of_another_class"]:
-        _line(f"            in all {_images(about['of_another_class'])} with another class than one so alike")
-    for first, second in about["pairs"][:3]:
-        _line("            " + " = ".join(f"{one['split']} {one['image']} ({one['class']})" for one in (first, second)))
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image" + ("" if count == 1 else "s")
-
-
-def _size(size: list[int]) -> str:
-    return f"{size[0]} x {size[1]}"
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    for title, lines in said(facts):
+        for at, line in enumerate(lines):
+            _line(f"{title if at == 0 else '':<12}{line}")
 
 
 def _line(text: str) -> None:

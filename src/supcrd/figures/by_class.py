@@ -1,4 +1,4 @@
-"""Accuracy of each class, and its change from one set of runs to another with a standard error."""
+"""Accuracy of each class, its change from one set of runs to another with an error, and the order of classes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supcrd.figures.points import Floats, Integers
+from supcrd.figures.style.palette import GROUP
+from supcrd.figures.superclasses import order
 
 Doubles = NDArray[np.float64]
+MOST = 120  # classes that a page has room for
 
 
 class PerClass(NamedTuple):
@@ -16,6 +19,11 @@ class PerClass(NamedTuple):
 
     images: Integers  # (C,) images
     accuracy: Doubles  # (C,) share classified rightly, 0..1; NaN without images
+
+    @property
+    def overall(self) -> float:
+        """The accuracy of all images, 0..1."""
+        return float(np.nansum(self.images * self.accuracy) / self.images.sum())
 
 
 class Change(NamedTuple):
@@ -76,3 +84,42 @@ def class_change(logits: Sequence[Floats], baseline: Sequence[Floats], labels: I
             by_seed = np.stack([np.bincount(labels, weights=right, minlength=classes) / some for right in side])
             seeds += float(np.nanmean(by_seed.var(axis=0, ddof=1))) / len(side)
     return Change(mean, np.sqrt(images + seeds))
+
+
+class Group(NamedTuple):
+    """Classes that stand together."""
+
+    name: str  # "" where there are no superclasses
+    classes: list[int]
+
+
+def arranged(class_names: Sequence[str], accuracy: Doubles, change: Doubles | None = None) -> list[Group]:
+    """The order that classes are shown in: by accuracy, falling; CIFAR-100's superclasses together, likewise.
+
+    Of more than MOST classes those stay that changed the most (half of them up, half down), or, without a change, those
+    of highest and lowest accuracy. Classes without images stand last.
+
+    Args:
+        class_names: (C,).
+        accuracy: (C,), NaN without images.
+        change: (C,) against a baseline.
+
+    Example:
+        >>> arranged(("cat", "dog", "eel"), np.array([0.5, np.nan, 0.9]))
+        [Group(name='', classes=[2, 0, 1])]
+    """
+    level = np.nan_to_num(accuracy, nan=-1.0)
+    named = order(class_names)
+    if named.groups:
+        blocks = np.array(named.classes).reshape(-1, GROUP)
+        groups = [
+            Group(name, sorted(map(int, block), key=lambda number: -level[number]))
+            for name, block in zip(named.groups, blocks, strict=True)
+        ]
+        return sorted(groups, key=lambda group: -float(level[group.classes].mean()))
+    chosen = list(range(len(class_names)))
+    if len(chosen) > MOST:
+        by = np.nan_to_num(level if change is None else change, nan=0.0)
+        ranked = np.argsort(-by, kind="stable").tolist()
+        chosen = ranked[: MOST // 2] + ranked[-MOST // 2 :]
+    return [Group("", sorted(chosen, key=lambda number: -level[number]))]

@@ -38,6 +38,7 @@ class Points:
     logits: Floats  # (N, C)
     projections: Floats  # (N, P), as the head gave them
     pictures: Pictures | None = field(default=None)
+    color: str = ""  # of its method, #rrggbb, where a page has chosen it among all of its runs
 
     @property
     def name(self) -> str:

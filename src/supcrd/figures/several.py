@@ -7,6 +7,7 @@ import numpy as np
 from supcrd.analysis.configurations import configurations
 from supcrd.errors import RunError
 from supcrd.figures.points import Points, read_points
+from supcrd.figures.style.methods import method_colors, method_of
 from supcrd.runs.folder import RunFolder
 
 
@@ -79,6 +80,13 @@ def by_configuration(points: Sequence[Points]) -> dict[str, list[Points]]:
         alone = len(shown) == 1 and shown[0].name not in (*labelled, *groups)
         labelled[shown[0].name if alone else label] = shown
     return labelled
+
+
+def colors_of(points: Sequence[Points]) -> list[str]:
+    """The colour of each run's method: the page's, or else that among these runs."""
+    methods = [method_of(run.recipe) for run in points]
+    chosen = method_colors(methods)
+    return [run.color or chosen[method] for run, method in zip(points, methods, strict=True)]
 
 
 def clipped(text: str, letters: int) -> str:

@@ -55,8 +55,8 @@ class TrainSettings(FitSettings):
     7/8 of the epochs, which are these of 240"""
     decay_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """factor of the learning rate at each milestone of the schedule step"""
-    device: str = "auto"
-    """where to compute: auto, cpu, cuda, cuda:N or mps"""
+    device: Annotated[str, Field(json_schema_extra={"range": "auto, cpu, cuda, cuda:N or mps"})] = "auto"
+    """where to compute; auto: a GPU if there is one"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """number format of the networks; auto: bfloat16 autocast if the hardware gains from it, else float32. float16, with
     loss scaling, is for CUDA devices without bfloat16 and one process; steps whose scaled gradient is not finite are

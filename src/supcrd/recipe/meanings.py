@@ -134,6 +134,29 @@ def field_at(location: Sequence[int | str], model: type[BaseModel] = Recipe) -> 
     return field_at(rest, inner) if inner is not None else None
 
 
+def is_default(recipe: Recipe, key: str, value: Any) -> bool:
+    """Whether a value of a recipe's table is the one that the key has where nothing is said; False for keys without.
+
+    Args:
+        recipe: that the value is of; its method decides what the keys of `method` are.
+        key: dotted.
+        value: as `to_table` gives it.
+
+    Example:
+        >>> from supcrd.recipe import load
+        >>> recipe = load("digits-kd")
+        >>> is_default(recipe, "data.validation", 0.1), is_default(recipe, "train.epochs", 60)
+        (True, False)
+    """
+    parts = key.split(".")
+    where = ["method", recipe.method.name, *parts[1:]] if parts[0] == "method" else parts
+    field, _ = field_at(where) or (None, "")
+    if field is None or field.is_required():
+        return False
+    default = field.default
+    return bool(value == (list(default) if isinstance(default, tuple) else default))
+
+
 def _options(annotation: Any, constraints: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
     """The types of a union, None left out, each with its constraints."""
     if get_origin(annotation) is Annotated:

@@ -12,8 +12,11 @@ class ModelSettings(Settings):
     """Which network."""
 
     arch: str
-    """network: one of `supcrd.models.ARCHS`, timm:NAME, or one of your own; NAME+WIDTH has SimKD's projector to so many
-    features (docs/terms.md)"""
+    """network: convnet; resnet8, resnet14, resnet20, resnet32, resnet44, resnet56, resnet110; resnet8x4, resnet14x4,
+    resnet20x4, resnet32x4; resnet20-a, resnet32-a, resnet44-a, resnet56-a, resnet110-a; resnet18, resnet34, resnet50,
+    resnet101, resnet50-2048; wrn-16-1, wrn-16-2, wrn-40-1, wrn-40-2, wrn-28-4, wrn-28-10; vgg8, vgg11, vgg13, vgg16,
+    vgg19; mobilenetv2; shufflenetv1; shufflenetv2; timm:NAME; or one of your own. See docs/networks.md. NAME+WIDTH has
+    SimKD's projector to so many features (docs/terms.md)"""
     projector: Widths = (128, 64)
     """widths of the projection head's layers; the last must equal the teacher's if the two are compared"""
     pretrained: bool = False
@@ -44,7 +47,7 @@ class TeacherSettings(Settings):
     timm: str | None = None
     """timm model with pretrained weights for exactly these classes, such as hf_hub:OWNER/NAME"""
     arch: str | None = None
-    """network of `checkpoint`; needed only if the names of its weights leave it open"""
+    """network of `checkpoint`, as model.arch; needed only if the names of its weights leave it open"""
     classes: ClassNames | None = None
     """names of the teacher's outputs in order, or a text file of them, one a line; those of its card if not given"""
     image_size: Pixels | None = None

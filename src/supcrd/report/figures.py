@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
 from supcrd.base.workers import LocalExecutor
@@ -91,9 +91,13 @@ def _points(run: RunFolder) -> Points | str:
         return str(error)
 
 
+def _colored(run: Points | str, color: str) -> Points | str:
+    return replace(run, color=color) if isinstance(run, Points) else run
+
+
 def figure(task: Task) -> "Markup":
     """One figure with its downloads, and a note for each run that cannot be in it."""
-    results = [_points(run) for run in task.runs]
+    results = [_colored(_points(run), color) for run, color in zip_longest(task.runs, task.colors, fillvalue="")]
     points = [result for result in results if isinstance(result, Points)]
     notes = [result for result in results if isinstance(result, str)]
     if not points or (task.called and not any(isinstance(result, Points) for result in results[: task.own])):

@@ -1,22 +1,25 @@
 """Run folders -> report.html."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from supcrd.analysis.caveats import threads
+from supcrd.analysis.caveats import shared_machine, threads
 from supcrd.analysis.compare import compare_runs, find_baseline
 from supcrd.base.files import user_path, write_text
 from supcrd.errors import SupcrdError
 from supcrd.figures.extra import check_drawing
+from supcrd.figures.style.methods import method_colors, method_of
 from supcrd.report.collect import DataSet, Material, collect
 from supcrd.report.figures import Notify, make, sections
+from supcrd.report.inspected import inspected
 from supcrd.report.lead import lead, plain_student
 from supcrd.report.page import Part, Section, differences_table, glossary, page, recipes_table, runs_table
 from supcrd.report.progress import unfinished
 from supcrd.report.render import html
 from supcrd.report.shown import tasks
 from supcrd.report.table import columns
+from supcrd.runs.folder import RunFolder
 
 
 def report(
@@ -24,6 +27,7 @@ def report(
     out: str | Path = "report.html",
     *,
     baseline: str | None = None,
+    inspect: bool = False,
     notify: Notify | None = None,
 ) -> Path:
     """Write one self-contained page about finished runs, grouped by data set; unfinished ones show their curves.
@@ -33,6 +37,7 @@ def report(
         out: an .html file, replaced if it exists.
         baseline: a configuration, run or run folder that differences are to; if not given, in each data set the one
             configuration of plain cross-entropy that teaches no other.
+        inspect: look at the data too, where their recipes name them: `supcrd inspect` as a section.
         notify: called with a line of progress.
 
     Returns:
@@ -49,7 +54,7 @@ def report(
         supcrd.errors.SupcrdError: report.pdf: a report is an .html file
     """
     out = check_out(out)
-    write_text(out, build(collect(folders), baseline=baseline, notify=notify))
+    write_text(out, build(collect(folders), baseline=baseline, inspect=inspect, notify=notify))
     return out
 
 
@@ -67,6 +72,7 @@ def build(
     material: Material,
     *,
     baseline: str | None = None,
+    inspect: bool = False,
     notify: Notify | None = None,
     watch: float | None = None,
     quick: bool = False,
@@ -75,14 +81,15 @@ def build(
 
     Args:
         material: of `collect`.
-        baseline: as in `report`.
-        notify: likewise.
+        baseline, inspect, notify: as in `report`.
         watch: seconds after which the page loads itself again.
         quick: without figures of finished runs, which come when all are finished.
     """
     chosen = _baselines(material, baseline)
+    colors = method_colors(method_of(run.recipe) for data in material.sets for run in data.runs)
+    shared = shared_machine(run for data in material.sets for run in data.runs)
     wanted = {
-        data.title: [] if quick else tasks(data, f"data{number}", baseline=chosen.get(data.title))
+        data.title: [] if quick else tasks(data, f"data{number}", baseline=chosen.get(data.title), colors=colors)
         for number, data in enumerate(material.sets, 1)
     }
     drawn = make([task for of_set in wanted.values() for task in of_set], notify=notify)
@@ -90,7 +97,11 @@ def build(
     if material.unfinished:
         parts.append(Part(None, [Section("under-way", "Under way", unfinished(material.unfinished))]))
     for number, data in enumerate(material.sets, 1):
-        shown = _tables(data, f"data{number}", chosen.get(data.title))
+        shown = _tables(data, f"data{number}", chosen.get(data.title), colors, shared)
+        if inspect:
+            if notify:
+                notify(f"looking at the data of {data.title}")
+            shown.append(Section(f"data{number}-data", "The data", inspected(data)))
         if quick:
             later = html("notes", notes=["Figures follow when all runs are finished."])
             shown.append(Section(f"data{number}-later", "Figures", later))
@@ -109,7 +120,9 @@ def build(
     return page(_title(material), _about(material), written, parts, watch=watch)
 
 
-def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
+def _tables(
+    data: DataSet, key: str, baseline: str | None, colors: Mapping[str, str], shared: Collection[RunFolder]
+) -> list[Section]:
     students = {label: runs for label, runs in data.configurations.items() if label not in data.teachers}
     notes, differences, said = [*data.notes, *threads(students)], None, []
     if baseline is not None:
@@ -121,7 +134,7 @@ def _tables(data: DataSet, key: str, baseline: str | None) -> list[Section]:
             notes = list(compared.notes)
             names = {label: group[0].recipe.name for label, group in data.configurations.items() if len(group) == 1}
             differences, said = differences_table(compared, names), lead(compared, names, data.teachers)
-    runs = html("lead", lines=said) + runs_table(data, baseline) + html("notes", notes=notes)
+    runs = html("lead", lines=said) + runs_table(data, baseline, colors, shared) + html("notes", notes=notes)
     shown = [Section(f"{key}-runs", "Runs", runs)]
     if differences is not None:
         shown.append(Section(f"{key}-differences", "Differences to the baseline", differences))

@@ -1,13 +1,15 @@
 """The sections of the page, and the page itself: one file that needs nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supcrd.evaluation.measure import Measure
 from supcrd.report.collect import DataSet
 from supcrd.report.embed import themes
+from supcrd.report.keys import NOT_SET, compared_keys
 from supcrd.report.render import asset, html
-from supcrd.report.table import columns, differing_keys, lines
+from supcrd.report.table import columns, lines
+from supcrd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -61,21 +63,40 @@ def page(title: str, about: str, written: str, parts: Sequence[Part], *, watch: 
     )
 
 
-def runs_table(data: DataSet, baseline: str | None) -> "Markup":
-    """The sortable table of runs."""
-    rows = lines(data, baseline)
+def runs_table(
+    data: DataSet,
+    baseline: str | None,
+    colors: Mapping[str, str] | None = None,
+    shared: Collection[RunFolder] = (),
+) -> "Markup":
+    """The sortable table of runs.
+
+    Args:
+        data: the runs.
+        baseline: label of the configuration that is marked as such.
+        colors: method -> its colour in the figures; none is shown without.
+        shared: runs whose seconds are marked, see `analysis.caveats.shared_machine`.
+    """
+    rows = lines(data, baseline, shared)
     teachers = sum(line.teacher for line in rows)
-    return html("runs", columns=columns(data), lines=rows, teachers_apart=0 < teachers < len(rows))
+    return html(
+        "runs",
+        columns=columns(data),
+        lines=rows,
+        teachers_apart=0 < teachers < len(rows),
+        colors=colors or {},
+        shared=any(cell.shared for row in rows for cell in row.cells),
+    )
 
 
 def recipes_table(data: DataSet) -> "Markup | None":
-    """Keys of the recipes that differ; None where there is one configuration only."""
-    labels, keys = differing_keys(data)
-    if len(labels) < 2:
+    """Keys of the recipes that differ, the others folded; None where there is one configuration only."""
+    keys = compared_keys(data)
+    if len(keys.labels) < 2:
         return None
-    groups = {label: data.configurations[label] for label in labels}
+    groups = {label: data.configurations[label] for label in keys.labels}
     names = [group[0].recipe.name if len(group) == 1 else label for label, group in groups.items()]
-    return html("recipes", names=names, keys=keys)
+    return html("recipes", names=names, keys=keys, not_set=NOT_SET)
 
 
 def differences_table(compared: "Comparison", names: Mapping[str, str]) -> "Markup":

@@ -1,8 +1,10 @@
 """Which figures a report has, and of which runs."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from supcrd.figures.registry import FIGURES, Page, find_kind
+from supcrd.figures.style.methods import method_of
 from supcrd.report.collect import DataSet
 from supcrd.runs.folder import RunFolder
 
@@ -26,15 +28,19 @@ class Task(NamedTuple):
     runs: tuple[RunFolder, ...]  # that it shows
     anchor: str  # unique on the page
     own: int = 1  # of the runs, those before what they are shown beside
+    colors: tuple[str, ...] = ()  # of the runs' methods on the page; the figure's own choice if there are none
 
 
-def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]:
+def tasks(
+    data: DataSet, key: str, *, baseline: str | None = None, colors: Mapping[str, str] | None = None
+) -> list[Task]:
     """The figures of a data set, by kind.
 
     Args:
         data: the runs.
         key: what the anchors begin with.
         baseline: label of the configuration that classes are compared with.
+        colors: of all methods on the page.
     """
     figures = []
     for name, shown in pages().items():
@@ -53,7 +59,9 @@ def tasks(data: DataSet, key: str, *, baseline: str | None = None) -> list[Task]
             runs = tuple(run for side in both for run in side)
             called = label if len(group) > 1 else group[0].recipe.name
             figures.append(Task(name, called, runs, f"{anchor}-{place}", len(both[0])))
-    return figures
+    if colors is None:
+        return figures
+    return [task._replace(colors=tuple(colors[method_of(run.recipe)] for run in task.runs)) for task in figures]
 
 
 def _beside(shown: Page, run: RunFolder, label: str, data: DataSet, baseline: str | None) -> list[RunFolder]:

@@ -1,17 +1,15 @@
-"""What the tables say, as plain values: the runs, how their recipes differ, their differences to a baseline."""
+"""What the table of runs says, as plain values."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from supcrd import recipe as recipes
 from supcrd.analysis.configurations import clear_bests, number
 from supcrd.analysis.statistics import Summary, summary
-from supcrd.base.wording import show
 from supcrd.evaluation import health
 from supcrd.evaluation.measure import Measure
 from supcrd.evaluation.measures import UNEVEN, known_of
-from supcrd.recipe.keys import flatten
+from supcrd.figures.style.methods import method_of
 from supcrd.report.collect import DataSet
 from supcrd.runs.folder import RunFolder
 
@@ -23,6 +21,7 @@ class Cell(NamedTuple):
     text: str
     spread: str | None = None  # of the seeds
     best: bool = False
+    shared: bool = False  # seconds of a machine that others trained on beside it
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Line:
 
     label: str
     about: str
+    method: str  # what its colour goes by
     n: int
     teacher: bool
     baseline: bool
@@ -63,12 +63,17 @@ def _uneven(data: DataSet) -> bool:
     return False
 
 
-def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
+def lines(data: DataSet, baseline: str | None = None, shared: Collection[RunFolder] = ()) -> list[Line]:
     """A line a configuration: means, with the standard deviation over seeds where there are several.
 
     The best of a column is one of the configurations that teach none of the others, if there are such: what students
     are compared for; and only where it can be told from all of these (`statistics.clear_best`), never of one seed. A
     mean is taken where all runs of the configuration have the number.
+
+    Args:
+        data: the runs.
+        baseline: label of the configuration that is marked as such.
+        shared: runs whose seconds are marked.
     """
     shown = columns(data)
     means = {label: [_summary(group, column.key) for column in shown] for label, group in data.configurations.items()}
@@ -77,7 +82,7 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
     rows = []
     for label, group in data.configurations.items():
         cells = tuple(
-            _cell(column, value, best.get(column.key) == label)
+            _cell(column, value, best.get(column.key) == label, _beside(group, column, shared))
             for column, value in zip(shown, means[label], strict=True)
         )
         alone = len(group) == 1
@@ -85,6 +90,7 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
             Line(
                 label=group[0].recipe.name if alone else label,
                 about=_about(group),
+                method=method_of(group[0].recipe),
                 n=len(group),
                 teacher=label in data.teachers,
                 baseline=label == baseline,
@@ -93,7 +99,13 @@ def lines(data: DataSet, baseline: str | None = None) -> list[Line]:
                 runs=()
                 if alone
                 else tuple(
-                    (run.recipe.name, tuple(_cell(column, _summary([run], column.key)) for column in shown))
+                    (
+                        run.recipe.name,
+                        tuple(
+                            _cell(column, _summary([run], column.key), False, _beside([run], column, shared))
+                            for column in shown
+                        ),
+                    )
                     for run in group
                 ),
             )
@@ -108,36 +120,17 @@ def _about(group: Sequence[RunFolder]) -> str:
     return " · ".join([recipe.method.name, recipe.model.arch, *["refitted classifier"] * refitted])
 
 
-def differing_keys(data: DataSet) -> tuple[list[str], dict[str, list[str]]]:
-    """How the recipes of configurations differ, seeds and places apart.
-
-    Returns:
-        Configurations, and for each key that differs what it is in each of them ("–" where it is not set). Of more
-        than two configurations those that only teach are left out: a teacher is another network anyway.
-    """
-    labels = [label for label in data.configurations if label not in data.teachers]
-    if len(labels) < 2:
-        labels = list(data.configurations)
-    recipe = {label: data.configurations[label][0].recipe for label in labels}
-    keys: dict[str, None] = {}
-    for label in labels[1:]:
-        keys |= dict.fromkeys(recipes.differences(recipe[labels[0]], recipe[label]))
-    keys.pop("seed", None)
-    tables = {label: dict(flatten(recipes.to_table(recipe[label]))) for label in labels}
-    order = [key for table in tables.values() for key in table if key in keys]  # as recipes have them
-    return labels, {
-        key: [show(tables[label][key], 60).strip("'") if key in tables[label] else "–" for label in labels]
-        for key in dict.fromkeys(order)
-    }
-
-
 def _summary(group: Sequence[RunFolder], key: str) -> Summary | None:
     values = [value for value in (number(run, key) for run in group) if value is not None]
     return summary(values) if len(values) == len(group) else None
 
 
-def _cell(column: Measure, value: Summary | None, best: bool = False) -> Cell:
+def _beside(group: Sequence[RunFolder], column: Measure, shared: Collection[RunFolder]) -> bool:
+    return column.key == "train_seconds" and any(run in shared for run in group)
+
+
+def _cell(column: Measure, value: Summary | None, best: bool, shared: bool) -> Cell:
     if value is None or value.mean is None:
         return Cell(None, "–")
     spread = None if value.std is None else f"± {column.show(value.std)}"
-    return Cell(value.mean, column.show(value.mean).replace("-", "−"), spread, best)
+    return Cell(value.mean, column.show(value.mean).replace("-", "−"), spread, best, shared)

@@ -20,6 +20,7 @@ def watch(
     out: str | Path = "report.html",
     *,
     baseline: str | None = None,
+    inspect: bool = False,
     notify: Notify | None = None,
     seconds: float = SECONDS,
 ) -> Path:
@@ -31,7 +32,7 @@ def watch(
     Args:
         folders: run folders, or folders of run folders, in which new ones are found.
         out: an .html file.
-        baseline: as in `report`.
+        baseline, inspect: as in `report`; the last page alone has a look at the data.
         notify: called with a line for every change.
         seconds: between two looks.
 
@@ -54,7 +55,7 @@ def watch(
                 seen = now
             time.sleep(seconds)
             material = collect(folders)
-        write_text(out, build(material, baseline=baseline, notify=notify))
+        write_text(out, build(material, baseline=baseline, inspect=inspect, notify=notify))
     except KeyboardInterrupt:
         write_text(out, build(collect(folders), baseline=baseline if material.sets else None, quick=True))
     return out

@@ -1,6 +1,7 @@
 """Versions and hardware that a number may depend on."""
 
 import contextlib
+import hashlib
 import platform
 import subprocess
 import sys
@@ -16,7 +17,7 @@ def environment() -> dict[str, Any]:
 
     Example:
         >>> sorted(environment())
-        ['commit', 'gpus', 'packages', 'platform', 'processor', 'python', 'threads']
+        ['commit', 'gpus', 'machine', 'packages', 'platform', 'processor', 'python', 'threads']
     """
     import torch
 
@@ -24,6 +25,9 @@ def environment() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
+        "machine": hashlib.blake2b(
+            platform.node().encode(), digest_size=4
+        ).hexdigest(),  # not its name, which is private
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from supcrd.data import FILES, ImageSet, load
+from supcrd.data import FILES, ImageSet, Split, load
 from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.data.overview.duplicates import ALIKE, SMALLEST, Duplicates, equal, near
-from supcrd.data.overview.grid import draw
+from supcrd.data.overview.grid import Strip, draw, strips
 from supcrd.data.overview.seen import NAMED, Seen, see
 
 SPLITS = ("train", "validation", "test")
@@ -34,9 +35,15 @@ class Overview:
 
     def samples(self) -> Image.Image:
         """A grid of images, a row for each of the first classes."""
+        return draw(*self._first())
+
+    def strips(self) -> list[Strip]:
+        """The same images, class by class."""
+        return strips(*self._first())
+
+    def _first(self) -> tuple[Split, NDArray[np.bool_], tuple[str, ...]]:
         split = next(iter(self.seen))
-        part = getattr(self.images, split)
-        return draw(part, self.seen[split].well, self.images.class_names)
+        return getattr(self.images, split), self.seen[split].well, self.images.class_names
 
 
 def look(

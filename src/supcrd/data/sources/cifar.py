@@ -88,6 +88,12 @@ def read(name: str, folder: Path) -> Contents:
     return Contents(names, train=splits[0], test=splits[1])
 
 
+def is_there(name: str, folder: Path) -> bool:
+    """Whether `read` needs no download: the extracted folder or the archive is in `folder`."""
+    layout = _layout(name)
+    return (folder / layout.inside).is_dir() or (folder / layout.archive).is_file()
+
+
 def _layout(name: str) -> Layout:
     from torchvision import datasets
 

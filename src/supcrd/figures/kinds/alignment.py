@@ -12,6 +12,7 @@ from supcrd.errors import RunError
 from supcrd.figures import style
 from supcrd.figures.points import Floats, Integers, Points
 from supcrd.figures.registry import Page, figure
+from supcrd.figures.several import colors_of
 from supcrd.figures.style import LIGHT, Theme
 from supcrd.figures.style.palette import palette
 from supcrd.figures.subjects import Doubles, caveat, named_classes, on_sphere, shown, split_of
@@ -166,7 +167,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, classes: Sequence[st
     above, below = parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.25))[:, 0]
     for part in parts:
         part.set_facecolor(theme.background)
-    _histogram(above.subplots(), theme, measured)
+    _histogram(above.subplots(), theme, measured, *colors_of(points))
     _circles(below, theme, run, plane, wanted)
     counted = "all" if measured.pairs == measured.of else f"a sample ({measured.pairs:,}, drawn by seed {seed}) of the"
     note = (
@@ -196,14 +197,14 @@ def _check(run: Points, measured: Distances) -> None:
         )
 
 
-def _histogram(axes: "Axes", theme: Theme, measured: Distances) -> None:
+def _histogram(axes: "Axes", theme: Theme, measured: Distances, color: str) -> None:
     style.dress(axes, theme, title="Positive pairs", x="squared distance", y="density")
     edges = np.linspace(0, 4, SHOWN + 1)
     heights = measured.counts.reshape(SHOWN, -1).sum(axis=1) / measured.pairs / (4 / SHOWN)
-    axes.bar(edges[:-1], heights, width=4 / SHOWN, align="edge", color=theme.accent, alpha=0.45, linewidth=0.4,
+    axes.bar(edges[:-1], heights, width=4 / SHOWN, align="edge", color=color, alpha=0.45, linewidth=0.4,
              edgecolor=theme.background)  # fmt: skip
-    axes.plot((np.arange(FINE) + 0.5) * 4 / FINE, density(measured.counts), color=theme.accent, linewidth=1.4)
-    axes.axvline(measured.mean, color=theme.second, linewidth=1.4, linestyle="--")
+    axes.plot((np.arange(FINE) + 0.5) * 4 / FINE, density(measured.counts), color=color, linewidth=1.4)
+    axes.axvline(measured.mean, color=theme.ink, linewidth=1.4, linestyle="--")
     axes.annotate(f"mean {measured.mean:.4f}", (measured.mean, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
                   textcoords="offset points", va="top", color=theme.ink, fontsize=style.FONT)  # fmt: skip
     axes.set_ylim(top=1.15 * axes.get_ylim()[1])  # room for the mean's number
@@ -216,7 +217,7 @@ def _circles(figure: "SubFigure", theme: Theme, run: Points, plane: Doubles, wan
     panels = figure.subplots(2, 1 + len(wanted), height_ratios=(2, 1), sharey="row", squeeze=False)
     chosen = [np.ones(len(plane), dtype=bool), *(run.labels == number for number in wanted)]
     names = ["all classes", *(shown(run.class_names[number]) for number in wanted)]
-    colors = [theme.accent, *(look.color for look in palette(len(wanted)))]
+    colors = [theme.ink, *(look.color for look in palette(len(wanted)))]
     dashed = np.linspace(0, 2 * np.pi, 181)
     for column, (own, name, color) in enumerate(zip(chosen, names, colors, strict=True)):
         measured = circle(plane[own])

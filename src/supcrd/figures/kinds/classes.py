@@ -1,28 +1,30 @@
 """Accuracy of each class, and its change against a baseline."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from supcrd.errors import RunError
-from supcrd.figures.by_class import Change, Doubles, PerClass, class_accuracy, class_change
+from supcrd.figures.by_class import Change, Doubles, PerClass, arranged, class_accuracy, class_change
 from supcrd.figures.points import Points
 from supcrd.figures.registry import Page, figure
-from supcrd.figures.several import by_configuration
+from supcrd.figures.several import by_configuration, colors_of
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.figures.style.palette import GROUP
 from supcrd.figures.subjects import shown, split_of
-from supcrd.figures.superclasses import order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
 
-MOST = 120  # classes that a page has room for
 # Standard errors. Over the images alone another seed moves classes further: on CIFAR-100 (a small network, 26 %), 17 to
 # 27 of 100 changed by more between two seeds of one recipe, so that a single pair of runs says little of a method.
 SIGNIFICANT = 2.0
+HOVER = ", its standard error under the pointer"
 
 
 class Side(NamedTuple):
@@ -31,50 +33,12 @@ class Side(NamedTuple):
     label: str
     runs: list[Points]
     own: PerClass  # mean over the seeds
+    color: str  # of the method
 
     @property
     def called(self) -> str:
         """Its label, with the number of seeds."""
         return f"{self.label} (mean of {len(self.runs)} seeds)" if len(self.runs) > 1 else self.label
-
-
-class Group(NamedTuple):
-    """Classes that stand together."""
-
-    name: str  # "" where there are no superclasses
-    classes: list[int]
-
-
-def arranged(class_names: Sequence[str], accuracy: Doubles, change: Doubles | None = None) -> list[Group]:
-    """The order that classes are shown in: by accuracy, falling; CIFAR-100's superclasses together, likewise.
-
-    Of more than MOST classes those stay that changed the most (half of them up, half down), or, without a change, those
-    of highest and lowest accuracy. Classes without images stand last.
-
-    Args:
-        class_names: (C,).
-        accuracy: (C,), NaN without images.
-        change: (C,) against a baseline.
-
-    Example:
-        >>> arranged(("cat", "dog", "eel"), np.array([0.5, np.nan, 0.9]))
-        [Group(name='', classes=[2, 0, 1])]
-    """
-    level = np.nan_to_num(accuracy, nan=-1.0)
-    named = order(class_names)
-    if named.groups:
-        blocks = np.array(named.classes).reshape(-1, GROUP)
-        groups = [
-            Group(name, sorted(map(int, block), key=lambda number: -level[number]))
-            for name, block in zip(named.groups, blocks, strict=True)
-        ]
-        return sorted(groups, key=lambda group: -float(level[group.classes].mean()))
-    chosen = list(range(len(class_names)))
-    if len(chosen) > MOST:
-        by = np.nan_to_num(level if change is None else change, nan=0.0)
-        ranked = np.argsort(-by, kind="stable").tolist()
-        chosen = ranked[: MOST // 2] + ranked[-MOST // 2 :]
-    return [Group("", sorted(chosen, key=lambda number: -level[number]))]
 
 
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
@@ -89,8 +53,9 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
         RunError: more than two configurations, one run twice, or runs of different images.
     """
     side, before, change = _read(points)
-    run, own, baseline = side.runs[0], side.own, before.own if before else None
+    run, own = side.runs[0], side.own
     groups = arranged(run.class_names, own.accuracy, change.difference if change else None)
+    reach = _reach(side, before, [number for group in groups for number in group.classes])
     lines: list[str | int] = []  # a superclass's name, or a class
     for group in groups:
         lines += ([group.name] if group.name else []) + list(group.classes)
@@ -102,54 +67,78 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     for column in range(columns):
         axes = figure.add_subplot(1, columns, column + 1)
         dress(axes, theme, x="accuracy (%)")
-        _column(axes, theme, lines[column * down : (column + 1) * down], run, own, baseline, change)
+        _column(axes, theme, lines[column * down : (column + 1) * down], side, before, change, reach)
         axes.set_ylim(down - 0.4, -0.6)
     headline(figure, theme, _title(side, before), _note(side, before, shown=sum(len(g.classes) for g in groups)))
     return figure
+
+
+def _reach(side: Side, before: Side | None, classes: Sequence[int]) -> tuple[float, float]:
+    """The range of the axis, percent: bars begin at 0; points have the tens that they lie between."""
+    if before is None:
+        return 0.0, 100.0
+    shares = 100 * np.concatenate([one.own.accuracy[list(classes)] for one in (side, before)])
+    high = max(10.0 * math.ceil(np.nanmax(shares) / 10 - 1e-9), 10.0)
+    return min(10.0 * math.floor(np.nanmin(shares) / 10 + 1e-9), high - 10), high
 
 
 def _column(
     axes: "Axes",
     theme: Theme,
     lines: Sequence[str | int],
-    run: Points,
-    own: PerClass,
-    baseline: PerClass | None,
+    side: Side,
+    before: Side | None,
     change: Change | None,
+    reach: tuple[float, float],
 ) -> None:
-    size = FONT - 2
+    size, (low, high), own = FONT - 2, reach, side.own
+    part = (high - low) / 100
     patch = {"facecolor": theme.background, "edgecolor": "none", "pad": 0.4}  # over the dotted line
     for place, line in enumerate(lines):
         if isinstance(line, str):
-            axes.text(0, place + 0.1, line, fontsize=size, fontweight="bold", color=theme.ink, va="center", bbox=patch)
+            axes.text(
+                low, place + 0.1, line, fontsize=size, fontweight="bold", color=theme.ink, va="center", bbox=patch
+            )
         elif own.images[line] == 0:
-            axes.text(1, place, "no image", fontsize=size, color=theme.muted, va="center", style="italic")
+            axes.text(low + part, place, "no image", fontsize=size, color=theme.muted, va="center", style="italic")
     named = [(place, line) for place, line in enumerate(lines) if not isinstance(line, str)]
     rows = np.array([place for place, line in named if own.images[line]])
     classes = np.array([line for _, line in named if own.images[line]], dtype=int)
     here = 100 * own.accuracy[classes]
     strong = np.zeros(len(classes), dtype=bool)
-    if baseline is not None and change is not None:
-        before, difference = 100 * baseline.accuracy[classes], change.difference[classes]
-        strong = np.abs(difference) > SIGNIFICANT * change.error[classes]
+    if before is not None and change is not None:
+        there, strong = 100 * before.own.accuracy[classes], _strong(change)[classes]
         for which, color, width in ((~strong, theme.muted, 1), (strong, theme.ink, 2)):
-            axes.hlines(rows[which], before[which], here[which], color=color, linewidth=width, zorder=2)
-        axes.plot(before, rows, "o", markersize=3.4, color=theme.background, markeredgecolor=theme.second)
-        axes.plot(here, rows, "o", markersize=3.4, color=theme.accent)
-        texts = [f"{round(100 * number):+d}" for number in difference]  # no -0
+            axes.hlines(rows[which], there[which], here[which], color=color, linewidth=width, zorder=2)
+        axes.plot(there, rows, "o", markersize=3.4, color=theme.background, markeredgecolor=before.color)
+        axes.plot(here, rows, "o", markersize=3.4, color=side.color)
+        texts = _points(change.difference[classes])
     else:
-        axes.barh(rows, here, height=0.55, color=theme.accent)
+        axes.barh(rows, here, height=0.55, color=side.color)
         texts = [f"{number:.0f}" for number in here]
     for row, text, bold in zip(rows, texts, strong, strict=True):
-        look = ("bold", theme.ink) if bold else ("normal", theme.muted if baseline else theme.ink)
-        axes.text(112, row, text, fontsize=size, fontweight=look[0], color=look[1], ha="right", va="center")
-    axes.set_xlim(-2, 113)
-    axes.set_xticks([0, 25, 50, 75, 100])
-    labels = [shown(run.class_names[line]) for _, line in named]
+        look = ("bold", theme.ink) if bold else ("normal", theme.muted if before else theme.ink)
+        axes.text(
+            high + 12 * part, row, text, fontsize=size, fontweight=look[0], color=look[1], ha="right", va="center"
+        )
+    axes.set_xlim(low - 2 * part, high + 13 * part)
+    axes.set_xticks(np.arange(low, high + 1, 25 if high - low == 100 else 20 if high - low > 50 else 10))
+    labels = [shown(side.runs[0].class_names[line]) for _, line in named]
     axes.set_yticks([place for place, _ in named], labels, fontsize=size, parse_math=False)
     axes.tick_params(axis="y", length=0, pad=1)
     axes.grid(visible=False, axis="y")
-    axes.axvline(100 * _overall(own), color=theme.accent, linewidth=0.7, linestyle=":", zorder=0)
+    axes.axvline(100 * own.overall, color=side.color, linewidth=0.7, linestyle=":", zorder=0)
+
+
+def _strong(change: Change) -> NDArray[np.bool_]:
+    """(C,) whether a change is unlikely to be chance over these images; False where its error is not known."""
+    strong: NDArray[np.bool_] = np.abs(change.difference) > SIGNIFICANT * change.error
+    return strong
+
+
+def _points(differences: Doubles) -> list[str]:
+    """Changes in points, as numbers that have no -0."""
+    return [f"{round(100 * number):+d}" for number in differences]
 
 
 def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
@@ -161,44 +150,20 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     import plotly.graph_objects as go
 
     side, before, change = _read(points)
-    run, own, baseline = side.runs[0], side.own, before.own if before else None
+    run, own = side.runs[0], side.own
     groups = arranged(run.class_names, own.accuracy, change.difference if change else None)
     places = [number for group in groups for number in group.classes]
-    hovers = []
-    for group in groups:
-        for number in group.classes:
-            name = escaped(shown(run.class_names[number]))
-            text = f"<b>{name}</b>{f' ({group.name})' if group.name else ''}<br>{own.images[number]:,} images"
-            if own.images[number]:
-                text += f"<br>accuracy {100 * own.accuracy[number]:.1f} %"
-            if baseline is not None and change is not None and own.images[number]:
-                text += f"<br>baseline {100 * baseline.accuracy[number]:.1f} %"
-                text += f"<br>change {100 * change.difference[number]:+.1f}"
-                text += f" ± {100 * change.error[number]:.1f}" if own.images[number] > 1 else ""
-            hovers.append(text)
-    rows = list(range(len(places)))
-    here = 100 * own.accuracy[places]
+    hovers = [_hover(side, before, change, number, group.name) for group in groups for number in group.classes]
     hover = {"text": hovers, "hovertemplate": "%{text}<extra></extra>"}
+    low, high = reach = _reach(side, before, places)
+    rows, part = list(range(len(places))), (high - low) / 100
     figure = go.Figure()
-    start = 0.0  # bars begin at 0, points do not have to
-    if before is None or baseline is None:
-        bars = {"orientation": "h", "marker": {"color": theme.accent}, "textposition": "none"}
-        figure.add_bar(x=here, y=rows, name=escaped(side.label), **bars, **hover)
+    if before is None or change is None:
+        bars = {"orientation": "h", "marker": {"color": side.color}, "textposition": "none"}
+        figure.add_bar(x=100 * own.accuracy[places], y=rows, name=escaped(side.label), **bars, **hover)
     else:
-        there = 100 * baseline.accuracy[places]
-        start = min(90.0, 10 * float(np.nanmin([here, there]) // 10))
-        figure.add_scatter(
-            x=[end for a, b in zip(there, here, strict=True) for end in (a, b, None)],
-            y=[end for row in rows for end in (row, row, None)],
-            mode="lines",
-            line={"color": theme.muted, "width": 2},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        open_marker = {"symbol": "circle-open", "size": 9, "color": theme.second, "line": {"width": 2}}
-        figure.add_scatter(x=there, y=rows, mode="markers", marker=open_marker, name=escaped(before.label), **hover)
-        own_marker = {"size": 9, "color": theme.accent}
-        figure.add_scatter(x=here, y=rows, mode="markers", marker=own_marker, name=escaped(side.label), **hover)
+        _add_points(figure, theme, side, before, change, places, hover, reach)
+    overall = {"type": "line", "x0": 100 * own.overall, "x1": 100 * own.overall, "yref": "paper", "y0": 0, "y1": 1}
     names = [escaped(shown(run.class_names[number])) for number in places]
     y_axis = {"tickvals": rows, "ticktext": names, "range": [len(rows) - 0.4, -0.6], "automargin": True}
     height = 140 + 16 * len(rows)
@@ -209,12 +174,67 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
             title={"text": escaped(_title(side, before))},
             meta={"note": note, "narrow": {"height": height + 30, "margin.t": 90}},
             height=height,
-            xaxis={"title": {"text": "accuracy (%)"}, "range": [start - 1, 101]},
+            xaxis={"title": {"text": "accuracy (%)"}, "range": [low - 2 * part, high + (13 if before else 1) * part]},
             yaxis=y_axis | {"tickfont": {"size": 11}},
             legend={"orientation": "h", "y": 1, "yanchor": "bottom"},
+            shapes=[overall | {"layer": "below", "line": {"color": side.color, "width": 1.5, "dash": "dot"}}],
         )
     )
     return figure
+
+
+def _hover(side: Side, before: Side | None, change: Change | None, number: int, group: str) -> str:
+    """What is said of a class under the pointer."""
+    own, name = side.own, escaped(shown(side.runs[0].class_names[number]))
+    text = f"<b>{name}</b>{f' ({group})' if group else ''}<br>{own.images[number]:,} images"
+    if own.images[number]:
+        text += f"<br>accuracy {100 * own.accuracy[number]:.1f} %"
+    if before is not None and change is not None and own.images[number]:
+        text += f"<br>baseline {100 * before.own.accuracy[number]:.1f} %"
+        text += f"<br>change {100 * change.difference[number]:+.1f}"
+        text += f" ± {100 * change.error[number]:.1f}" if own.images[number] > 1 else ""
+    return text
+
+
+def _add_points(
+    figure: "PlotlyFigure",
+    theme: Theme,
+    side: Side,
+    before: Side,
+    change: Change,
+    places: Sequence[int],
+    hover: dict[str, Any],
+    reach: tuple[float, float],
+) -> None:
+    """Lines from the baseline's points to the run's, both points, and the changes as numbers at the right end."""
+    rows = np.arange(len(places))
+    there, here = (100 * one.own.accuracy[list(places)] for one in (before, side))
+    strong = _strong(change)[list(places)]
+    for which, color, width in ((~strong, theme.muted, 1.5), (strong, theme.ink, 3.5)):
+        figure.add_scatter(
+            x=[end for a, b in zip(there[which], here[which], strict=True) for end in (a, b, None)],
+            y=[end for row in rows[which].tolist() for end in (row, row, None)],
+            mode="lines",
+            line={"color": color, "width": width},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    open_marker = {"symbol": "circle-open", "size": 9, "color": before.color, "line": {"width": 2}}
+    figure.add_scatter(x=there, y=rows, mode="markers", marker=open_marker, name=escaped(before.label), **hover)
+    own_marker = {"size": 9, "color": side.color}
+    figure.add_scatter(x=here, y=rows, mode="markers", marker=own_marker, name=escaped(side.label), **hover)
+    known = np.isfinite(here)
+    numbers = _points(change.difference[list(places)][known])
+    figure.add_scatter(
+        x=np.full(int(known.sum()), reach[1] + 0.12 * (reach[1] - reach[0])),
+        y=rows[known],
+        mode="text",
+        text=[f"<b>{text}</b>" if bold else text for text, bold in zip(numbers, strong[known], strict=True)],
+        textposition="middle left",
+        textfont={"color": theme.ink, "size": 11},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _read(points: Sequence[Points]) -> tuple[Side, Side | None, Change | None]:
@@ -225,19 +245,15 @@ def _read(points: Sequence[Points]) -> tuple[Side, Side | None, Change | None]:
             f"{len(configurations)} configurations: {', '.join(configurations)}"
         )
     sides = []
+    colors = dict(zip([run.folder for run in points], colors_of(points), strict=True))
     for label, runs in configurations.items():
         by_run = [class_accuracy(run.logits, run.labels) for run in runs]
         mean = np.mean([accuracies.accuracy for accuracies in by_run], axis=0)
-        sides.append(Side(label, runs, PerClass(by_run[0].images, mean)))
+        sides.append(Side(label, runs, PerClass(by_run[0].images, mean), colors[runs[0].folder]))
     if len(sides) == 1:
         return sides[0], None, None
     own, before = ([run.logits for run in side.runs] for side in sides)
     return sides[0], sides[1], class_change(own, before, points[0].labels)
-
-
-def _overall(own: PerClass) -> float:
-    """The accuracy of all images, 0..1."""
-    return float(np.nansum(own.images * own.accuracy) / own.images.sum())
 
 
 def _title(side: Side, before: Side | None) -> str:
@@ -249,14 +265,10 @@ def _note(side: Side, before: Side | None, *, shown: int, hovers: bool = False) 
     some = own.images[own.images > 0]
     images = f"{some.min():,}" if some.min() == some.max() else f"{some.min():,} to {some.max():,}"
     note = f"{split_of(run)} split, n = {len(run.labels):,}, {images} images a class; "
-    note += f"{'accuracy' if hovers else 'dotted: the accuracy'} of all: {100 * _overall(own):.1f} %. "
+    note += f"dotted: the accuracy of all, {100 * own.overall:.1f} %. "
     if before is not None:
-        note += "Filled: the run; hollow: the baseline; "
-        if hovers:
-            note += "hover: the change in points ± its standard error; "
-            note += f"beyond {SIGNIFICANT:g} of these it is unlikely to be chance over these images"
-        else:
-            note += f"number: the change in points. Bold: more than {SIGNIFICANT:g} standard errors over these images"
+        note += f"Filled: the run; hollow: the baseline; number: the change in points{HOVER if hovers else ''}. "
+        note += f"Bold: more than {SIGNIFICANT:g} standard errors over these images"
         seeds = sorted((len(side.runs), len(before.runs)))
         if seeds[0] > 1:
             note += f" and over the seeds ({len(side.runs)} and {len(before.runs)}); by chance one class in twenty. "

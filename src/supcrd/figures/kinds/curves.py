@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from supcrd.errors import RunError
 from supcrd.figures.points import Points
 from supcrd.figures.registry import Page, figure
-from supcrd.figures.several import by_configuration, clipped
+from supcrd.figures.several import by_configuration, clipped, colors_of
 from supcrd.figures.style import FONT, LIGHT, Theme, dress, escaped, headline, layout, new_figure
+from supcrd.figures.style.methods import DASHES, Stroke, strokes
 from supcrd.figures.style.palette import TEN
 from supcrd.runs.folder import RunFolder
 
@@ -25,7 +26,6 @@ PANELS = {  # key of a row: title, what its axis says
     "validation_alignment": ("Alignment, validation", "lower: classes tighter"),
     "validation_uniformity": ("Uniformity, validation", "lower: more even"),
 }
-DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"), ("-.", "dashdot"))  # matplotlib's and Plotly's, beyond ten
 ACROSS = 3  # diagrams beside one another
 
 
@@ -33,7 +33,7 @@ class Line(NamedTuple):
     """One curve."""
 
     run: str
-    group: int  # lines of one group have one colour
+    group: int  # lines of one group have one stroke
     label: str  # of the group
     epochs: list[int]
     values: list[float]  # NaN where an epoch has no such number
@@ -106,6 +106,14 @@ def panels(points: Sequence[Points]) -> list[Panel]:
     ]
 
 
+def looks(points: Sequence[Points]) -> list[Stroke]:
+    """How each group of `panels` is drawn: of one run ten colours for its quantities, else each configuration in the
+    colour of its method, with dashes where several have the same."""
+    if len(points) == 1:
+        return [Stroke(color, dash) for dash in range(len(DASHES)) for color in TEN]
+    return strokes(colors_of([runs[0] for runs in by_configuration(points).values()]))
+
+
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     """The curves of one run or more, with matplotlib.
 
@@ -114,7 +122,7 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     """
     from matplotlib.ticker import MaxNLocator
 
-    drawn = panels(points)
+    drawn, looked = panels(points), looks(points)
     down = -(-len(drawn) // ACROSS)
     labels = {line.group: line.label for panel in drawn for line in panel.lines}
     alone = len(points) == 1
@@ -125,11 +133,11 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
         axes = figure.add_subplot(down, ACROSS, place + 1)
         dress(axes, theme, title=panel.title, x="epoch" if place >= len(drawn) - ACROSS else "", y=panel.axis)
         for line in panel.lines:
-            color, (dash, _) = TEN[line.group % len(TEN)], DASHES[line.group // len(TEN) % len(DASHES)]
+            color, dash = looked[line.group]
             marker = "o" if len(line.epochs) <= 20 else ""  # a line through one epoch cannot be seen
             (handles[line.group],) = axes.plot(
-                line.epochs, line.values, dash, color=color, linewidth=1, marker=marker, markersize=2,
-                label=clipped(line.label, 34),
+                line.epochs, line.values, color=color, linestyle=(0, DASHES[dash][0] or None), linewidth=1,
+                marker=marker, markersize=2, label=clipped(line.label, 34),
             )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # no half epochs
         axes.yaxis.set_major_formatter("{x:g}")
@@ -159,7 +167,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
     """
     from plotly.subplots import make_subplots
 
-    drawn = panels(points)
+    drawn, looked = panels(points), looks(points)
     down = -(-len(drawn) // 2)
     figure = make_subplots(
         down,
@@ -169,16 +177,17 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
         horizontal_spacing=0.1,
     )
     shown = set()
+    short = max(epoch for panel in drawn for line in panel.lines for epoch in line.epochs) <= 10  # no half epochs
     for place, panel in enumerate(drawn):
         where = {"row": place // 2 + 1, "col": place % 2 + 1}
         for line in panel.lines:
-            color, (_, dash) = TEN[line.group % len(TEN)], DASHES[line.group // len(TEN) % len(DASHES)]
+            color, dash = looked[line.group]
             figure.add_scatter(
                 x=line.epochs,
                 y=line.values,
                 name=escaped(line.label),
                 mode="lines+markers" if len(line.epochs) <= 20 else "lines",
-                line={"color": color, "dash": dash, "width": 1.8},
+                line={"color": color, "dash": DASHES[dash][1], "width": 1.8},
                 marker={"size": 4},
                 legendgroup=line.label,
                 showlegend=line.group not in shown,
@@ -186,7 +195,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
                 **where,
             )
             shown.add(line.group)
-        figure.update_xaxes(title_text="epoch", tickformat="d", **where)
+        figure.update_xaxes(title_text="epoch", tickformat="d", dtick=1 if short else None, **where)
         figure.update_yaxes(title_text=panel.axis, **where)
     height = 120 + 300 * down + 6 * len(shown)
     title = {"text": escaped(_title(points))}
@@ -256,8 +265,9 @@ figure(
     page=Page(
         20,
         "Training",
-        "Loss, accuracy and learning rate by epoch. Runs of one colour differ only in their seed. Training accuracy is "
-        "of augmented images, while learning.",
+        "Loss, accuracy and learning rate by epoch. A colour is a method; configurations of one method have other "
+        "dashes, and lines that look alike differ in their seed only. Training accuracy is of augmented images, while "
+        "learning.",
         "all",
     ),
 )(draw)

@@ -1,4 +1,4 @@
-"""Projections on a sphere in three dimensions: all classes, and ten drawn at random, side by side."""
+"""Projections on a sphere in three dimensions: all classes, and beside them ten of many, drawn at random."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 FEW = 10  # classes of the second sphere
 MANY = 2000  # points, from which they are drawn smaller
 VIEW = (1.0, 1.0, 0.75)  # where the camera stands
+SECOND = ("", "2")  # what Plotly's names of the first and of the second scene and legend end in
 
 
 class Spheres(NamedTuple):
-    """What both spheres show."""
+    """What the spheres show."""
 
     rows: Doubles  # (N, 3) of length 1, or 0 for a row that is the mean
     share: float  # of the variance of the unit rows, 0..1
     all: tuple[int, ...]  # classes of the first sphere, in the legend's order
-    few: tuple[int, ...]  # of the second
+    few: tuple[int, ...]  # of the second; empty where the first shows so few that there is no second
 
 
 def spheres(run: Points, *, seed: int = 0) -> Spheres:
     """The points, and the classes of each sphere.
 
     Both spheres show the same points, so that a place means the same in both. Classes that have no image are left out;
-    where there are ten or fewer the second sphere has them all, to pick from.
+    where there are ten or fewer one sphere has them all, and there is no second.
 
     Args:
         run: N images.
@@ -48,7 +49,9 @@ def spheres(run: Points, *, seed: int = 0) -> Spheres:
     rows, share = on_sphere(run, 3)
     present = set(run.labels.tolist())
     every = tuple(number for number in order(run.class_names).classes if number in present)
-    drawn = {every[place] for place in generator("hypersphere", seed).permutation(len(every))[:FEW].tolist()}
+    drawn: set[int] = set()
+    if len(every) > FEW:
+        drawn = {every[place] for place in generator("hypersphere", seed).permutation(len(every))[:FEW].tolist()}
     return Spheres(rows, share, every, tuple(number for number in every if number in drawn))
 
 
@@ -72,16 +75,18 @@ def wire(step: int = 30) -> Doubles:
     return np.concatenate([part for line in lines for part in (line, gap)][:-1])
 
 
-def _titles(run: Points, cloud: Spheres) -> tuple[str, str]:
-    count = int(np.isin(run.labels, cloud.few).sum())
-    some = f"{len(cloud.few)} random classes" if len(cloud.few) < len(cloud.all) else "the same again, to pick from"
+def _titles(run: Points, cloud: Spheres) -> list[str]:
     every = f"{'all ' if len(cloud.all) > 1 else ''}{len(cloud.all)} class{'es' * (len(cloud.all) > 1)}"
-    return f"{every}, {len(run.labels):,} images", f"{some}, {count:,} images"
+    titles = [f"{every}, {len(run.labels):,} images"]
+    if cloud.few:
+        count = int(np.isin(run.labels, cloud.few).sum())
+        titles.append(f"{len(cloud.few)} random classes, {count:,} images")
+    return titles
 
 
 def _note(run: Points, cloud: Spheres, seed: int) -> str:
     width = run.projections.shape[1]
-    drawn = f" The random classes are those of seed {seed}." if len(cloud.few) < len(cloud.all) else ""
+    drawn = f" The random classes are those of seed {seed}." if cloud.few else ""
     drawn += " Among all classes, hues are superclasses." if order(run.class_names).groups else ""
     return (
         f"Unit projections reduced from {width} to 3 dimensions by PCA (centred), which hold {cloud.share:.0%} of the "
@@ -90,7 +95,7 @@ def _note(run: Points, cloud: Spheres, seed: int) -> str:
 
 
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "Figure":
-    """Both spheres from one side, on paper: the far half is paler.
+    """The spheres from one side, on paper: the far half is paler.
 
     Args:
         points: one run.
@@ -104,9 +109,9 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
     cloud = spheres(run, seed=seed)
     panels = _panels(run, cloud)
     listed = panels[0] if len(cloud.all) <= 20 else panels[1]  # a hundred names are too many to read
-    key_height = style.LINE * -(-len(listed) // 5)
-    figure = style.new_figure(theme, height=86 + key_height + 22)
-    grid = figure.add_gridspec(2, 2, height_ratios=(86, key_height))
+    key_height, side = style.LINE * -(-len(listed) // 5), 86 if len(panels) > 1 else 110
+    figure = style.new_figure(theme, height=side + key_height + 22)
+    grid = figure.add_gridspec(2, len(panels), height_ratios=(side, key_height))
     turned, lines = cloud.rows @ _facing().T, wire() @ _facing().T
     size = 4 if len(turned) > MANY else 9
     for column, (title, panel) in enumerate(zip(_titles(run, cloud), panels, strict=True)):
@@ -127,11 +132,14 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "F
     return figure
 
 
-def _panels(run: Points, cloud: Spheres) -> tuple[dict[int, Look], dict[int, Look]]:
+def _panels(run: Points, cloud: Spheres) -> list[dict[int, Look]]:
     """Each sphere's classes and their looks; ten of many have colours of their own, which are easy to distinguish."""
     own = looks(run.class_names)
+    every = {number: own[number] for number in cloud.all}
+    if not cloud.few:
+        return [every]
     few = palette(len(cloud.few)) if len(cloud.all) > 20 else [own[number] for number in cloud.few]
-    return {number: own[number] for number in cloud.all}, dict(zip(cloud.few, few, strict=True))
+    return [every, dict(zip(cloud.few, few, strict=True))]
 
 
 def _headline(run: Points) -> str:
@@ -148,7 +156,7 @@ def _facing() -> Doubles:
 
 
 def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0) -> "PlotlyFigure":
-    """Both spheres to turn, with class and image under the pointer and a legend each; SCRIPT goes with the page.
+    """The spheres to turn, with class and image under the pointer and a legend each; SCRIPT goes with the page.
 
     Args:
         points: one run.
@@ -156,8 +164,8 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
         seed: draws the ten classes.
 
     Returns:
-        plotly.graph_objects.Figure: a wire and a trace for each class in `scene` with `legend`, likewise `scene2` with
-        `legend2`; float32 and int32 arrays, some 20 bytes a point and sphere in the file.
+        plotly.graph_objects.Figure: a wire and a trace for each class in `scene` with `legend`, likewise in `scene2`
+        with `legend2` if there is a second; float32 and int32 arrays, some 20 bytes a point and sphere in the file.
 
     Raises:
         RunError: all projections point the same way.
@@ -168,14 +176,15 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
     cloud, lines = spheres(run, seed=seed), wire().astype(np.float32)
     rows, size = cloud.rows.astype(np.float32), 2 if len(cloud.rows) > MANY else 3
     traces = []
-    for (scene, legend), panel in zip((("scene", "legend"), ("scene2", "legend2")), _panels(run, cloud), strict=True):
+    for number, panel in enumerate(_panels(run, cloud)):
+        scene, legend = f"scene{SECOND[number]}", f"legend{SECOND[number]}"
         x, y, z = lines.T
         traces.append(
             graph_objects.Scatter3d(x=x, y=y, z=z, mode="lines", line={"color": theme.grid, "width": 1.5}, scene=scene,
                                     legend=legend, showlegend=False, hoverinfo="skip", name="sphere")
         )  # fmt: skip
-        for number, look in panel.items():
-            own = np.flatnonzero(run.labels == number)
+        for label, look in panel.items():
+            own = np.flatnonzero(run.labels == label)
             x, y, z = rows[own].T
             traces.append(
                 graph_objects.Scatter3d(
@@ -183,7 +192,7 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT, seed: int = 0
                     y=y,
                     z=z,
                     mode="markers",
-                    name=style.escaped(shown(run.class_names[number])),
+                    name=style.escaped(shown(run.class_names[label])),
                     customdata=own.astype(np.int32),
                     hovertemplate="%{fullData.name}, image %{customdata}<extra></extra>",
                     marker={"size": size, "color": look.color, "symbol": SOLIDS[look.marker]},
@@ -200,22 +209,24 @@ def _layout(run: Points, cloud: Spheres, theme: Theme, seed: int) -> dict[str, A
     """Side by side, and in a narrow window one above the other, see `style.layout`."""
     hidden = {"visible": False, "range": [-1.1, 1.1]}
     scene = {"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "cube", "bgcolor": theme.background}
-    away = 1.25  # that the sphere has room in a scene which is taller than wide
+    away = 1.25 if cloud.few else 0.95  # that the sphere has room in a scene which is taller than wide
     scene["camera"] = {"eye": {axis: away * part for axis, part in zip("xyz", VIEW, strict=True)}}
     legend = {"yanchor": "top", "itemsizing": "constant", "font": {"size": 12}, "bgcolor": theme.background}
-    left, right = _titles(run, cloud)
     common = {"showarrow": False, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "y": 1}
+    titles = _titles(run, cloud)
+    places = ((0, 0.36), (0.5, 0.86)) if cloud.few else ((0, 0.78),)
+    parts: dict[str, Any] = {}
+    for number, (left, right) in enumerate(places):
+        parts[f"scene{SECOND[number]}"] = scene | {"domain": {"x": [left, right], "y": [0, 1]}}
+        parts[f"legend{SECOND[number]}"] = legend | {"x": right + 0.005, "y": 1}
     return style.layout(
         theme,
         title={"text": style.escaped(_headline(run)), "font": {"size": 16}, "x": 0, "xref": "paper"},
-        meta={"note": _note(run, cloud, seed), "narrow": NARROW},
+        meta={"note": _note(run, cloud, seed), "narrow": NARROW if cloud.few else NARROW_ONE},
         margin={"l": 10, "r": 10, "t": 70, "b": 10},
         height=640,
-        scene=scene | {"domain": {"x": [0, 0.36], "y": [0, 1]}},
-        scene2=scene | {"domain": {"x": [0.5, 0.86], "y": [0, 1]}},
-        legend=legend | {"x": 0.365, "y": 1},
-        legend2=legend | {"x": 0.865, "y": 1},
-        annotations=[common | {"x": 0, "text": left}, common | {"x": 0.5, "text": right}],
+        annotations=[common | {"x": left, "text": text} for (left, _), text in zip(places, titles, strict=True)],
+        **parts,
     )
 
 
@@ -231,11 +242,14 @@ NARROW = {
     "annotations[1].x": 0,
     "annotations[1].y": 0.45,
 }
+NARROW_ONE = {"height": 540, "scene.domain": {"x": [0, 1], "y": [0.25, 1]},
+              "legend.orientation": "h", "legend.x": 0, "legend.y": 0.2}  # fmt: skip
 
-# Run by the page once the figure stands: links the cameras.
+# Run by the page once the figure stands: links the cameras of two spheres.
 SCRIPT = """
 (() => {
   const figure = document.getElementById('{plot_id}');
+  if (!figure.layout.scene2) return;
   const button = document.createElement('button');
   button.type = 'button';
   button.textContent = 'Link cameras';
@@ -271,7 +285,7 @@ SCRIPT = """
 
 figure(
     "hypersphere",
-    help="projections on a sphere to turn: all classes, and ten drawn at random",
+    help="projections on a sphere to turn: all classes, and ten of many drawn at random",
     interactive=interactive,
     options=("seed",),
     script=SCRIPT,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from supcrd.figures.points import Floats, Integers, Points
 from supcrd.figures.registry import Page, figure
-from supcrd.figures.several import check_same_data, clipped
+from supcrd.figures.several import check_same_data, clipped, colors_of
 from supcrd.figures.style import LIGHT, Theme, dress, headline, new_figure
 from supcrd.figures.subjects import split_of
 
@@ -64,26 +64,24 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
     across, down = min(len(points), ACROSS), -(-len(points) // ACROSS)
     figure = new_figure(theme, height=22 + (68 if across > 1 else 85) * down, width=170 if across > 1 else 120)
     grid = figure.add_gridspec(2 * down, across, height_ratios=(3, 1) * down)
-    for place, run in enumerate(points):
+    for place, (run, color) in enumerate(zip(points, colors_of(points), strict=True)):
         bins = reliability(run.logits, run.labels)
         edges = np.linspace(0, 1, len(bins.images) + 1)[:-1]
         row, column = place // across, place % across
         axes = figure.add_subplot(grid[2 * row, column])
         counts = figure.add_subplot(grid[2 * row + 1, column], sharex=axes)
-        dress(axes, theme, title=f"{clipped(run.name, 32)}\nECE {bins.ece:.4f}", y="accuracy" if column == 0 else "")
+        dress(axes, theme, title=f"{clipped(run.name, 28)}\nECE {bins.ece:.4f}", y="accuracy" if column == 0 else "")
         dress(counts, theme, x="confidence", y="images (%)" if column == 0 else "")
         some = bins.images > 0
         bars: dict[str, Any] = {"width": 1 / len(edges), "align": "edge"}
         gap = bins.confidence - bins.accuracy  # above 0: surer than it is right
-        axes.bar(
-            edges[some], bins.accuracy[some], color=theme.accent, edgecolor=theme.background, linewidth=0.5, **bars
-        )
+        axes.bar(edges[some], bins.accuracy[some], color=color, edgecolor=theme.background, linewidth=0.5, **bars)
         axes.bar(
             edges[some],
             gap[some],
             bottom=bins.accuracy[some],
             facecolor="none",
-            edgecolor=theme.second,
+            edgecolor=theme.ink,
             hatch="/////",
             linewidth=0.8,
             **bars,
@@ -95,8 +93,8 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
         counts.bar(edges, shares, color=theme.muted, edgecolor=theme.background, linewidth=0.5, **bars)
         mean = float((bins.images[some] * bins.confidence[some]).sum() / len(run.labels))
         accuracy = float((bins.images[some] * bins.accuracy[some]).sum() / len(run.labels))
-        counts.axvline(mean, color=theme.second, linewidth=1.4, linestyle="--")
-        counts.axvline(accuracy, color=theme.accent, linewidth=1.4)
+        counts.axvline(mean, color=theme.ink, linewidth=1.4, linestyle="--")
+        counts.axvline(accuracy, color=color, linewidth=1.4)
     note = (
         f"{split_of(points[0])} split, n = {len(points[0].labels):,}, {len(edges)} bins of equal width. Hatched: the "
         "gap between accuracy and mean confidence of a bin; ECE is its mean over images. "

@@ -167,7 +167,12 @@ def interactive(points: Sequence[Points], *, theme: Theme = LIGHT) -> Any:
         )
     ticks, labels = _ticks(content)
     labels = [escaped(label) for label in labels]
-    at = {"tickvals": [names[int(tick)] for tick in ticks], "ticktext": labels, "tickfont": {"size": 10}}
+    at: dict[str, Any] = {
+        "tickvals": [names[int(tick)] for tick in ticks],
+        "ticktext": labels,
+        "tickfont": {"size": 10},
+    }
+    at["showgrid"] = False  # it would be seen on the blank diagonal
     # the map is symmetric: long names once are enough
     figure.update_xaxes(at | {"tickangle": 90, "constrain": "domain", "showticklabels": not content.order.groups})
     figure.update_yaxes(at | {"autorange": "reversed", "automargin": True})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from supcrd.errors import RunError
 from supcrd.figures.points import Points
 from supcrd.figures.registry import Page, figure
-from supcrd.figures.several import by_configuration, clipped
+from supcrd.figures.several import by_configuration, clipped, colors_of
 from supcrd.figures.style import FONT, LIGHT, WIDTH, Theme, dress, escaped, headline, layout, new_figure
 from supcrd.runs.folder import RunFolder
 
@@ -30,6 +30,7 @@ class Spot(NamedTuple):
     uniformity: Doubles  # (n,)
     alignment: Doubles  # (n,)
     accuracy: Doubles  # (n,) 0..1
+    color: str  # of the method
 
     @property
     def centre(self) -> tuple[float, float, float]:
@@ -46,13 +47,15 @@ def spots(points: Sequence[Points]) -> tuple[list[Spot], list[str]]:
         RunError: no run has both numbers; a value that is not a number; runs of different images; one run twice.
     """
     configurations, without = [], []
+    colors = dict(zip([run.folder for run in points], colors_of(points), strict=True))
     for label, runs in by_configuration(points).items():
         rows = [(run.name, [_number(run, key) for key in ("uniformity", "alignment", "accuracy")]) for run in runs]
         whole = [(name, row) for name, row in rows if None not in row]
         without += [name for name, row in rows if None in row]
         if whole:
-            columns = np.array([row for _, row in whole], dtype=np.float64).T
-            configurations.append(Spot(label, [name for name, _ in whole], *columns))
+            uniformity, alignment, accuracy = np.array([row for _, row in whole], dtype=np.float64).T
+            named = [name for name, _ in whole]
+            configurations.append(Spot(label, named, uniformity, alignment, accuracy, colors[runs[0].folder]))
     if not configurations:
         raise RunError(f"{', '.join(without)}: evaluation.json has no alignment or no uniformity to draw")
     return configurations, without
@@ -95,12 +98,12 @@ def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
                 c=100 * spot.accuracy,
                 cmap=colors,
                 norm=norm,
-                edgecolors=theme.muted,
-                linewidths=0.3,
+                edgecolors=spot.color,
+                linewidths=0.5,
                 zorder=2,
             )
         axes.scatter(
-            [x], [y], s=45, color=[colors(norm(100 * accuracy))], edgecolors=theme.ink, linewidths=0.6, zorder=3
+            [x], [y], s=45, color=[colors(norm(100 * accuracy))], edgecolors=spot.color, linewidths=1.4, zorder=3
         )
     axes.margins(0.1)
     span = np.array([axes.get_xlim(), axes.get_ylim()])
@@ -199,10 +202,10 @@ def _add(figure: "PlotlyFigure", spot: Spot, symbol: str, theme: Theme) -> None:
             text=[escaped(name) for name in names],
             marker={
                 "size": 14 if last else 7,
-                "symbol": symbol,  # the colour is the accuracy's
+                "symbol": symbol,  # inside, the colour is the accuracy's
                 "color": 100 * shares,
                 "coloraxis": "coloraxis",
-                "line": {"color": theme.ink if last else theme.muted, "width": 1},
+                "line": {"color": spot.color, "width": 3 if last else 1.5},
             },
             legendgroup=spot.label,
             showlegend=last,
@@ -250,7 +253,7 @@ def _range(configurations: Sequence[Spot]) -> tuple[float, float]:
 
 
 def _note(configurations: Sequence[Spot], without: Sequence[str]) -> str:
-    note = ""
+    note = "Filled by accuracy; the rim is in the colour of the method. "
     if any(len(spot.names) > 1 for spot in configurations):
         note = "Small dots are runs, joined to the mean of those that differ only in their seed; "
         note += "± is the sample standard deviation. "
@@ -274,7 +277,7 @@ figure(
         10,
         "Alignment against uniformity",
         "Where each configuration's projections lie between tight classes (low alignment) and an even spread over the "
-        "sphere (low uniformity), coloured by accuracy.",
+        "sphere (low uniformity), coloured by accuracy; the rim has the colour of the method.",
         "all",
     ),
 )(draw)

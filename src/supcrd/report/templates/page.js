@@ -138,6 +138,7 @@
   const paper = { width: 700, height: 800 }; // CSS pixels of A4 or Letter, room left for words
   addEventListener("beforeprint", () => {
     root.dataset.printing = "yes";
+    all("details:not([open])").forEach((part) => { part.open = true; part.dataset.opened = ""; });
     all(".plot").filter((plot) => plot.offsetParent).forEach((plot) => {
       const zoom = Math.min(.7, Math.max(.36, paper.height / (read(plot).layout.height + 60)));
       plot.style.setProperty("--zoom", zoom);
@@ -148,6 +149,7 @@
   });
   addEventListener("afterprint", () => {
     delete root.dataset.printing;
+    all("details[data-opened]").forEach((part) => { part.open = false; delete part.dataset.opened; });
     all(".plot[data-drawn]").forEach((plot) => {
       give(plot);
       plot.style.width = "";
