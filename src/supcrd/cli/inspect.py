@@ -30,6 +30,9 @@ def inspect(
     file_column: Annotated[str | None, typer.Option(help="Column of the files: data.file_column.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of the labels: data.label_column.")] = None,
     split_column: Annotated[str | None, typer.Option(help="Column of the splits: data.split_column.")] = None,
+    unlabelled: Annotated[
+        str | None, typer.Option(help="Source of images without labels, to be compared too: data.unlabelled.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at a data set: classes, sizes, unreadable files, duplicates and leaks between splits, channel statistics."""
@@ -42,7 +45,7 @@ def inspect(
     from supcrd.data.overview import look
 
     dividing = Dividing(split_file, groups, file_column, label_column, split_column)
-    overview = look(data, folder=data_folder, image_size=image_size, dividing=dividing)
+    overview = look(data, folder=data_folder, image_size=image_size, dividing=dividing, unlabelled=unlabelled)
     if target is not None:
         with replacing(target) as temporary:
             overview.samples().save(temporary, "png")
@@ -78,13 +81,16 @@ def show(facts: dict[str, Any]) -> None:
     _line(f"unreadable  {unreadable['count']:,}" + ("" if unreadable["count"] else ": every image could be decoded"))
     for line in unreadable["first"][:5]:
         _line(f"            {line}")
+    if "unlabelled" in facts:
+        _unlabelled(facts["unlabelled"], drawn=list(counts) == ["train"])
     exact, near = facts["duplicates"]["exact"], facts["duplicates"]["near"]
     _repeated("duplicates", f"the same {exact['by']}", exact)
     if near["compared"] == 0:
         _line("            near: not looked for, the images are too small")
         return
     about = f"{near['hash']}, {near['distance']} bits or fewer; slopes correlate by {near['correlation']} or more"
-    every = "" if near["compared"] >= sum(counts.values()) - _repeats(exact) else f"; {near['compared']:,} compared"
+    total = sum(counts.values()) + facts.get("unlabelled", {}).get("images", 0)
+    every = "" if near["compared"] >= total - _repeats(exact) else f"; {near['compared']:,} compared"
     _repeated("", f"near ({about}{every})", near)
 
 
@@ -118,13 +124,27 @@ def _repeated(title: str, what: str, about: dict[str, Any]) -> None:
         return
     _line(f"{title:<12}{what}:")
     for part in about["across"]:
-        _line(f"            LEAK: {part['split']} has {_images(part['images'])} {alike}equal to one of {part['of']}")
+        leak = "" if (part["split"], part["of"]) == ("unlabelled", "train") else "LEAK: "
+        _line(f"            {leak}{part['split']} has {_images(part['images'])} {alike}equal to one of {part['of']}")
     for split, count in about["within"].items():
         _line(f"            {split} has {_images(count)} {alike}equal to an earlier one of it")
     if about["of_another_class"]:
         _line(f"            in all {_images(about['of_another_class'])} with another class than one so alike")
     for first, second in about["pairs"][:3]:
-        _line("            " + " = ".join(f"{one['split']} {one['image']} ({one['class']})" for one in (first, second)))
+        _line("            " + " = ".join(_place(one) for one in (first, second)))
+
+
+def _place(one: dict[str, Any]) -> str:
+    return f"{one['split']} {one['image']}" + ("" if one["class"] is None else f" ({one['class']})")
+
+
+def _unlabelled(about: dict[str, Any], *, drawn: bool) -> None:
+    damaged = f", {about['unreadable']:,} more cannot be read" if about["unreadable"] else ""
+    _line(f"unlabelled  {about['source']}: {_images(about['images'])}{damaged}")
+    if drawn:
+        _line(
+            "            validation and test will be drawn from train: what is like one of it may be like one of them"
+        )
 
 
 def _images(count: int) -> str:
