@@ -23,8 +23,8 @@ hand: .venv/installed-dev
 test-lowest:
 	$(PYTHON) -m venv build/lowest && build/lowest/bin/python -m pip install --quiet uv
 	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
-		'.[export,figures,mlflow,parquet,tensorboard,wandb]' 'pytest>=8.2' 'pytest-xdist>=3.5' 'hypothesis>=6.100' 'pytorch-metric-learning>=2.5'
-	build/lowest/bin/python -m pytest -n 2 -m "not slow and not hand and not long" tests --ignore tests/test_docs.py --ignore tests/data/test_data_hub.py --ignore tests/sweep
+		'.[export,figures,mlflow,parquet,remote,tensorboard,wandb]' 'pytest>=8.2' 'pytest-xdist>=3.5' 'hypothesis>=6.100' 'pytorch-metric-learning>=2.5'
+	build/lowest/bin/python -m pytest -n 2 -m "not slow and not hand and not long" tests --ignore tests/test_docs.py --ignore tests/data/test_data_hub.py --ignore tests/sweep --ignore tests/test_notebook.py
 
 quick: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not hand"
