@@ -46,8 +46,6 @@ def runs(tmp_path_factory):
 def server(tmp_path, monkeypatch):
     with hub() as (running, address):
         monkeypatch.setenv("HF_ENDPOINT", address)
-        # what its own modules read when they were imported: older versions of it ask it there, whatever they are given
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         yield running
