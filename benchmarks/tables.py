@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import auto_teacher
+import first_student
 import networks
 import scale_model
 import student_tables
@@ -40,6 +42,7 @@ DOCUMENTS = (
     "docs/performance.md",
     "docs/results.md",
     "docs/scale.md",
+    "docs/start.md",
     "docs/terms.md",
     "examples/paper-table/README.md",
     "examples/plug-in/README.md",
@@ -68,6 +71,9 @@ def table(name: str) -> str:
     results = json.loads((RESULTS / f"{name}.json").read_text())
     if part:
         return "\n".join([student_tables.table(results, part), "", told_of(results)])
+    for key, made in (("exported_accuracy", first_student.table), ("processor_seconds", auto_teacher.table)):
+        if key in results:
+            return "\n".join([made(results), "", told_of(results)])
     if "experiments" in results:
         return markdown(results, level=2)
     if "sizes" in results:

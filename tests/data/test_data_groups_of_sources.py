@@ -1,4 +1,4 @@
-"""Groups of `npz:` and `shards:`: read, drawn by, refused; and `supcrd inspect` with the keys of `[data]`."""
+"""Groups of `npz:`, `shards:`, `parquet:`: read, drawn by, refused; `supcrd inspect` with the keys of `[data]`."""
 
 import io
 import json
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -39,7 +41,44 @@ def shards(folder: Path, **changed: Any) -> str:
     return f"shards:{folder}"
 
 
-@pytest.mark.parametrize("write", [npz, shards])
+def columns(split: str, count: int, **changed: Any) -> pa.Table:
+    """The same as a table; as a number or a text, or whatever `changed` has for the split."""
+    patients = PATIENTS.tolist() if split == "train" else [f"t{place // 3}" for place in range(count)]
+    coded = []
+    for pixels in images(count)[0]:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "png")
+        coded.append(stream.getvalue())
+    patient = changed.get(f"{split}_patient", patients)
+    return pa.table({"image": coded, "label": [place % 3 for place in range(count)], "patient": patient})
+
+
+def parquet(folder: Path, **changed: Any) -> str:
+    """Train in two files."""
+    whole = columns("train", 30, **changed)
+    for part, (start, length) in enumerate([(0, 13), (13, 17)]):
+        pq.write_table(whole.slice(start, length), folder / f"train-{part}.parquet", row_group_size=5)
+    pq.write_table(columns("test", 12, **changed), folder / "test-0.parquet")
+    return f"parquet:{folder}"
+
+
+def saved(folder: Path, **changed: Any) -> str:
+    """As `save_to_disk` lays it out."""
+    (folder / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    for split, count in (("train", 30), ("test", 12)):
+        (folder / split).mkdir()
+        table = columns(split, count, **changed)
+        with (
+            pa.OSFile(str(folder / split / "data-0.arrow"), "wb") as file,
+            pa.ipc.new_stream(file, table.schema) as out,
+        ):
+            out.write_table(table, max_chunksize=7)
+        state = {"_data_files": [{"filename": "data-0.arrow"}], "_split": split}
+        (folder / split / "state.json").write_text(json.dumps(state))
+    return f"parquet:{folder}"
+
+
+@pytest.mark.parametrize("write", [npz, shards, parquet, saved])
 def test_no_patient_is_on_both_sides(tmp_path: Path, write) -> None:
     data = load(write(tmp_path), groups="patient", validation=0.2)
     train, held_out = set(data.train.groups.tolist()), set(data.validation.groups.tolist())
@@ -64,6 +103,10 @@ def test_no_patient_is_on_both_sides(tmp_path: Path, write) -> None:
         (npz, {"train_patient": np.zeros(30)}, "train_patient are float64 (30,); 30 integers or texts"),
         (shards, {"train_patient": None}, "00.png: patient = None is no group; a name or a whole number is right"),
         (shards, {"train_patient": 0.5}, "patient = 0.5 is no group"),
+        (parquet, {"test_patient": ["p0"] * 12}, "group 'p0' is in train and in test; a group in one split only"),
+        (saved, {"test_patient": ["p0"] * 12}, "group 'p0' is in train and in test; a group in one split only"),
+        (parquet, {"train_patient": ["a"] * 15 + [None] * 15}, "train-1.parquet: row 2: patient = None is no group"),
+        (parquet, {"train_patient": [0.5] * 30}, "train-0.parquet: row 0: patient = 0.5 is no group"),
     ],
 )
 def test_what_is_no_group_is_refused_in_a_line(tmp_path: Path, write, changed, words: str) -> None:
@@ -72,11 +115,55 @@ def test_what_is_no_group_is_refused_in_a_line(tmp_path: Path, write, changed, w
     assert words in str(error.value)
 
 
+def test_a_column_of_groups_is_named_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.groups = 'person': no such column among image \(binary\), label \(int"):
+        load(parquet(tmp_path), groups="person")
+    with pytest.raises(DataError, match=r"the name of a column is right"):
+        load(f"parquet:{tmp_path}", groups="patients.csv")
+
+
+def test_groups_that_are_numbers_or_of_many_types(tmp_path: Path) -> None:
+    """A number is the text of its digits, so that train may have the one and test the other."""
+    numbers = pa.array([place // 3 for place in range(30)], pa.int16())
+    test = pa.array([f"1{place // 3}" for place in range(12)]).dictionary_encode()
+    data = load(parquet(tmp_path, train_patient=numbers, test_patient=test), groups="patient", validation=0)
+    names = sorted({*map(str, range(10)), "10", "11", "12", "13"})
+    assert [names[number] for number in data.train.groups.tolist()] == [str(place // 3) for place in range(30)]
+    assert [names[number] for number in data.test.groups.tolist()] == [f"1{place // 3}" for place in range(12)]
+
+
+def test_groups_that_would_leave_a_split_without_a_class(tmp_path: Path) -> None:
+    """All images of class 1 are of one patient."""
+    patients = ["one" if place % 3 == 1 else f"p{place // 3}" for place in range(30)]
+    with pytest.raises(DataError, match=r"leaves .* without an image of class '1', whose images are of 1 group"):
+        load(parquet(tmp_path, train_patient=patients), groups="patient", validation=0.2)
+
+
+def test_groups_of_parquet_do_not_change_what_is_kept_of_it_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supcrd.data.decoded.SLOW", 0.0)
+    source = parquet(tmp_path)
+    assert load(source, validation=0).train.groups is None
+    for _ in range(2):
+        assert len(load(source, groups="patient", validation=0).train.groups.unique()) == 10
+    assert load(source, validation=0).train.groups is None
+
+
 def test_tables_are_for_files_with_names(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the name of an array such as train_patient is right"):
         load(npz(tmp_path), groups="patients.csv")
     with pytest.raises(DataError, match=r"data\.split_file = .* has no files with names"):
         load(npz(tmp_path), split_file="splits.csv")
+
+
+def test_of_parquet_too(tmp_path: Path) -> None:
+    """Rows without a label need no group."""
+    table = columns("train", 30, train_patient=[None, *PATIENTS.tolist()[1:]])
+    table = table.set_column(1, "label", [[None, *[place % 3 for place in range(1, 30)]]])
+    pq.write_table(table, tmp_path / "train.parquet")
+    data = load(f"parquet:{tmp_path}", groups="patient", validation=0, unlabelled="skip")
+    assert data.train.groups.tolist() == [place // 3 for place in range(1, 30)]
 
 
 def test_unlabelled_images_are_left_out_with_their_groups(tmp_path: Path) -> None:

@@ -102,6 +102,24 @@ def test_a_set_of_the_hub(whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [("owner/name", "small", "v1", False)]
 
 
+def test_groups_are_a_column(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Persons whose names a ClassLabel has; the same from the hub as from a folder."""
+    people = datasets.ClassLabel(names=[f"person {number}" for number in range(6)])
+    of_train = part(0, 12).add_column("person", [place % 4 for place in range(12)]).cast_column("person", people)
+    of_test = part(100, 106).add_column("person", [4, 5] * 3).cast_column("person", people)
+    whole = datasets.DatasetDict({"train": of_train, "test": of_test})
+    whole.save_to_disk(tmp_path / "grouped")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *arguments, **options: whole)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *arguments, **options: None)
+    for source in ("hf:owner/name", f"parquet:{tmp_path / 'grouped'}"):
+        data = load(source, validation=0, groups="person")
+        check(data)
+        assert data.train.groups.tolist() == [place % 4 for place in range(12)]
+        assert data.test.groups.tolist() == [4, 5] * 3
+    with pytest.raises(DataError, match=r"hf:owner/name: train: data\.groups = 'patient': no such column among image"):
+        load("hf:owner/name", groups="patient")
+
+
 def test_without_a_network_it_is_said_quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The library's own offline mode, with nothing kept."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

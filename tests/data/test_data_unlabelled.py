@@ -155,6 +155,29 @@ def test_images_that_are_measured_on_are_left_out(tiny, caplog: pytest.LogCaptur
     assert f"{57 - len(data.shown)} images are equal to one of validation or test, and are left out" in caplog.text
 
 
+def test_files_that_are_measured_on_are_left_out_where_images_are_streamed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their bytes, whatever they are called; of many images nothing is looked for."""
+    pixels = images(15)[0]
+    for split, places in (("train", range(9)), ("test", range(9, 15))):
+        for place in places:
+            (tmp_path / f"set/{split}/class{place % 3}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[place]).save(tmp_path / f"set/{split}/class{place % 3}/{place}.png")
+    (tmp_path / "more").mkdir()
+    for place in range(6, 12):  # of train, then of test
+        Image.fromarray(pixels[place]).save(tmp_path / f"more/x{place}.png")
+    settings = DataSettings(
+        source=f"folder:{tmp_path / 'set'}", unlabelled=f"folder:{tmp_path / 'more'}", image_size=8, stream=True
+    )
+    data = load(settings.source, image_size=8, stream=True, validation=0)
+    shown = with_unlabelled(data, settings).shown
+    assert torch.equal(shown.images[:][9:], torch.from_numpy(pixels[6:9]))
+    assert "3 images are equal to one of validation or test, and are left out" in caplog.text
+    monkeypatch.setattr("supcrd.data.unlabelled.TRIED", 11)
+    assert len(with_unlabelled(data, settings).shown) == 9 + 6
+
+
 def test_nothing_but_images_that_are_measured_on_is_refused(tiny, tmp_path: Path) -> None:
     np.savez(tmp_path / "same.npz", train_images=tiny.test.images.numpy())
     with pytest.raises(DataError, match=r"all its images are in the validation or test split of npz:"):

@@ -1,11 +1,19 @@
 """What `supcrd distil` would train, and what it refuses."""
 
+import json
+from pathlib import Path
+
 import pytest
+import torch
 
 from supcrd import recipe as recipes
+from supcrd.base.device import Place
+from supcrd.distil.auto import auto_teacher
 from supcrd.distil.plan import METHODS, plan
 from supcrd.errors import RecipeError
 from typed import refused
+
+NETWORKS = Path(__file__).parents[2] / "docs/results/networks.json"
 
 
 def test_equal_budgets(tmp_path):
@@ -43,12 +51,40 @@ def test_recipes_can_be_read_back():
 
 
 def test_a_teacher_of_ones_own_learns_on_the_same_data_and_as_long():
-    recipe = plan(
-        "digits", "auto", "resnet18", epochs=3, overrides=["augment.flip=0.0", "data.validation=0.3"]
-    ).recipes[1]
+    overrides = ["augment.flip=0.0", "data.validation=0.3"]
+    recipe = plan("digits", "auto", "resnet18", epochs=3, overrides=overrides, auto="resnet50").recipes[1]
     teacher = recipes.teacher_recipe(recipe)
     assert (teacher.name, teacher.model.arch, teacher.train.epochs) == ("teacher-resnet50", "resnet50", 3)
     assert (teacher.data, teacher.augment.flip, teacher.augment.views) == (recipe.data, 0.0, 1)
+
+
+# The counts are those of docs/results/networks.json.
+@pytest.mark.parametrize(
+    ("device", "student", "arch"),
+    [
+        ("cpu", "resnet8", "convnet"),
+        ("cpu", "convnet", "wrn-16-2"),
+        ("cpu", "resnet56", "vgg8"),
+        ("cuda", "resnet8", "resnet18"),
+        ("cuda", "resnet34", "resnet50"),
+    ],
+)
+def test_auto_is_larger_than_the_student_and_what_the_device_can_train(device, student, arch, monkeypatch):
+    monkeypatch.setattr("supcrd.base.device.choose", lambda *_: Place(torch.device(device), bfloat16=False))
+    chosen = auto_teacher(plan("digits", "auto", student).recipes[0])
+    assert chosen.arch == arch
+    counts = json.loads(NETWORKS.read_text())["networks"]
+    assert counts[arch]["parameters"] > counts[student]["parameters"]
+    assert f"--teacher auto: {arch}, " in chosen.text
+    assert f"({device})" in chosen.text
+
+
+def test_no_teacher_of_auto_is_large_enough(monkeypatch):
+    monkeypatch.setattr("supcrd.distil.auto.CPU", ("resnet8", "convnet"))
+    with pytest.raises(
+        RecipeError, match=r"wrn-16-2 has 0.69 million .* convnet, has 0.36 million; a run folder, a fi"
+    ):
+        auto_teacher(plan("digits", "auto", "wrn-16-2", overrides=["train.device=cpu"]).recipes[0])
 
 
 def test_what_a_teacher_may_be(tmp_path):

@@ -28,6 +28,9 @@ def inspect(
     file_column: Annotated[str | None, typer.Option(help="Column of the files: data.file_column.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of the labels: data.label_column.")] = None,
     split_column: Annotated[str | None, typer.Option(help="Column of the splits: data.split_column.")] = None,
+    unlabelled: Annotated[
+        str | None, typer.Option(help="Source of images without labels, to be compared too: data.unlabelled.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at a data set: classes, sizes, unreadable files, duplicates and leaks between splits, channel statistics."""
@@ -40,7 +43,7 @@ def inspect(
     from supcrd.data.overview import look
 
     dividing = Dividing(split_file, groups, file_column, label_column, split_column)
-    overview = look(data, folder=data_folder, image_size=image_size, dividing=dividing)
+    overview = look(data, folder=data_folder, image_size=image_size, dividing=dividing, unlabelled=unlabelled)
     if target is not None:
         with replacing(target) as temporary:
             overview.samples().save(temporary, "png")

@@ -28,6 +28,11 @@ __all__ = ["load", "ImageSet", "Split", "channel_statistics"]
 
 FILES = ("folder", "csv", "shards", "parquet", "hf")  # sources of encoded image files, which can be streamed
 OF_FILES = ", ".join(f"{name}:" for name in FILES)
+GROUP_IS = {
+    "npz": "an array such as train_patient", "shards": "a field of the samples' .json", "parquet": "a column",
+    "hf": "a column",
+}  # fmt: skip
+"""What `data.groups` names in sources without files with names."""
 
 
 def load(
@@ -233,11 +238,10 @@ def _check_dividing(source: str, dividing: Dividing) -> None:
     if kind == "csv" or not given or READERS.find(kind) is not None:
         return
     key, value = next(iter(given.items()))
-    if kind in ("npz", "shards") and key == "groups" and len(given) == 1:
+    if kind in GROUP_IS and key == "groups" and len(given) == 1:
         if is_table(value):
-            what = "an array such as train_patient" if kind == "npz" else "a field of the samples' .json"
             raise DataError(
-                f"data.groups = {show(value)}: {source} has no files with names; the name of {what} is right"
+                f"data.groups = {show(value)}: {source} has no files with names; the name of {GROUP_IS[kind]} is right"
             )
         return
     if kind != "folder":

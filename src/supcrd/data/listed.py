@@ -30,6 +30,11 @@ class Dividing(NamedTuple):
     split_column: str | None = None
 
     @property
+    def given(self) -> tuple[str, ...]:
+        """What is said."""
+        return tuple(value for value in self if value is not None)
+
+    @property
     def tables(self) -> list[Path]:
         """The files that it names; `groups` counts as one."""
         return [user_path(name, error=DataError) for name in (self.split_file, self.groups) if name is not None]

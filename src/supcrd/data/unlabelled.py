@@ -1,6 +1,5 @@
 """`data.unlabelled = "folder:more"`: further training images, whose labels are not known, or not read."""
 
-import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +8,11 @@ import torch
 
 from supcrd.base.files import user_path
 from supcrd.data import FILES, check_stream, read_source
-from supcrd.data.encoded import Reading
+from supcrd.data.digests import digests
+from supcrd.data.encoded import TRIED, Reading
 from supcrd.data.images import Contents, ImageSet, Split, Unlabelled, fingerprint
 from supcrd.data.listed import AS_THEY_ARE, Dividing
-from supcrd.data.stream import Images, joined, rgb
+from supcrd.data.stream import Images, StreamedImages, joined, rgb
 from supcrd.errors import DataError
 from supcrd.recipe.settings import DataSettings
 
@@ -24,7 +24,8 @@ def with_unlabelled(images: ImageSet, settings: DataSettings) -> ImageSet:
 
     Of a source with splits its train images are taken, of others all; a folder may have its images in any folders
     below, or none. Labels are not read. Grey images become RGB where the set is RGB. Images equal to one of the set's
-    validation or test split, pixel by pixel, are left out with a warning; not looked for where images are streamed.
+    validation or test split are left out with a warning: of equal pixels, or, where images are streamed, files of equal
+    bytes, which are looked for among at most `encoded.TRIED` images.
 
     Args:
         images: as `supcrd.data.load` gives them.
@@ -49,7 +50,7 @@ def with_unlabelled(images: ImageSet, settings: DataSettings) -> ImageSet:
     if images.unlabelled is not None and images.unlabelled.source == source:
         return images
     try:
-        further = _read(source, images, settings)
+        further = read_further(source, settings, images.levels)
     except DataError as error:
         raise DataError(f"data.unlabelled = {source}: {error}") from None
     _check(source, further, images)
@@ -68,13 +69,22 @@ def with_unlabelled(images: ImageSet, settings: DataSettings) -> ImageSet:
     return replace(images, train=own, unlabelled=Unlabelled(source, whole, digest))
 
 
-def _read(source: str, images: ImageSet, settings: DataSettings) -> Split:
+def read_further(source: str, settings: DataSettings, levels: tuple[float, float] | None = None) -> Split:
+    """The images that a source gives as further training images, and labels that say nothing.
+
+    Args:
+        source: of any kind.
+        settings: as for `with_unlabelled`.
+        levels: of the set that they are added to, where settings have none.
+
+    Raises:
+        DataError: the source cannot be read, or is empty.
+    """
     kind = source.partition(":")[0]
     if settings.stream:
         check_stream(source, settings.image_size)
-    levels = settings.levels or images.levels
-    reading = Reading(settings.image_size if kind in FILES else None, settings.stream, settings.workers, levels,
-                      settings.damaged)  # fmt: skip
+    size = settings.image_size if kind in FILES else None
+    reading = Reading(size, settings.stream, settings.workers, settings.levels or levels, settings.damaged)
     columns = Dividing(file_column=settings.file_column) if kind == "csv" else AS_THEY_ARE
     place = user_path(Path(settings.folder), "data.folder", error=DataError)
     contents: Contents = read_source(source, place, reading, "use", True, columns)
@@ -99,10 +109,10 @@ def _unseen(source: str, pixels: Images, images: ImageSet) -> Images:
         DataError: none is left.
     """
     measured = [split.images for split in (images.validation, images.test) if split is not None]
-    known = {_digest(image) for part in measured if isinstance(part, torch.Tensor) for image in part}
-    if not known or not isinstance(pixels, torch.Tensor):
+    if isinstance(pixels, StreamedImages) and sum(map(len, [pixels, *measured])) > TRIED:
         return pixels
-    new = torch.tensor([_digest(image) not in known for image in pixels])
+    known = {one for part in measured for one in digests(part)}
+    new = torch.tensor([one not in known for one in digests(pixels)])
     left_out = int((~new).sum())
     if left_out == len(new):
         raise DataError(
@@ -113,11 +123,8 @@ def _unseen(source: str, pixels: Images, images: ImageSet) -> Images:
             "data.unlabelled = %s: %s images are equal to one of validation or test, and are left out",
             *(source, f"{left_out:,}"),
         )
-    return pixels[new] if left_out else pixels
-
-
-def _digest(image: torch.Tensor) -> bytes:
-    return hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest()
+        pixels = pixels[new] if isinstance(pixels, torch.Tensor) else pixels.subset(new.nonzero().flatten())
+    return pixels
 
 
 def _check(source: str, further: Split, images: ImageSet) -> None:

@@ -19,8 +19,6 @@ UNDISTILLED = "undistilled"
 METHODS: dict[str, dict[str, Any]] = {"joint": {"contrast_weight": 0.5}, "kd": {}}
 """What distils: presets of `[method]`, after which configurations are called, with what differs from their defaults
 (chosen on validation: docs/best-student.md)."""
-TEACHERS = ("resnet18", "resnet50")
-"""What teacher = "auto" trains: the first; for a student of that size the second."""
 VIEWS = {"views": 1}
 """Of an image in an epoch: at equal view-epochs a second one costs half of the steps (docs/best-student.md)."""
 TRAIN = {"batch_size": 128, "lr": 3e-3, "weight_decay": 5e-4, "optimizer": "adamw", "schedule": "one_cycle"}
@@ -48,6 +46,7 @@ def plan(
     seeds: int = 1,
     methods: Sequence[str] = ("joint",),
     overrides: Sequence[str] = (),
+    auto: str = "resnet18",
 ) -> Plan:
     """The recipes of a distillation.
 
@@ -61,6 +60,7 @@ def plan(
         seeds: of each configuration, >= 1: 0, 1, ...
         methods: of `METHODS`.
         overrides: KEY=VALUE changes of every recipe, such as data.image_size=64.
+        auto: the architecture that teacher = "auto" means (`auto.auto_teacher` chooses one).
 
     Raises:
         RecipeError: an unknown method, key, network or teacher; a value out of range.
@@ -86,7 +86,7 @@ def plan(
     teacher_long = long if minutes is None else {"minutes": minutes}
     # with compare the undistilled student's agreement with the teacher is known too
     learns = common | {"train": common["train"] | teacher_long}
-    by = merge(_teacher(teacher, learns), common.get("teacher", {})) | {"compare": True}
+    by = merge(_teacher(teacher, learns, auto), common.get("teacher", {})) | {"compare": True}
     named = {UNDISTILLED: {"name": "cross_entropy"}} | {name: {"name": name} | METHODS[name] for name in methods}
     groups: dict[str, list[Recipe]] = {name: [] for name in named}
     for name, method in named.items():
@@ -126,7 +126,7 @@ def _recipe(table: dict[str, Any]) -> Recipe:
     return resolved(recipe)
 
 
-def _teacher(teacher: str, student: dict[str, Any]) -> dict[str, Any]:
+def _teacher(teacher: str, student: dict[str, Any], auto: str) -> dict[str, Any]:
     """The `[teacher]` table that a user's word for a teacher means; `student` is the table of a student's recipe.
 
     Raises:
@@ -134,11 +134,10 @@ def _teacher(teacher: str, student: dict[str, Any]) -> dict[str, Any]:
     """
     path = user_path(teacher)
     if teacher == "auto":
-        arch = next((name for name in TEACHERS if name != student["model"]["arch"]), TEACHERS[-1])
         augment = student.get("augment", {}) | VIEWS
-        own = {"name": f"teacher-{arch}", "method": {"name": "cross_entropy"}, "augment": augment}
+        own = {"name": f"teacher-{auto}", "method": {"name": "cross_entropy"}, "augment": augment}
         inside = {key: student[key] for key in ("data", "train", "plugins") if key in student}
-        return {"recipe": teacher, "resolved": inside | own | {"model": student["model"] | {"arch": arch}}}
+        return {"recipe": teacher, "resolved": inside | own | {"model": student["model"] | {"arch": auto}}}
     if teacher.startswith("timm:"):
         return {"timm": teacher.removeprefix("timm:")}
     if RunFolder(path).exists:

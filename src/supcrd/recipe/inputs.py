@@ -53,9 +53,9 @@ class DataSettings(Settings):
     """table of your own splits, of a folder: or csv: source without any: a .csv, .tsv or .jsonl with a column of files
     and one of splits; images that it leaves out are not used"""
     groups: Name | None = None
-    """groups such as patients, which splits that are drawn do not divide: a column of a csv: source, G for the arrays
-    train_G, val_G, test_G of an npz: source, a field of the .json of a shards: source, or the path of a table (.csv,
-    .tsv, .jsonl) with a column of files and one of groups"""
+    """groups such as patients, which splits that are drawn do not divide: a column of a csv:, parquet: or hf: source,
+    G for the arrays train_G, val_G, test_G of an npz: source, a field of the .json of a shards: source, or the path of
+    a table (.csv, .tsv, .jsonl) with a column of files and one of groups"""
     file_column: Name | None = None
     """column of the files of a csv: source, split_file or groups; by its usual names if not given"""
     label_column: Name | None = None

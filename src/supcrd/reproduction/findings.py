@@ -127,7 +127,7 @@ def pooled(accuracies: Mapping[str, Mapping[int, float]]) -> Spread | None:
         design[row, [columns[name], columns[seed]]] = 1
     if not runs:
         return None
-    effects, _, rank, _ = np.linalg.lstsq(design, values)
+    effects, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
     freedom = len(runs) - int(rank)
     std = math.sqrt(float(((values - design @ effects) ** 2).sum()) / freedom) if freedom else 0.0
     return Spread(std, freedom) if std > ROUNDING * float(abs(values).max()) else None

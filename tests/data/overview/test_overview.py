@@ -161,6 +161,47 @@ def test_the_command_prints_a_page_json_and_a_picture(folder: Path, facts: dict[
     assert json.loads(invoke("inspect", f"folder:{folder}", "--json").stdout) == facts
 
 
+def test_unlabelled_images_like_those_that_are_measured_on(folder: Path, facts: dict[str, Any], tmp_path: Path) -> None:
+    """Of seven files one is a test image's, one a smaller JPEG of another, one of train; one is there twice."""
+    (tmp_path / "more").mkdir()
+    for i in range(3):
+        put(scene(300 + i), tmp_path / f"more/{i}.png")
+    (tmp_path / "more/copy.png").write_bytes((folder / "test/dog/102.png").read_bytes())
+    put(scene(103).resize((28, 28)), tmp_path / "more/small.jpg", quality=70)
+    (tmp_path / "more/twice.png").write_bytes((tmp_path / "more/0.png").read_bytes())
+    (tmp_path / "more/train.png").write_bytes((folder / "train/cat/01.png").read_bytes())
+    (tmp_path / "more/damaged.png").write_bytes(b"no image")
+    arguments = ["inspect", f"folder:{folder}", "--unlabelled", f"folder:{tmp_path / 'more'}"]
+    page = invoke(*arguments)
+    assert page.exit_code == 0, page.output
+    for line in (
+        f"unlabelled  folder:{tmp_path / 'more'}: 7 images, 1 more cannot be read",
+        "            LEAK: unlabelled has 1 image equal to one of test",
+        "            unlabelled has 1 image equal to one of train",  # no leak
+        "            unlabelled has 1 image equal to an earlier one of it",
+        "            LEAK: unlabelled has 1 image nearly equal to one of test",
+    ):
+        assert line in page.stdout.splitlines()
+    seen = json.loads(invoke(*arguments, "--json").stdout)
+    assert {key: seen[key] for key in facts if key != "duplicates"} == {
+        k: v for k, v in facts.items() if k != "duplicates"
+    }
+    last = next(pair for pair in seen["duplicates"]["near"]["pairs"] if pair[1]["split"] == "unlabelled")
+    assert [one["image"].rpartition("/")[2] for one in last] == ["103.png", "small.jpg"]
+    assert (last[0]["class"], last[1]["class"]) == ("dog", None)
+    for kind in ("exact", "near"):  # no label is another label
+        assert seen["duplicates"][kind]["of_another_class"] == facts["duplicates"][kind]["of_another_class"]
+
+
+def test_unlabelled_images_of_a_set_without_splits(folder: Path, tmp_path: Path) -> None:
+    page = invoke("inspect", f"folder:{folder / 'train'}", "--unlabelled", f"folder:{folder / 'test'}")
+    assert "validation and test will be drawn from train: what is like one of it may be like one" in page.stdout
+    assert "unlabelled has 2 images nearly equal to one of train" in page.stdout
+    assert refused("inspect", f"folder:{folder}", "--unlabelled", f"folder:{tmp_path / 'no'}").startswith(
+        f"error: --unlabelled folder:{tmp_path / 'no'}: "
+    )
+
+
 def test_mistakes_are_one_line(folder: Path, tmp_path: Path) -> None:
     assert "ends in .png" in refused("inspect", "digits", "--samples", tmp_path / "a.jpg")
     assert "no such folder" in refused("inspect", "digits", "--samples", tmp_path / "nowhere" / "a.png")

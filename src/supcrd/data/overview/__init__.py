@@ -1,11 +1,12 @@
 """What is in a data set, before anything is trained on it: `look` for `supcrd inspect`."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -14,8 +15,12 @@ from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.data.overview.duplicates import ALIKE, SMALLEST, Duplicates, equal, near
 from supcrd.data.overview.grid import Strip, draw, strips
 from supcrd.data.overview.seen import NAMED, Seen, see
+from supcrd.data.unlabelled import read_further
+from supcrd.errors import DataError
+from supcrd.recipe.settings import DataSettings
 
 SPLITS = ("train", "validation", "test")
+UNLABELLED = "unlabelled"  # stands for a split where further images are compared
 SIZE = 64  # pixels that image files are looked at in, if not said
 
 
@@ -53,6 +58,7 @@ def look(
     image_size: int | None = None,
     workers: int | None = None,
     dividing: Dividing = AS_THEY_ARE,
+    unlabelled: str | None = None,
 ) -> Overview:
     """Look at every image of a data set.
 
@@ -62,6 +68,7 @@ def look(
         image_size: pixels that image files are resized to for statistics and duplicates; 64 if not given.
         workers: threads that decode.
         dividing: columns, splits and groups of one's own, as the keys of `[data]`.
+        unlabelled: a source of further training images, as `data.unlabelled`, which are compared with those of the set.
 
     Returns:
         Classes with counts, groups, sizes, modes, what cannot be read, duplicates and leaks, channel statistics.
@@ -77,13 +84,13 @@ def look(
         >>> facts["splits"], facts["modes"], facts["sizes"]["largest"]
         ({'train': 1438, 'test': 359}, {'L': 1797}, [8, 8])
     """
-    of_files = source.partition(":")[0] in FILES
+    of_files, size = source.partition(":")[0] in FILES, SIZE if image_size is None else image_size
     images = load(
         source,
         folder=folder,
         validation=0,
         test=0,
-        image_size=SIZE if of_files and image_size is None else image_size,
+        image_size=size if of_files else image_size,
         require_train=False,
         stream=of_files,
         workers=workers,
@@ -101,8 +108,26 @@ def look(
     first = next(iter(seen))
     mean, std = seen[first].statistics()
     facts["channels"] = {"split": first, "mean": mean, "std": std, "image_size": images.image_size}
-    facts["duplicates"] = _duplicates(seen, images.class_names, smallest=min(facts["sizes"]["median"]))
+    compared = dict(seen)
+    if unlabelled is not None:
+        compared[UNLABELLED] = one = _further(unlabelled, folder, size, dividing)
+        facts["unlabelled"] = {"source": unlabelled, "images": int(one.well.sum()), "unreadable": one.count_damaged}
+    facts["duplicates"] = _duplicates(compared, images.class_names, smallest=min(facts["sizes"]["median"]))
     return Overview(facts, images, seen)
+
+
+def _further(source: str, folder: str | Path, size: int, dividing: Dividing) -> Seen:
+    """What is seen of the images of `data.unlabelled`; their labels are -1."""
+    of_files = source.partition(":")[0] in FILES
+    settings = DataSettings(
+        source=source, folder=str(folder), image_size=size if of_files else None, stream=of_files, damaged="skip",
+        file_column=dividing.file_column,
+    )  # fmt: skip
+    try:
+        further = read_further(source, settings)
+    except DataError as error:
+        raise DataError(f"--unlabelled {source}: {error}") from None
+    return see(replace(further, labels=torch.full((len(further),), -1)))
 
 
 def _classes(images: ImageSet, seen: dict[str, Seen]) -> dict[str, Any]:
@@ -152,9 +177,10 @@ def _duplicates(seen: dict[str, Seen], class_names: tuple[str, ...], *, smallest
     places = [(split, row) for split, one in seen.items() for row in np.flatnonzero(one.well).tolist()]
 
     def told_as(which: Duplicates) -> dict[str, Any]:
-        def image(place: int) -> dict[str, str]:
+        def image(place: int) -> dict[str, str | None]:
             split, row = places[place]
-            return {"split": split, "image": seen[split].name(row), "class": class_names[labels[place]]}
+            name = class_names[labels[place]] if labels[place] >= 0 else None
+            return {"split": split, "image": seen[split].name(row), "class": name}
 
         return {
             "within": {names[split]: count for split, count in which.within.items()},

@@ -45,7 +45,7 @@ class Duplicates(NamedTuple):
         within: split -> images like an earlier one of it.
         across: (split, later split) -> images of the later one like one of the other: leaks.
         pairs: some of them, those across splits first.
-        labels: images that are like one of another label.
+        labels: images that are like one of another label; -1 is none.
     """
 
     within: dict[int, int]
@@ -181,7 +181,7 @@ class _Tally:
         """Pairs, first < second."""
         for split in self.names:
             self.like[split][second[self.splits[first] == split]] = True
-        differ = self.labels[first] != self.labels[second]
+        differ = (self.labels[first] != self.labels[second]) & (self.labels[first] >= 0) & (self.labels[second] >= 0)
         self.other[first[differ]] = self.other[second[differ]] = True
         apart = self.splits[first] != self.splits[second]
         for pairs, chosen in ((self.across, apart), (self.inside, ~apart)):
@@ -194,8 +194,9 @@ class _Tally:
         for lead in leads:
             later = group[group > lead]
             self.add(np.full(len(later), lead), later)
-        if len(np.unique(self.labels[group])) > 1:
-            self.other[group] = True
+        labelled = group[self.labels[group] >= 0]
+        if len(np.unique(self.labels[labelled])) > 1:
+            self.other[labelled] = True
 
     def done(self) -> Duplicates:
         """The sums; nothing where there is none."""

@@ -1,16 +1,16 @@
 """One pass over the images of a split: marks, sizes, modes, statistics, and what cannot be read."""
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from supcrd.data.digests import content, digest
 from supcrd.data.imagefile import header, pixels
 from supcrd.data.images import Split
 from supcrd.data.overview.duplicates import Marks, marks
@@ -94,7 +94,7 @@ def see(split: Split) -> Seen:
     seen.modes["L" if channels == 1 else "RGB"] = len(images)
     seen.sizes[images.shape[2], images.shape[1]] = len(images)
     for block in torch.split(images, BLOCK):
-        seen.add(block, [_digest(image.tobytes()) for image in block.numpy()])
+        seen.add(block, [digest(image.tobytes()) for image in block.numpy()])
     return seen
 
 
@@ -108,40 +108,28 @@ def _files(images: StreamedImages, labels: Tensor) -> Seen:
         try:
             mode, shape = header(files.open(row), name)
             image = pixels(files.open(row), name, channels=channels, size=size, levels=images.levels)
-            return mode, shape, _digest(_content(files.open(row))), image
+            return mode, shape, digest(content(files.open(row))), image
         except DataError as error:
             return error
 
     for start in range(0, len(rows), BLOCK):
-        decoded, digests = [], []
+        decoded, of_files = [], []
         for at, result in enumerate(images.pool.map(one, rows[start : start + BLOCK]), start):
             if isinstance(result, DataError):
                 seen.well[at] = False
                 seen.count_damaged += 1
                 seen.damaged.append(str(result))
                 continue
-            mode, shape, digest, image = result
+            mode, shape, of_file, image = result
             seen.modes[mode] += 1
             seen.sizes[shape] += 1
-            digests.append(digest)
+            of_files.append(of_file)
             decoded.append(torch.from_numpy(image))
         if decoded:
-            seen.add(torch.stack(decoded), digests)
+            seen.add(torch.stack(decoded), of_files)
     left_out = sorted(set(range(len(files))) - set(rows))  # when the set was loaded
     seen.count_damaged += len(left_out)
     for result in map(one, left_out[:NAMED]):
         if isinstance(result, DataError):
             seen.damaged.append(str(result))
     return seen
-
-
-def _content(file: Any) -> bytes:
-    if hasattr(file, "read_bytes"):
-        content: bytes = file.read_bytes()
-        return content
-    stream: IO[bytes] = file
-    return stream.read()
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()

@@ -62,6 +62,10 @@ def said(facts: dict[str, Any]) -> list[Said]:
     unreadable = facts["unreadable"]
     count = f"{unreadable['count']:,}" + ("" if unreadable["count"] else ": every image could be decoded")
     things.append(Said("unreadable", [count, *unreadable["first"][:SHOWN]]))
+    if "unlabelled" in facts:
+        things.append(
+            Said("unlabelled", list(_unlabelled(facts["unlabelled"], drawn=list(facts["splits"]) == ["train"])))
+        )
     things.append(Said("duplicates", list(_duplicates(facts))))
     return things
 
@@ -74,7 +78,8 @@ def _duplicates(facts: dict[str, Any]) -> Iterator[str]:
         return
     about = f"{near['hash']}, {near['distance']} bits or fewer; slopes correlate by {near['correlation']} or more"
     stand_for_others = sum(exact["within"].values())
-    every = near["compared"] >= sum(facts["splits"].values()) - stand_for_others
+    total = sum(facts["splits"].values()) + facts.get("unlabelled", {}).get("images", 0)
+    every = near["compared"] >= total - stand_for_others
     part = "" if every else f"; {near['compared']:,} compared"
     yield from _repeated(f"near ({about}{part})", near, "nearly ")
 
@@ -85,13 +90,25 @@ def _repeated(what: str, about: dict[str, Any], alike: str = "") -> Iterator[str
         return
     yield f"{what}:"
     for part in about["across"]:
-        yield f"{LEAK}{part['split']} has {_images(part['images'])} {alike}equal to one of {part['of']}"
+        leak = "" if (part["split"], part["of"]) == ("unlabelled", "train") else LEAK
+        yield f"{leak}{part['split']} has {_images(part['images'])} {alike}equal to one of {part['of']}"
     for split, count in about["within"].items():
         yield f"{split} has {_images(count)} {alike}equal to an earlier one of it"
     if about["of_another_class"]:
         yield f"in all {_images(about['of_another_class'])} with another class than one so alike"
     for pair in about["pairs"][:PAIRS]:
-        yield " = ".join(f"{one['split']} {one['image']} ({one['class']})" for one in pair)
+        yield " = ".join(_place(one) for one in pair)
+
+
+def _place(one: dict[str, Any]) -> str:
+    return f"{one['split']} {one['image']}" + ("" if one["class"] is None else f" ({one['class']})")
+
+
+def _unlabelled(about: dict[str, Any], *, drawn: bool) -> Iterator[str]:
+    damaged = f", {about['unreadable']:,} more cannot be read" if about["unreadable"] else ""
+    yield f"{about['source']}: {_images(about['images'])}{damaged}"
+    if drawn:
+        yield "validation and test will be drawn from train: what is like one of it may be like one of them"
 
 
 def _images(count: int) -> str:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from supcrd.base.wording import show
 from supcrd.data.encoded import Reading, contents
+from supcrd.data.grouped import numbered
 from supcrd.data.images import Contents
-from supcrd.data.sources.tablelabels import Values, classes
+from supcrd.data.sources.tablelabels import Values, classes, groups
 from supcrd.errors import DataError
 
 IMAGE = ("image", "img", "images", "picture", "jpg", "png")
@@ -31,13 +32,20 @@ class Columns(NamedTuple):
     """None where labels are not read"""
     class_names: tuple[str, ...] | None  # of a ClassLabel
     others: tuple[str, ...]  # further columns of classes
+    group: str | None = None
+    """that of `data.groups`"""
+
+    @property
+    def names(self) -> list[str]:
+        """Those that are read."""
+        return [name for name in (self.image, self.label, self.group) if name is not None]
 
 
 class Table(NamedTuple):
     """A table of a split, and where it is."""
 
     where: str
-    table: Any  # pyarrow.Table with at least the two columns
+    table: Any  # pyarrow.Table with at least the columns that are read
 
 
 def pyarrow() -> Any:
@@ -54,18 +62,21 @@ def pyarrow() -> Any:
     return pyarrow
 
 
-def columns(schema: Any, where: str, *, labels: bool = True) -> Columns:
+def columns(schema: Any, where: str, *, labels: bool = True, group: str | None = None) -> Columns:
     """The columns of images and labels: by Hugging Face's features, by type and by name.
 
     Args:
         schema: pyarrow.Schema.
         where: the file, for messages.
         labels: False: none are read, and need not be there.
+        group: the column of groups, None for none.
 
     Raises:
         DataError: no such column, several that could be meant, or one of a type that is not read.
     """
     features = _features(schema)
+    if group is not None and group not in schema.names:
+        raise DataError(f"{where}: data.groups = {show(group)}: no such column among {_listed(schema)}")
     images = [field.name for field in schema if _is_image(field, features)]
     image = _one(images, IMAGE)
     if image is None:
@@ -74,9 +85,9 @@ def columns(schema: Any, where: str, *, labels: bool = True) -> Columns:
         )  # fmt: skip
         raise DataError(f"{where}: {what} is right")
     if not labels:
-        return Columns(image, None, None, ())
-    named = {name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"} - {image}
-    known = [name for name in LABEL if name in schema.names and name != image]
+        return Columns(image, None, None, (), group)
+    named = {name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"} - {image, group}
+    known = [name for name in LABEL if name in schema.names and name not in (image, group)]
     label = known[0] if known else _one(sorted(named), LABEL)
     if label is None:
         what = f"several columns of classes ({', '.join(sorted(named))})" if named else (
@@ -89,11 +100,17 @@ def columns(schema: Any, where: str, *, labels: bool = True) -> Columns:
     twice = next((name for place, name in enumerate(names or ()) if name in (names or ())[:place]), None)
     if twice is not None:
         raise DataError(f"{where}: two classes of column {label} are called {twice!r}; a name for each is right")
-    return Columns(image, label, None if names is None else tuple(names), tuple(sorted(named - {label})))
+    return Columns(image, label, None if names is None else tuple(names), tuple(sorted(named - {label})), group)
 
 
 def read(
-    splits: Mapping[str, Sequence[Table]], which: Columns, reading: Reading, unlabelled: str, notes: Sequence[str] = ()
+    splits: Mapping[str, Sequence[Table]],
+    which: Columns,
+    reading: Reading,
+    unlabelled: str,
+    notes: Sequence[str] = (),
+    *,
+    source: object,
 ) -> Contents:
     """The contents of tables.
 
@@ -104,9 +121,11 @@ def read(
         unlabelled: what to do with images of label -1 or null: "refuse" the set, or "skip" them; unused where no
             label is read, and all images are of one class.
         notes: messages about the set so far.
+        source: for messages.
 
     Raises:
-        DataError: a label that is null or names no class, images that cannot be read (`encoded.contents`).
+        DataError: a label that is null or names no class, an image without a group, a group in two splits, images that
+            cannot be read (`encoded.contents`).
     """
     messages = list(notes)
     if which.others:
@@ -124,11 +143,16 @@ def read(
     }
     names, labels, rows, lines = classes(values, which.class_names, unlabelled)
     files: dict[str, tuple[ArrowFiles, Tensor]] = {}
+    grouped: dict[str, list[str]] = {}
     for split, tables in splits.items():
         if len(rows[split]) == 0 and any(table.num_rows for _, table in tables):
             continue  # all of them unlabelled
         files[split] = ArrowFiles(tables, which.image, rows[split]), torch.from_numpy(labels[split])
-    return contents(names, files, reading, messages + lines)
+        if which.group is not None:
+            columns_of = [Values(where, which.group, table.column(which.group)) for where, table in tables]
+            grouped[split] = groups(columns_of, rows[split])
+    of_images = numbered(grouped, source) if which.group is not None else None
+    return contents(names, files, reading, messages + lines, of_images)
 
 
 class ArrowFiles:

@@ -46,9 +46,11 @@ def parsed(text: str) -> Name:
 
 
 def tables(
-    name: Name, *, labels: bool = True
+    name: Name, *, labels: bool = True, group: str | None = None
 ) -> tuple[dict[str, list[arrow.Table]], arrow.Columns, list[Path], list[str]]:
-    """(split -> its table, their columns, the files that hold them, messages); `labels` as for `arrow.columns`.
+    """(split -> its table, their columns, the files that hold them, messages).
+
+    `labels` and `group` are as for `arrow.columns`.
 
     Raises:
         DataError: `datasets` is not installed; the hub has no such set, or cannot be reached and no copy is here.
@@ -65,7 +67,7 @@ def tables(
             continue
         where = f"hf:{name.path}: {called}"
         table = part.with_format("arrow")[:]
-        there = arrow.columns(part.features.arrow_schema, where, labels=labels)
+        there = arrow.columns(part.features.arrow_schema, where, labels=labels, group=group)
         which = which or there
         if there != which:
             raise DataError(f"{where}: has other columns or classes than the split before it")
@@ -137,15 +139,16 @@ def _quiet(datasets: Any) -> Iterator[None]:
 
 def source(request: Request) -> Contents:
     """`hf:NAME`."""
-    splits, which, files, notes = tables(parsed(request.rest), labels=request.unlabelled != "use")
+    labels = request.unlabelled != "use"
+    splits, which, files, notes = tables(parsed(request.rest), labels=labels, group=request.dividing.groups)
     if request.require_train and "train" not in splits:
         raise DataError(f"hf:{request.rest}: no train split, only {', '.join(splits)}")
     reading = request.reading
 
     def decode() -> Contents:
-        return arrow.read(splits, which, reading, request.unlabelled, notes)
+        return arrow.read(splits, which, reading, request.unlabelled, notes, source=f"hf:{request.rest}")
 
     if reading.stream or not files:
         return decode()
-    settings = (reading.image_size, reading.levels, reading.damaged, request.unlabelled)
+    settings = (reading.image_size, reading.levels, reading.damaged, request.unlabelled, *request.dividing.given)
     return decoded.kept(decode, kind=request.kind, paths=files, settings=settings, require_train=request.require_train)

@@ -18,7 +18,12 @@ END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
 
 
 def read(
-    path: Path, *, reading: Reading = AS_IT_IS, require_train: bool = True, unlabelled: str = "refuse"
+    path: Path,
+    *,
+    reading: Reading = AS_IT_IS,
+    require_train: bool = True,
+    unlabelled: str = "refuse",
+    group: str | None = None,
 ) -> Contents:
     """Read PATH: a Parquet file, a folder of them, a pattern such as `data/*.parquet`, or a folder of `save_to_disk`.
 
@@ -34,6 +39,7 @@ def read(
         reading: as for `folder.read`. Streamed Parquet is held encoded in memory; a saved set is mapped from the disk.
         require_train: False allows a set with only validation or test.
         unlabelled: "refuse" labels that are null or -1, or "skip" such images; "use": read no label.
+        group: the column of groups (whole numbers or texts), None for none.
 
     Raises:
         DataError: pyarrow is missing; no file, or none of train; a file that is damaged or cut short; a column that is
@@ -50,29 +56,28 @@ def read(
         files, notes = _found(path)
     if require_train and "train" not in files:
         raise DataError(f"{path}: no train split, only {', '.join(files)}; train-*.parquet is expected")
-    tables, which = _tables(files, labels=unlabelled != "use")
-    return arrow.read(tables, which, reading, unlabelled, notes)
+    tables, which = _tables(files, labels=unlabelled != "use", group=group)
+    return arrow.read(tables, which, reading, unlabelled, notes, source=path)
 
 
-def _tables(files: Mapping[str, Sequence[Path]], *, labels: bool) -> tuple[dict[str, list[arrow.Table]], arrow.Columns]:
-    """The tables of each split, with the two columns that are read; those of the first file count."""
+def _tables(
+    files: Mapping[str, Sequence[Path]], *, labels: bool, group: str | None
+) -> tuple[dict[str, list[arrow.Table]], arrow.Columns]:
+    """The tables of each split, with the columns that are read; those of the first file count."""
     which: arrow.Columns | None = None
     tables: dict[str, list[arrow.Table]] = {}
     for split, paths in files.items():
         tables[split] = []
         for path in paths:
             reader = _Reader(path)
-            if which is None:
-                which = arrow.columns(reader.schema, str(path), labels=labels)
-            there = arrow.columns(reader.schema, str(path), labels=labels)
+            there = arrow.columns(reader.schema, str(path), labels=labels, group=group)
+            which = which or there
             if (there.image, there.label) != (which.image, which.label):
                 raise DataError(f"{path}: its columns are {there.image} and {there.label}, not {which.image} and "
                                 f"{which.label} as in the files before it")  # fmt: skip
             if there.class_names != which.class_names:
                 raise DataError(f"{path}: names other classes than the files before it")
-            tables[split].append(
-                arrow.Table(str(path), reader.table([name for name in (which.image, which.label) if name]))
-            )
+            tables[split].append(arrow.Table(str(path), reader.table(which.names)))
     if which is None:
         raise DataError("no file to read")
     return tables, which
@@ -214,14 +219,16 @@ def _json(path: Path) -> dict[str, Any]:
 
 def source(request: Request) -> Contents:
     """`parquet:PATH`."""
-    path, reading = request.path, request.reading
+    path, reading, group = request.path, request.reading, request.dividing.groups
 
     def decode() -> Contents:
-        return read(path, reading=reading, require_train=request.require_train, unlabelled=request.unlabelled)
+        return read(
+            path, reading=reading, require_train=request.require_train, unlabelled=request.unlabelled, group=group
+        )
 
     if reading.stream:
         return decode()
-    settings = (reading.image_size, reading.levels, reading.damaged, request.unlabelled)
+    settings = (reading.image_size, reading.levels, reading.damaged, request.unlabelled, *request.dividing.given)
     files = [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
     return decoded.kept(
         decode, kind=request.kind, paths=files or [path], settings=settings, require_train=request.require_train

@@ -1,4 +1,4 @@
-"""A column of labels -> class names and indices into them."""
+"""A column of labels -> class names and indices into them; a column of groups."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supcrd.base.wording import show
+from supcrd.data.listed import group
 from supcrd.errors import DataError
 
 Indices = NDArray[np.int64]
@@ -97,6 +98,29 @@ def classes(
             )
         indices[split] = np.searchsorted(known, array).astype(np.int64)
     return names, indices, rows, notes
+
+
+def groups(tables: Sequence[Values], rows: Indices) -> list[str]:
+    """The groups of some rows of a split, which stand in a column as whole numbers or texts.
+
+    Args:
+        tables: the column of each table of the split.
+        rows: (N,) int64, ascending, counted through all tables.
+
+    Returns:
+        N names.
+
+    Raises:
+        DataError: a row without a group, or with what is none; it names the file and the row.
+    """
+    named: list[str] = []
+    start = 0
+    for table in tables:
+        values = table.array.to_pylist()
+        for row in (rows[(rows >= start) & (rows < start + len(values))] - start).tolist():
+            named.append(group(values[row], table.column, f"{table.where}: row {row}"))
+        start += len(values)
+    return named
 
 
 def _known(
