@@ -72,6 +72,7 @@ def test_runs_are_the_same_by_their_folder(tmp_path):
     assert list(found.values()) == [True]  # one run, which was given by name as well
     assert list(find([tmp_path / "runs" / "a", tmp_path / "link"]).values()) == [True]
     assert RunFolder(tmp_path) != tmp_path
+    assert RunFolder.open(tmp_path / "runs" / "a") == RunFolder(tmp_path / "runs" / "a")
     assert repr(RunFolder("a")) == "RunFolder('a')"
 
 
