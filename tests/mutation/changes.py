@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -158,7 +159,7 @@ def _is_none(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _put(file: str, lines: list[str], node: ast.AST, kind: str, new: ast.AST) -> Change:
+def _put(file: str, lines: list[str], node: Any, kind: str, new: ast.AST) -> Change:
     """The file with `new` in the place of `node`."""
     if isinstance(new, _Negated):
         node, source = new.test, f"not ({ast.unparse(new.test)})"
