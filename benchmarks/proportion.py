@@ -33,14 +33,16 @@ batches = ViewBatches(images.train, AugmentSettings(), batch_size=256, seed=0, d
 assert sum(len(batch.inputs) for batch in batches.epoch(0)) == 12
 """
 TRAIN = ("-m", "supcrd", "train", "digits-teacher")
+LARGE = ("data.source=folder:twelve", "data.image_size=4000", "data.stream=true", "data.validation=0")
+LOST = ("model.arch=timm:vit_small_patch16_224", "data.source=folder:none")
 CASES = {
     "torch and supcrd alone": ("-c", "import supcrd.jobs.run"),
     "a strip of 1 x 200,000 px at 224 px": ("-c", STRIP),
     "six streamed images of 1,000 px, an epoch of views": ("-c", STREAM),
-    "six streamed images of 4,000 px, trained on": (*TRAIN, "data.source=folder:twelve", "data.image_size=4000", "data.stream=true", "data.validation=0"),
-    "a transformer, and data that are not there": (*TRAIN, "model.arch=timm:vit_small_patch16_224", "data.source=folder:none"),
+    "six streamed images of 4,000 px, trained on": (*TRAIN, *LARGE),
+    "a transformer, and data that are not there": (*TRAIN, *LOST),
     "weights of a hub without a network": (*TRAIN, "model.arch=timm:hf_hub:owner/name", "model.pretrained=true"),
-}  # fmt: skip
+}
 
 
 def measured(command: tuple[str, ...], folder: Path) -> dict[str, object]:
