@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test long hand test-lowest quick fuzz check docs dist format bench chaos clean
+.PHONY: demo test long hand test-lowest quick fuzz check docs dist format bench chaos mutate clean
 
 demo: .venv/installed
 	$(BIN)/supcrd demo
 
 # The tests start many processes: without files of bytecode each of them compiles all of the package anew.
-test long hand quick fuzz chaos: export PYTHONDONTWRITEBYTECODE =
+test long hand quick fuzz chaos mutate: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not hand"
@@ -58,6 +58,9 @@ format: .venv/installed-dev
 
 chaos: .venv/installed-dev
 	$(BIN)/python tests/chaos/chaos.py --out build/chaos.json
+
+mutate: .venv/installed-dev
+	$(BIN)/python tests/mutation/mutate.py --out build/mutation.json
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/all.py --out build/bench

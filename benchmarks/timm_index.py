@@ -5,7 +5,8 @@ from pathlib import Path
 import timm
 import torch
 
-from supcrd.models.recognise import INDEX, signature
+from supcrd.models.names import INDEX
+from supcrd.models.recognise import signature
 
 PATH = Path(__file__).parents[1] / "src" / "supcrd" / "models" / INDEX
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import supcrd
 from supcrd.base import locks
 from supcrd.base.files import replacing, write_json, write_text
 
@@ -156,3 +158,17 @@ def test_a_file_that_is_swept_before_it_is_held_is_made_again(tmp_path: Path, mo
     write_text(tmp_path / "a.txt", "text")
     assert len(swept) == 1
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_every_text_is_read_and_written_as_utf8():
+    """Whatever the language of the machine; what the system writes of itself is left out."""
+    without = [
+        f"{path.name}: {line.strip()}"
+        for path in Path(supcrd.__file__).parent.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\.(read|write)_text\(", line)
+        and "encoding=" not in line
+        and not line.strip().startswith((">>> ", "... "))  # examples
+        and not re.search("/proc/|/sys/", line)
+    ]
+    assert without == []

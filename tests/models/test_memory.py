@@ -5,6 +5,9 @@ import torch
 from torch import nn
 
 from supcrd import recipe
+from supcrd.base.device import choose
+from supcrd.errors import RecipeError
+from supcrd.jobs import network
 from supcrd.jobs.network import note_memory
 from supcrd.models import Model
 from supcrd.models.memory import kept_bytes
@@ -29,11 +32,11 @@ def test_layers_keep_what_their_gradients_need() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def warned(arch: str, size: int, caplog: pytest.LogCaptureFixture) -> str:
+def warned(arch: str, size: int, caplog: pytest.LogCaptureFixture, count: int = 1000) -> str:
     caplog.clear()
     model = Model(10, arch, image_size=size)
     wanted = recipe.load("digits-teacher", [*OWN, f"model.arch={arch}"])
-    note_memory(wanted, Normalised(model, (0.5,) * 3, (0.2,) * 3), half=False)
+    note_memory(wanted, Normalised(model, (0.5,) * 3, (0.2,) * 3), choose("cpu", "float32"), count)
     return caplog.text
 
 
@@ -48,3 +51,27 @@ def test_a_network_for_small_images_says_what_large_ones_cost(caplog: pytest.Log
 @pytest.mark.parametrize(("arch", "size"), [("resnet18", 64), ("timm:resnet18", 224), ("resnet8", 65)])
 def test_others_are_not_warned(arch: str, size: int, caplog: pytest.LogCaptureFixture) -> None:
     assert warned(arch, size, caplog) == ""
+
+
+def test_a_step_has_no_more_images_than_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    assert "about 1.8 GB for 8 images a step" in warned("resnet18", 224, caplog, count=4)  # 13.8 GB are of 60
+
+
+def test_weights_that_grow_with_the_image_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    said = warned("convnet", 600, caplog, count=1)
+    # the linear layer has 128 weights for each of 128 maps of 75 x 75; three times their 4 bytes are 1.1 GB
+    assert "has 92 million weights for images of 600 px: about 1.1 GB with gradient and momentum" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_more_than_the_machine_has_is_refused(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux ends a process that takes more, and says nothing."""
+    monkeypatch.setattr(network, "machine_memory", lambda: 10**10)
+    said = (
+        r"needs about 13.9 GB for 60 images of 224 px a step, and this machine has 10.0 GB; a smaller data.image_size"
+    )
+    with pytest.raises(RecipeError, match=said):
+        warned("resnet18", 224, caplog)
+    assert caplog.text == ""

@@ -24,7 +24,8 @@ from supcrd.evaluation.outputs import outputs
 from supcrd.jobs import run as pipeline
 from supcrd.jobs.student import describe
 from supcrd.models import Model
-from supcrd.models.recognise import index, signature
+from supcrd.models.names import timm_index
+from supcrd.models.recognise import signature
 from supcrd.models.weights import load_model, save_model
 from supcrd.recipe.settings import AugmentSettings
 from supcrd.training import cache
@@ -150,7 +151,7 @@ def test_grey_images_have_no_usual_normalisation(tmp_path: Path) -> None:
 
 def test_the_index_is_timms() -> None:
     for name in ("resnet18", "efficientnet_b0", "vit_tiny_patch16_224", "convnext_atto", "regnetx_002"):
-        assert signature(timm.create_model(name, num_classes=0).state_dict()) == index()[name]
+        assert signature(timm.create_model(name, num_classes=0).state_dict()) == timm_index()[name]
 
 
 def test_weights_that_several_networks_would_take_are_refused(tmp_path: Path) -> None:

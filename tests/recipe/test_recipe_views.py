@@ -122,3 +122,10 @@ def test_a_cache_of_mixed_views_is_refused(tmp_path):
         grouped(tmp_path, *GROUPS, "views.strong.mixup=0.2", "teacher.cache=3")
     load("digits-kd", ["augment.cutmix=1", "augment.mix=0.0", "teacher.cache=3"])
     grouped(tmp_path, *GROUPS, "views.weak.same_class_mixup=1.0", "teacher.cache=3")
+
+
+@pytest.mark.parametrize("key", ["crop_scale", "crop_ratio", "blur_sigma", "erasing_scale", "erasing_ratio"])
+def test_a_range_may_be_one_number_and_never_the_wrong_way_round(key: str) -> None:
+    assert getattr(AugmentSettings.model_validate({key: [0.5, 0.5]}), key) == (0.5, 0.5)
+    with pytest.raises(ValueError, match=rf"{key} = \[0.6, 0.5\]: the lower number first is right"):
+        AugmentSettings.model_validate({key: [0.6, 0.5]})

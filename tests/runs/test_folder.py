@@ -11,6 +11,7 @@ import supcrd
 from made import make
 from reported import full
 from supcrd import recipe
+from supcrd.base.files import fingerprint
 from supcrd.errors import CheckpointError, RecipeError, RunError, SupcrdError
 from supcrd.models import Model
 from supcrd.models.card import Card
@@ -71,6 +72,7 @@ def test_runs_are_the_same_by_their_folder(tmp_path):
     assert list(found.values()) == [True]  # one run, which was given by name as well
     assert list(find([tmp_path / "runs" / "a", tmp_path / "link"]).values()) == [True]
     assert RunFolder(tmp_path) != tmp_path
+    assert RunFolder.open(tmp_path / "runs" / "a") == RunFolder(tmp_path / "runs" / "a")
     assert repr(RunFolder("a")) == "RunFolder('a')"
 
 
@@ -220,3 +222,22 @@ def test_another_number_of_threads_is_said_and_written_down(tmp_path, monkeypatc
     values = RunFolder(begun.path).environment
     assert (values["threads"], values["resumed_on_threads"]) == (before, [before + 1, before])
     assert values["origins"] == {}
+
+
+def test_weights_put_in_the_place_of_those_that_were_measured(tmp_path):
+    run = RunFolder(full(tmp_path, "a", 0, 0.8))
+    run.weights.write_bytes(b"measured")
+    evaluation = json.loads(run.evaluation_file.read_text())
+
+    def others(**more):
+        run.evaluation_file.write_text(json.dumps(evaluation | more))
+        return RunFolder(run.path).measured_others()
+
+    known = fingerprint(run.weights)
+    assert not others(weights=known)
+    assert not others()  # of 0.1, which said nothing of its weights
+    run.weights.write_bytes(b"other")
+    assert others(weights=known)
+    assert not others()
+    run.weights.unlink()
+    assert not others(weights=known)

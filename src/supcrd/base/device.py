@@ -110,6 +110,21 @@ def keep_freed_memory() -> None:
             mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing is handed back
 
 
+def machine_memory() -> int | None:
+    """Bytes that the processes of this machine, or of its container, may have in all; None where that is unknown.
+
+    Example:
+        >>> machine_memory() is None or machine_memory() > 10**8
+        True
+    """
+    sizes = []
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(sizes, default=None)
+
+
 @contextlib.contextmanager
 def few_threads(values: int) -> Iterator[None]:
     """Compute on tensors of so many values with a thread for every VALUES_A_THREAD of them, at most as many as now.

@@ -18,7 +18,7 @@ FACTS = "methods.json"
 @guarded
 def methods(as_json: JsonOption = False) -> None:
     """List what method.name can be: paper, what it reads, added parameters, time of a step over plain KD."""
-    facts: dict[str, Any] = json.loads((files("supcrd") / "recipe" / FACTS).read_text())
+    facts: dict[str, Any] = json.loads((files("supcrd") / "recipe" / FACTS).read_text(encoding="utf-8"))
     if as_json:
         print_json(facts)
         return

@@ -5,6 +5,7 @@ import logging
 from torch import nn
 
 from supcrd import recipe as recipes
+from supcrd.base.device import Place, machine_memory
 from supcrd.base.seeding import forked, seed_for
 from supcrd.data import ImageSet, channel_statistics
 from supcrd.errors import RecipeError
@@ -67,24 +68,45 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
     return Normalised(model, mean, std)
 
 
-def note_memory(recipe: Recipe, student: Normalised, *, half: bool) -> None:
+def note_memory(recipe: Recipe, student: Normalised, place: Place, count: int) -> None:
     """Warn of a network made for small images, with maps as large as the image, that is given large ones.
 
-    The estimate is of what training keeps for the gradient (`supcrd.models.memory.kept_bytes`); `half`: in half
-    precision, half of it.
+    The estimate is of what training keeps for the gradient (`supcrd.models.memory.kept_bytes`, in half precision half
+    of it), and of the weights with their gradient and momentum.
+
+    Args:
+        recipe, student, place: of the run.
+        count: of training images; a step has no more of them.
+
+    Raises:
+        RecipeError: a step needs more memory than the machine has; the system would end the process without a word.
     """
     model, train = student.model, recipe.train
     small = model.stem == "low" if model.arch.startswith("timm:") else model.arch.partition("+")[0] in ARCHS
     if not small or model.image_size <= SMALL:
         return
     views = sum(group.views for group in recipe.view_groups.values())
-    rows = -(-train.batch_size // max(train.accumulate, train.shards)) * views
+    rows = -(-min(train.batch_size, count) // max(train.accumulate, train.shards)) * views
 
     def step(encoder: nn.Module) -> tuple[float, bool]:
         size, whole = kept_bytes(encoder, channels=model.in_channels, image_size=model.image_size)
-        return size * rows / (2 if half else 1), whole
+        return size * rows / (2 if place.bfloat16 or place.float16 else 1), whole
 
     needed, whole = step(model.encoder)
+    weights = 3 * sum(weight.nbytes for weight in model.encoder.parameters())
+    there = machine_memory() if place.device.type == "cpu" else None
+    if there is not None and needed + weights > there:
+        raise RecipeError(
+            f"model.arch = {recipe.model.arch!r} needs about {(needed + weights) / 1e9:.1f} GB for {rows} images of "
+            f"{model.image_size} px a step, and this machine has {there / 1e9:.1f} GB; a smaller data.image_size or "
+            "train.batch_size, or train.accumulate, is right"
+        )
+    if weights >= MUCH:
+        logger.warning(
+            "model.arch = %r has %d million weights for images of %d px: about %.1f GB with gradient and momentum; a "
+            "smaller data.image_size, or resnet8, whose weights do not depend on it, has fewer",
+            *(recipe.model.arch, weights // 12 // 10**6, model.image_size, weights / 1e9),
+        )
     if not whole or needed < MUCH:
         return
     name = model.arch.removeprefix("timm:").partition("+")[0]

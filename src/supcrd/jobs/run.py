@@ -97,6 +97,7 @@ def _run(
     if done is not None:
         return done
     settings_of(tables(recipe))  # an unknown term or key is refused before the data are read
+    teachers.check_there(recipe)
     images = with_unlabelled(images or load_data(recipe), recipe.data)
     share(source_of(recipe, images), images)
     _check_training_split(recipe, images)
@@ -105,7 +106,8 @@ def _run(
         tracker.check(recipe)
     student = new_student(recipe, images)  # before any work: an impossible network is refused here
     check_objective(recipe, student, images)
-    note_memory(recipe, student, half=place.bfloat16 or place.float16)
+    assert images.train is not None
+    note_memory(recipe, student, place, len(images.train))
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     _note_sizes(recipe, student, taught)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own

@@ -22,14 +22,28 @@ from supcrd.jobs.trial import judge, own_accuracy, trial
 from supcrd.models import Model
 from supcrd.models.card import MISSING
 from supcrd.models.outside import load_timm
-from supcrd.models.weights import Card, load_model, save_model
+from supcrd.models.weights import Card, load_model, save_model, weights_file
 from supcrd.recipe.settings import Imported, ModelSettings, Recipe, TeacherSettings, TrainSettings
+from supcrd.recipe.teachers import needs_teacher
 from supcrd.runs.environment import environment
 from supcrd.runs.folder import RunFolder
 from supcrd.runs.opening import locked
 from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
+
+
+def check_there(recipe: Recipe) -> None:
+    """Refuse teachers of which there are no files, before anything is read or built.
+
+    Raises:
+        SupcrdError: as a teacher that is not there.
+    """
+    for settings in recipe.all_teachers.values():
+        if settings.run is not None:
+            RunFolder.open(settings.run)
+        elif settings.checkpoint is not None and needs_teacher(recipe, settings):
+            weights_file(user_path(settings.checkpoint, "teacher.checkpoint"))
 
 
 def ready(

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from supcrd.base.wording import show
@@ -30,6 +32,24 @@ LAST = "last"
 """The map whose mean over places is the features, of a network in which more than a mean follows its last stage."""
 PROJECTED = "projected"
 """The map of a network with a projector, `NAME+WIDTH` (see `supcrd.models.archs.projected`)."""
+
+INDEX = "timm_index.csv"
+"""Beside this file: every architecture's signature, so that few of timm's 1,300 have to be built to be compared. Made
+by `python benchmarks/timm_index.py`; what a later timm adds is found once that has been run again."""
+
+
+@cache
+def timm_index() -> dict[str, tuple[int, int]]:
+    """timm's architectures -> their signature (`supcrd.models.recognise.signature`); timm is not loaded.
+
+    Example:
+        >>> "resnet50" in timm_index(), "resnet5O" in timm_index()
+        (True, False)
+    """
+    text = (resources.files("supcrd.models") / INDEX).read_text(encoding="utf-8")
+    rows = [line.split(",") for line in text.splitlines()]
+    return {name: (int(tensors), int(numbers)) for name, tensors, numbers in rows}
+
 
 Make = Callable[..., Any]
 NETWORKS: Registry[Make] = Registry("arch", "supcrd.archs")

@@ -1,8 +1,7 @@
 """Which of timm's architectures a state dict belongs to, by its keys and shapes."""
 
 import math
-from functools import cache, lru_cache
-from importlib import resources
+from functools import lru_cache
 from math import isqrt
 from typing import NamedTuple
 
@@ -11,10 +10,7 @@ from torch import Tensor
 
 from supcrd.base.seeding import forked
 from supcrd.models.archs.from_timm import STEMS, create, timm_defaults
-
-INDEX = "timm_index.csv"
-"""Beside this file: every architecture's signature, so that few of timm's 1,300 have to be built to be compared. Made
-by `python benchmarks/timm_index.py`; what a later timm adds is found once that has been run again."""
+from supcrd.models.names import timm_index
 
 COUNTER = "num_batches_tracked"
 
@@ -54,10 +50,10 @@ def recognise(state: dict[str, Tensor], *, in_channels: int, image_size: int | N
             `tf_efficientnet_b0`, which pad in other ways); names them, or the three nearest.
     """
     own = signature(state)
-    names = [name for name, known in index().items() if known == own]
+    names = [name for name, known in timm_index().items() if known == own]
     fitting = [name for name in names if fitting_stems(f"timm:{name}", state, in_channels, image_size)]
     if not fitting:
-        near = sorted(index(), key=lambda name: _distance(index()[name], own))[:3]
+        near = sorted(timm_index(), key=lambda name: _distance(timm_index()[name], own))[:3]
         likely = ", ".join(f"timm:{name}" for name in near)
         raise ValueError(
             f"its keys are of no known architecture; give its arch (--arch or teacher.arch); the nearest are {likely}"
@@ -110,14 +106,6 @@ def size_of(state: dict[str, Tensor]) -> int | None:
     # up to eight of them stand for no patch: the class token, registers
     side = next((isqrt(tokens - extra) for extra in range(9) if _is_square(tokens - extra)), None)
     return side * patches.shape[-1] if side else None
-
-
-@cache
-def index() -> dict[str, tuple[int, int]]:
-    """Architecture -> signature."""
-    text = (resources.files("supcrd.models") / INDEX).read_text(encoding="utf-8")
-    rows = [line.split(",") for line in text.splitlines()]
-    return {name: (int(tensors), int(numbers)) for name, tensors, numbers in rows}
 
 
 def _is_square(number: int) -> bool:

@@ -99,7 +99,7 @@ def load_model(
         CheckpointError: the file is missing or damaged, has code in it, is of another architecture or one that cannot
             be determined, or has weights that are not finite.
     """
-    path = _file(path)
+    path = weights_file(path)
     try:
         card, chosen = _read(path, state_dict)
         state = chosen.state
@@ -126,11 +126,16 @@ def has_card(path: str | Path) -> bool:
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    path = _file(path)
+    path = weights_file(path)
     return path.suffix == ".safetensors" and METADATA_KEY in read_safetensors(path, weights=False)[0]
 
 
-def _file(path: str | Path) -> Path:
+def weights_file(path: str | Path) -> Path:
+    """The file of weights that a path names: itself, or that of a run folder.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
     path = Path(path)
     if path.is_dir():
         if not (path / WEIGHTS).is_file():

@@ -8,7 +8,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from supcrd.errors import RecipeError
-from supcrd.models.names import check_name
+from supcrd.models.names import check_name, timm_index
 from supcrd.recipe import plugins
 from supcrd.recipe.explain import explain
 from supcrd.recipe.files import VERSION, folder_of, toml
@@ -81,7 +81,7 @@ def with_plugins(table: dict[str, Any], recipe: str | Path) -> dict[str, Any]:
 
 
 def check_networks(chain: Sequence[tuple[str, Recipe]]) -> None:
-    """Refuse what is no architecture; timm's names, for which torch has to be loaded, last.
+    """Refuse what is no architecture; names of timm's that only itself knows, for which torch has to be loaded, last.
 
     Args:
         chain: what each recipe is called in a message, and the recipe.
@@ -92,11 +92,11 @@ def check_networks(chain: Sequence[tuple[str, Recipe]]) -> None:
         named += [(where, f"{table}.arch", settings.arch) for table, settings in taught.items() if settings.arch]
     for where, key, arch in sorted(named, key=lambda row: row[2].startswith("timm:")):
         try:
-            if arch.startswith("timm:"):
+            if not arch.startswith("timm:"):
+                check_name(arch)
+            elif arch.removeprefix("timm:") not in timm_index():
                 from supcrd.models import check_arch
 
                 check_arch(arch)
-            else:
-                check_name(arch)
         except ValueError as error:
             raise RecipeError(f"{where}: {key}: {error}") from None
