@@ -11,8 +11,9 @@ from supcrd.base.files import user_path
 from supcrd.data import FILES, check_stream, read_source
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, Unlabelled, fingerprint
+from supcrd.data.joining import joined, rgb
 from supcrd.data.listed import AS_THEY_ARE, Dividing
-from supcrd.data.stream import Images, joined, rgb
+from supcrd.data.stream import Images
 from supcrd.errors import DataError
 from supcrd.recipe.settings import DataSettings
 
@@ -74,7 +75,7 @@ def _read(source: str, images: ImageSet, settings: DataSettings) -> Split:
         check_stream(source, settings.image_size)
     levels = settings.levels or images.levels
     reading = Reading(settings.image_size if kind in FILES else None, settings.stream, settings.workers, levels,
-                      settings.damaged)  # fmt: skip
+                      settings.damaged, settings.draft and kind in FILES)  # fmt: skip
     columns = Dividing(file_column=settings.file_column) if kind == "csv" else AS_THEY_ARE
     place = user_path(Path(settings.folder), "data.folder", error=DataError)
     contents: Contents = read_source(source, place, reading, "use", True, columns)

@@ -147,5 +147,5 @@ def source(request: Request) -> Contents:
 
     if reading.stream or not files:
         return decode()
-    settings = (reading.image_size, reading.levels, reading.damaged, request.unlabelled)
+    settings = (*reading.settings, request.unlabelled)
     return decoded.kept(decode, kind=request.kind, paths=files, settings=settings, require_train=request.require_train)
