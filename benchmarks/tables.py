@@ -15,6 +15,7 @@ from typing import Any
 
 import networks
 import scale_model
+import scale_recipes
 import student_tables
 import summary
 import terms as timed
@@ -347,8 +348,13 @@ def scale() -> str:
     return scale_model.table(json.loads((RESULTS / "scale-model.json").read_text()))
 
 
+def scale_recipe_costs() -> str:
+    """The other table of docs/scale.md."""
+    return scale_recipes.table(json.loads((RESULTS / "scale-recipes.json").read_text()))
+
+
 MADE = {"compared": compared, "measures": measures, "networks": sizes, "objective": common_keys, "presets": presets,
-        "scale": scale, "terms": terms}  # fmt: skip
+        "scale": scale, "scale-recipes": scale_recipe_costs, "terms": terms}  # fmt: skip
 
 
 def recipe_lines() -> dict[Path, str]:
