@@ -9,6 +9,7 @@ which a machine with other work does not change much. Memory: what the process g
 """
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
@@ -29,7 +30,7 @@ from supcrd.data.loader import ViewBatches
 from supcrd.recipe.settings import AugmentSettings
 
 SIZES = ((500, 375), (1024, 768))
-WAYS = [(crop, draft, views) for views in (1, 2) for crop in ("resized", "whole") for draft in (False, True)]
+WAYS = [(crop, draft) for crop in ("resized", "whole") for draft in (False, True)]
 
 
 def make(folder: Path, width: int, height: int, count: int) -> None:
@@ -65,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -77,7 +79,7 @@ def main() -> None:
         for width, height in SIZES:
             folder = Path(temporary, f"{width}x{height}")
             make(folder, width, height, options.images)
-            for crop, draft, views in WAYS:
+            for views, (crop, draft) in itertools.product(options.views, WAYS):
                 command = [sys.executable, __file__, f"--epochs={options.epochs}", "--child", str(folder), crop]
                 done = subprocess.run([*command, str(draft), str(views)], capture_output=True, text=True, check=True)
                 result = json.loads(done.stdout.rsplit("RESULT", 1)[1])

@@ -68,6 +68,14 @@ def costs(name: str, reached: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def line(row: dict[str, Any]) -> str:
+    """The third line of its recipe."""
+    return (
+        f"# Cost: {row['images'] / 1e6:,.0f} million images, {row['flops']:.1e} FLOP, about {row['hours']:,.0f} hours "
+        "of an H100 (counted and estimated, not run: docs/scale.md)"
+    )
+
+
 def table(results: dict[str, Any]) -> str:
     """The table of docs/scale.md, and how it was counted."""
     head = ["recipe", "teacher, student", "method", "epochs", "images seen", "GFLOP an image: student, teacher",

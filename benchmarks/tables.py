@@ -358,7 +358,7 @@ MADE = {"compared": compared, "measures": measures, "networks": sizes, "objectiv
 
 
 def recipe_lines() -> dict[Path, str]:
-    """The text of each measured recipe with its second line made anew."""
+    """The text of each measured recipe with its second line made anew, and of each large one with its third."""
     texts = {}
     for path in sorted(RESULTS.glob("*.json")):
         results = json.loads(path.read_text())
@@ -376,6 +376,10 @@ def recipe_lines() -> dict[Path, str]:
             hardware = results["environment"]["processor"]
             line = f"# Result: accuracy {accuracy} %, linear probe {probe} % ({runs}; {hardware})"
             texts[recipe] = "\n".join([first, line, *rest])
+    for row in json.loads((RESULTS / "scale-recipes.json").read_text())["rows"]:
+        recipe = RECIPES / f"{row['recipe']}.toml"
+        first, second, _, *rest = texts.get(recipe, recipe.read_text()).split("\n")
+        texts[recipe] = "\n".join([first, second, scale_recipes.line(row), *rest])
     return texts
 
 
