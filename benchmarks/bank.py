@@ -20,7 +20,8 @@ from torch import Tensor
 
 from measure import keep, synchronise, table, take_turns, told
 from supcrd.base import device
-from supcrd.data.loader import Batch, index_batches
+from supcrd.data.loader import Batch
+from supcrd.data.order import index_batches
 from supcrd.models import Model
 from supcrd.training.objective.bank import Bank
 from supcrd.training.objective.build import build

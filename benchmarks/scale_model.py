@@ -52,7 +52,7 @@ class Network(NamedTuple):
     projections: int
 
 
-def counted(arch: str) -> Network:
+def counted(arch: str, classes: int = CLASSES) -> Network:
     """Of encoder, projection head and classifier.
 
     Example:
@@ -61,7 +61,7 @@ def counted(arch: str) -> Network:
     """
     native = {"stem": "native"} if arch.startswith("timm:") else {}
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = Model(CLASSES, arch, image_size=PIXELS, **native).eval()
+        model = Model(classes, arch, image_size=PIXELS, **native).eval()
         counter.flop_counts.clear()
         model(torch.empty(1, 3, PIXELS, PIXELS))
     return Network(

@@ -17,6 +17,7 @@ import auto_teacher
 import first_student
 import networks
 import scale_model
+import scale_recipes
 import student_tables
 import summary
 import terms as timed
@@ -353,12 +354,17 @@ def scale() -> str:
     return scale_model.table(json.loads((RESULTS / "scale-model.json").read_text()))
 
 
+def scale_recipe_costs() -> str:
+    """The other table of docs/scale.md."""
+    return scale_recipes.table(json.loads((RESULTS / "scale-recipes.json").read_text()))
+
+
 MADE = {"compared": compared, "measures": measures, "networks": sizes, "objective": common_keys, "presets": presets,
-        "scale": scale, "terms": terms}  # fmt: skip
+        "scale": scale, "scale-recipes": scale_recipe_costs, "terms": terms}  # fmt: skip
 
 
 def recipe_lines() -> dict[Path, str]:
-    """The text of each measured recipe with its second line made anew."""
+    """The text of each measured recipe with its second line made anew, and of each large one with its third."""
     texts = {}
     for path in sorted(RESULTS.glob("*.json")):
         results = json.loads(path.read_text())
@@ -376,6 +382,10 @@ def recipe_lines() -> dict[Path, str]:
             hardware = results["environment"]["processor"]
             line = f"# Result: accuracy {accuracy} %, linear probe {probe} % ({runs}; {hardware})"
             texts[recipe] = "\n".join([first, line, *rest])
+    for row in json.loads((RESULTS / "scale-recipes.json").read_text())["rows"]:
+        recipe = RECIPES / f"{row['recipe']}.toml"
+        first, second, _, *rest = texts.get(recipe, recipe.read_text()).split("\n")
+        texts[recipe] = "\n".join([first, second, scale_recipes.line(row), *rest])
     return texts
 
 

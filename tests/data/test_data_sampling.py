@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from supcrd.data.images import Split
-from supcrd.data.loader import ViewBatches, index_batches
+from supcrd.data.loader import ViewBatches
+from supcrd.data.order import index_batches
 from supcrd.data.sampling import balanced_order
 from supcrd.recipe.settings import AugmentSettings
 

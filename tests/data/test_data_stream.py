@@ -139,8 +139,8 @@ def test_no_more_than_a_few_batches_are_decoded_and_alive(tree: Path, monkeypatc
     alive, most = set(), []
     begin = StreamedImages._begin
 
-    def counted(self, index, *, pinned):
-        made = begin(self, index, pinned=pinned)
+    def counted(self, index, cuts, *, pinned):
+        made = begin(self, index, cuts, pinned=pinned)
         alive.add(id(made[0]))
         weakref.finalize(made[0], alive.discard, id(made[0]))
         most.append(len(alive))

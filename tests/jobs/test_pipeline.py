@@ -19,8 +19,11 @@ from supcrd.runs.folder import RunFolder
 from supcrd.runs.opening import locked
 from typed import objective_of
 
+SMALL = [name for name in recipes.builtin_names() if not name.startswith(("imagenet-", "inat2021-"))]
+"""The others: test_recipes_at_scale.py."""
 
-@pytest.mark.parametrize("name", recipes.builtin_names())
+
+@pytest.mark.parametrize("name", SMALL)
 def test_every_builtin_recipe_takes_two_steps(name, npz, tmp_path):
     """16 images in batches of 8: two steps. The networks are the recipe's own, unless that would take minutes."""
     changes = [f"data.source=npz:{npz}", "train.epochs=1", "train.batch_size=8", "data.limit=16", "probe.epochs=1"]

@@ -68,7 +68,7 @@ def test_heads_are_fitted_on_the_first_group_unmixed(tmp_path):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("augment.crop=resize", "augment.crop = 'resize'; did you mean resized? Valid: padded, resized"),
+        ("augment.crop=resize", "augment.crop = 'resize'; did you mean resized? Valid: padded, resized, whole"),
         ("augment.magnitude=31", "augment.magnitude = 31: a whole number of 0 to 30 is right"),
         ("augment.randaugment=2.5", "augment.randaugment = 2.5: a whole number of 0 to 14 is right"),
         ("augment.erasing=1.5", "augment.erasing = 1.5: a number of 0 to 1 is right"),

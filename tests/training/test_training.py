@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from supcrd.base.device import choose
 from supcrd.data.images import Split
-from supcrd.data.loader import FeatureBatches, ViewBatches, index_batches
+from supcrd.data.loader import FeatureBatches, ViewBatches
+from supcrd.data.order import index_batches
 from supcrd.errors import RunError, Terminated
 from supcrd.jobs import run as pipeline
 from supcrd.models.weights import load_state

@@ -13,10 +13,10 @@ from supcrd.base.wording import show
 from supcrd.data.divide import Shares, divide
 from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
+from supcrd.data.joining import rgb
 from supcrd.data.listed import Dividing
 from supcrd.data.sources import Request
 from supcrd.data.split import balanced, subset
-from supcrd.data.stream import rgb
 from supcrd.errors import DataError, PluginError, SupcrdError
 from supcrd.recipe.paths import is_table
 from supcrd.recipe.settings import SOURCES, DataSettings
@@ -57,6 +57,7 @@ def load(
     file_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    draft: bool = False,
 ) -> ImageSet:
     """Read a data set, whole into memory or to be decoded batch by batch.
 
@@ -88,6 +89,8 @@ def load(
             none of others.
         whole_test: a source without any split is a test split as a whole, and nothing is drawn.
         split_file, groups, file_column, label_column, split_column: as the keys of `[data]`.
+        draft: JPEGs of image files may be decoded at a half, a quarter or an eighth of their size, if the shorter side
+            keeps image_size pixels: quicker, and pixels differ by about a level in the mean.
 
     Returns:
         Images as contiguous uint8 (N, H, H, channels), or `stream.StreamedImages` that give the same; labels as int64
@@ -120,9 +123,11 @@ def load(
     if stream:
         check_stream(source, image_size)
 
-    if levels is not None and source.partition(":")[0] not in FILES and READERS.find(source.partition(":")[0]) is None:
-        raise DataError(f"data.levels: {source} is no source of image files ({OF_FILES})")
-    reading = Reading(image_size, stream, workers, levels, damaged)
+    of_files = source.partition(":")[0] in FILES or READERS.find(source.partition(":")[0]) is not None
+    for name, given in (("levels", levels is not None), ("draft = true", draft)):
+        if given and not of_files:
+            raise DataError(f"data.{name}: {source} is no source of image files ({OF_FILES})")
+    reading = Reading(image_size, stream, workers, levels, damaged, draft)
     dividing = Dividing(split_file, groups, file_column, label_column, split_column)
     _check_dividing(source, dividing)
     place = user_path(folder, "data.folder", error=DataError)

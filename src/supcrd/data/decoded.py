@@ -255,6 +255,6 @@ def images(
 
     if reading.stream:
         return contents()
-    settings = (reading.image_size, reading.levels, reading.damaged, *further)
+    settings = (*reading.settings, *further)
     paths = [path, *beside]
     return kept(contents, kind=kind, paths=paths, settings=settings, require_train=require_train, further=listed)

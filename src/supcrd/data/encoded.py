@@ -32,6 +32,12 @@ class Reading(NamedTuple):
     workers: int | None = None
     levels: tuple[float, float] | None = None
     damaged: str = "refuse"
+    draft: bool = False
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What the images that are kept depend on."""
+        return (self.image_size, self.levels, self.damaged, *(("draft",) if self.draft else ()))
 
 
 AS_IT_IS = Reading()
@@ -87,8 +93,9 @@ def contents(
     for split, part in parts.items():
         if not reading.stream or len(part.files) <= TRIED:
             decoded[split] = _decode(
-                pool, part, bad, dark, channels=channels, size=size, levels=levels, keep=not reading.stream
-            )
+                pool, part, bad, dark, channels=channels, size=size, levels=levels, keep=not reading.stream,
+                draft=reading.draft,
+            )  # fmt: skip
     messages += dark.lines()
     messages += bad.end(sum(len(part.files) for part in parts.values()), skip=reading.damaged == "skip")
     if levels is not None and levels.beyond and not reading.stream:
@@ -103,7 +110,7 @@ def contents(
         labels = part.labels if whole else part.labels[well]
         if reading.stream:
             images: StreamedImages | Tensor = StreamedImages(
-                part.files, pool, channels=channels, size=size, levels=levels, rows=rows
+                part.files, pool, channels=channels, size=size, levels=levels, rows=rows, draft=reading.draft
             )
         else:
             images = torch.from_numpy(decoded[split] if whole else decoded[split][rows])
@@ -259,13 +266,14 @@ def _decode(
     size: int,
     levels: Levels | None,
     keep: bool,
+    draft: bool,
 ) -> NDArray[np.uint8]:
     """Decode what can be; (N, size, size, channels), or nothing where it is only tried."""
     held = part.files
     into = np.zeros((len(held) if keep else 0, size, size, channels), dtype=np.uint8)
 
     def decode(row: int) -> None:
-        decoded = pixels(held.open(row), held.name(row), channels=channels, size=size, levels=levels)
+        decoded = pixels(held.open(row), held.name(row), channels=channels, size=size, levels=levels, draft=draft)
         if keep:
             into[row] = decoded
         if part.narrowed[row]:

@@ -10,14 +10,15 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from supcrd.data.cut import Cut, boxed, centre, reduction, shortest
 from supcrd.data.levels import Extent, Levels, bounds, find
+from supcrd.data.upright import SIDEWAYS, orientation, upright
 from supcrd.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 File = Path | IO[bytes]
-ORIENTATION = 0x0112  # tag of EXIF and TIFF
 
 
 # registered with Pillow, but no pictures, without a decoder, or decoded by starting another program (EPS)
@@ -93,7 +94,7 @@ def upright_size(file: File, name: str) -> tuple[int, int]:
         DataError: no readable image.
     """
     with _decoded(file, name) as image:
-        return _upright(image).size
+        return upright(image).size
 
 
 def extent(file: File, name: str) -> Extent:
@@ -106,7 +107,9 @@ def extent(file: File, name: str) -> Extent:
         return _extent(image, name)
 
 
-def pixels(file: File, name: str, *, channels: int, size: int, levels: Levels | None = None) -> NDArray[np.uint8]:
+def pixels(
+    file: File, name: str, *, channels: int, size: int, levels: Levels | None = None, draft: bool = False
+) -> NDArray[np.uint8]:
     """Decode one image, turn it upright, bring its shorter side to `size` and crop the centre.
 
     Args:
@@ -115,6 +118,7 @@ def pixels(file: File, name: str, *, channels: int, size: int, levels: Levels | 
         channels: 1 for grey, 3 for RGB; the image is converted.
         size: pixels.
         levels: black and white of deep images; if not given, those of the image by itself.
+        draft: a JPEG may be decoded at a half, a quarter or an eighth of its size, if `size` pixels remain.
 
     Returns:
         (size, size, channels) uint8.
@@ -122,14 +126,58 @@ def pixels(file: File, name: str, *, channels: int, size: int, levels: Levels | 
     Raises:
         DataError: no readable image; values that are not finite, or without levels that can be inferred.
     """
-    with _decoded(file, name, size) as image:
+    (image,) = cut_out(file, name, (None,), 0, channels=channels, size=size, levels=levels, draft=draft)
+    return image
+
+
+def cut_out(
+    file: File,
+    name: str,
+    cuts: tuple[Cut, ...],
+    place: int,
+    *,
+    channels: int,
+    size: int,
+    levels: Levels | None = None,
+    draft: bool = False,
+) -> list[NDArray[np.uint8]]:
+    """Several parts of an image, which is decoded once; `place` is that of the image in its set, the rest as `pixels`.
+
+    Raises:
+        DataError: as `pixels`.
+    """
+    with _open(file, name) as image, _one_if_large(image):
         try:
-            converted = _resized(_converted(_upright(image), channels, levels, name), size)
+            full, reduced = _reduced(image, cuts, place, margin=size if draft else 4 * size, always=draft)
+            image.load()
+            converted = _converted(upright(image), channels, levels, name)
+            full = full if reduced > 1 else converted.size
+            parts = [
+                centre(converted, size, full, reduced=reduced, largest=LARGE)
+                if cut is None
+                else boxed(converted, size, cut.box(place, *full), reduced=reduced)
+                for cut in cuts
+            ]
         except DataError:
             raise
         except Exception as error:
             raise _unreadable(name, error) from error
-        return np.array(converted, dtype=np.uint8).reshape(size, size, channels)
+        return [np.array(part, dtype=np.uint8).reshape(size, size, channels) for part in parts]
+
+
+def _reduced(
+    image: "Image.Image", cuts: tuple[Cut, ...], place: int, *, margin: int, always: bool
+) -> tuple[tuple[int, int], int]:
+    """Have a JPEG decoded smaller, if `margin` pixels of what is cut out of it remain: its size, and by how much."""
+    stored = full = image.size
+    if image.format not in ("JPEG", "MPO") or not (always or full[0] * full[1] > LARGE):
+        return full, 1
+    if orientation(image) in SIDEWAYS:
+        full = full[1], full[0]
+    factor = reduction(shortest(cuts, place, *full), margin)
+    if factor > 1:
+        image.draft(image.mode, (stored[0] // factor, stored[1] // factor))
+    return full, factor if image.size != stored else 1
 
 
 @contextlib.contextmanager
@@ -154,18 +202,18 @@ def _open(file: File, name: str) -> "Iterator[Image.Image]":
 
 
 @contextlib.contextmanager
-def _decoded(file: File, name: str, size: int | None = None) -> "Iterator[Image.Image]":
-    """Open and decode; where only so many pixels of the shorter side are wanted, a huge JPEG is decoded smaller."""
-    with _open(file, name) as image, contextlib.ExitStack() as held:
-        if image.width * image.height > ALONE:
-            held.enter_context(_one_at_a_time)
+def _decoded(file: File, name: str) -> "Iterator[Image.Image]":
+    """Open and decode."""
+    with _open(file, name) as image, _one_if_large(image):
         try:
-            if size is not None and image.width * image.height > LARGE:
-                image.draft(image.mode, (4 * size, 4 * size))  # of other formats it does nothing
             image.load()
         except Exception as error:
             raise _unreadable(name, error) from error
         yield image
+
+
+def _one_if_large(image: "Image.Image") -> contextlib.AbstractContextManager[object]:
+    return _one_at_a_time if image.width * image.height > ALONE else contextlib.nullcontext()
 
 
 def _unreadable(name: str, error: Exception, handle: IO[bytes] | None = None) -> DataError:
@@ -205,29 +253,6 @@ def _extent(image: "Image.Image", name: str) -> Extent:
     return Extent(name, kind, *bounds(np.asarray(image), name))
 
 
-def _upright(image: "Image.Image") -> "Image.Image":
-    """As the camera was held: what `PIL.ImageOps.exif_transpose` gives, but for EXIF that it fails on."""
-    from PIL.Image import Transpose
-
-    # Only the tag is read: tables damaged elsewhere are no reason to refuse an image. After loading, since Pillow
-    # turns some formats by itself then, and PNG may have the tag at its end.
-    turned = None
-    with contextlib.suppress(Exception):
-        turned = image.getexif().get(ORIENTATION)
-    methods = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    if turned not in methods:  # 1 is upright
-        return image
-    return image.transpose(methods[turned])
-
-
 def _converted(image: "Image.Image", channels: int, levels: Levels | None, name: str) -> "Image.Image":
     from PIL import Image
 
@@ -243,7 +268,8 @@ def _converted(image: "Image.Image", channels: int, levels: Levels | None, name:
         image = Image.fromarray(scaled)
     elif "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         image = _on_white(image)
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)  # which would copy it
 
 
 def _on_white(image: "Image.Image") -> "Image.Image":
@@ -259,22 +285,3 @@ def _on_white(image: "Image.Image") -> "Image.Image":
         return with_alpha if image.mode == "P" else image
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, with_alpha).convert("RGB")
-
-
-def _resized(image: "Image.Image", size: int) -> "Image.Image":
-    """Shorter side to `size`, then the centre: torchvision's Resize and CenterCrop, to the pixel."""
-    from PIL import Image
-
-    width, height = image.size
-    if (width, height) == (size, size):
-        return image
-    shorter = min(width, height)
-    width, height = int(size * width / shorter), int(size * height / shorter)
-    if width * height > LARGE:  # a strip: the centre alone is resized, with the same numbers to rounding
-        left, top = round((width - size) / 2), round((height - size) / 2)
-        across, down = image.width / width, image.height / height
-        box = (left * across, top * down, (left + size) * across, (top + size) * down)
-        return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size))

@@ -6,14 +6,15 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from supcrd.base.seeding import permutation
+from supcrd.data.cut import Crops
 from supcrd.data.images import Split
-from supcrd.data.sampling import balanced_order, interleaved
+from supcrd.data.order import WINDOW, index_batches
 from supcrd.data.shares import LEAST, WHOLE, Shares
 from supcrd.data.stream import fetch
 from supcrd.data.views.make import make_view
 from supcrd.data.views.mix import apart, draw_pairs, mix_bytes, mix_in_place
 from supcrd.data.views.parameters import ViewParameters, draw_view
+from supcrd.errors import DataError
 from supcrd.recipe.settings import AugmentSettings
 
 
@@ -91,39 +92,6 @@ class Taught(Protocol):
         """From indices (B,) to the features (V B, F) of their views, both on the CPU."""
 
 
-def index_batches(
-    count: int,
-    batch_size: int,
-    *,
-    seed: int,
-    epoch: int,
-    device: torch.device | None = None,
-    balanced: Tensor | None = None,
-    least: int = LEAST,
-    unlabelled: int = 0,
-) -> list[Tensor]:
-    """Shuffled indices of an epoch, cut into batches; a last batch of fewer than `least` images is left out.
-
-    One image has nothing to be contrasted with, and batch normalisation cannot train on it; another epoch will have it
-    in another place. `balanced`: the labels (N,), on the CPU, to draw by `balanced_order` in place of every image once.
-    `unlabelled`: how many images, the last ones, have no label; they come once each, `interleaved` with the others.
-
-    Example:
-        >>> [len(index) for index in index_batches(9, 4, seed=0, epoch=0)]
-        [4, 4]
-    """
-    labelled = count - unlabelled
-    if balanced is None:
-        order = permutation(labelled, "order", seed, epoch)
-    else:
-        order = balanced_order(balanced, seed=seed, epoch=epoch)
-    if unlabelled:
-        order = interleaved(order, labelled + permutation(unlabelled, "unlabelled order", seed, epoch))
-    order = order.to(device or "cpu")  # once an epoch: no step waits for a copy
-    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) < min(least, batch_size) else batches
-
-
 class ViewBatches:
     """Augmented views of a split whose uint8 images stay on the device; nothing but indices is copied per epoch.
 
@@ -139,6 +107,7 @@ class ViewBatches:
         sampling: as `train.sampling`.
         shares: what of each batch this process has; of its images alone views are made, unless some are mixed.
         least: as `index_batches`.
+        block: as `data.block`.
     """
 
     def __init__(
@@ -153,10 +122,13 @@ class ViewBatches:
         sampling: Literal["uniform", "balanced"] = "uniform",
         shares: Shares = WHOLE,
         least: int = LEAST,
+        block: int = 0,
     ) -> None:
         groups = [settings] if isinstance(settings, AugmentSettings) else settings.values()
         self.settings = [group for group in groups for _ in range(group.views)]  # by number of the view
         self.images, self.labels = split.images.to(device), split.labels.to(device)
+        if isinstance(self.images, Tensor) and any(group.crop == "whole" for group in self.settings):
+            raise DataError("crop = 'whole' cuts pictures as they are decoded; images that are in memory have been")
         self.host_labels = split.labels.cpu()
         self.labelled = int((self.host_labels >= 0).sum())
         self.unlabelled = len(self.host_labels) - self.labelled
@@ -165,14 +137,14 @@ class ViewBatches:
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.taught = dict(taught or {})
         self.balanced = self.host_labels[: self.labelled] if sampling == "balanced" else None
-        self.shares, self.least = shares, least
+        self.shares, self.least, self.block = shares, least, block
         self.steps = len(index_batches(len(self.labels), batch_size, seed=seed, epoch=0, least=least))
 
     def _order(self, epoch: int) -> list[Tensor]:
         """The images of every batch of an epoch, on the CPU."""
         return index_batches(
             len(self.labels), self.batch_size, seed=self.seed, epoch=epoch, balanced=self.balanced, least=self.least,
-            unlabelled=self.unlabelled,
+            unlabelled=self.unlabelled, block=self.block,
         )  # fmt: skip
 
     def _with_labels(self, places: Tensor) -> tuple[int, ...] | None:
@@ -249,18 +221,26 @@ class ViewBatches:
         ]
         # once an epoch: no step waits for a copy
         parameters = [drawn._replace(basic=drawn.basic.to(self.device)) for drawn in parameters]
+        wanted = [
+            Crops(s.crop_scale, s.crop_ratio, seed, epoch, view) if s.crop == "whole" else None
+            for view, s in enumerate(self.settings)
+        ]
+        cuts = tuple(dict.fromkeys(wanted))  # one picture serves all views that do not crop it themselves
         order = self._on_device(places)
         others = [self._partners(drawn, places) for drawn in parameters]
-        for place, index, images in zip(places, order, fetch(self.images, order, self.device), strict=True):
+        ahead = -(-WINDOW * self.block // self.batch_size)
+        read = fetch(self.images, order, self.device, cuts, ahead)
+        for place, index, images in zip(places, order, read, strict=True):
             count, shape = len(index), images.shape[1:]
             # each view is written where it belongs: in channels-last format, as networks want it, and never copied
             views = torch.empty(len(parameters) * count, *shape, device=self.device).permute(0, 3, 1, 2)
             parts = torch.split(views, count)
-            for drawn, settings, partners, part in zip(parameters, self.settings, others, parts, strict=True):
-                taken = drawn.take(place, index)
-                source = images
+            sources = dict(zip(cuts, torch.split(images, count), strict=True))
+            rows = zip(parameters, self.settings, wanted, others, parts, strict=True)
+            for drawn, settings, cut, partners, part in rows:
+                taken, source = drawn.take(place, index), sources[cut]
                 if partners is not None and taken.shares is not None:
-                    source = mix_bytes(images, next(partners), taken.shares.to(self.device, non_blocking=True))
+                    source = mix_bytes(source, next(partners), taken.shares.to(self.device, non_blocking=True))
                 make_view(source, taken, settings, part)
             yield index, views
 

@@ -8,8 +8,9 @@ same permutation as in memory, and resuming in the middle of one is exact.
 import os
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from supcrd.base.seeding import permutation
-from supcrd.data.imagefile import File, pixels
+from supcrd.data.cut import Cut
+from supcrd.data.imagefile import File, cut_out
 from supcrd.data.levels import Levels
 
 AHEAD = 3  # batches that are decoded while one is trained on; with it they bound the memory
@@ -56,6 +58,7 @@ class StreamedImages:
         size: H, pixels; an image's shorter side is resized to it and its centre cropped.
         levels: black and white of deep images; if not given, those of each image by itself.
         rows: (N,) int64, the rows of `files` that are meant, in order; all if not given.
+        draft: as `imagefile.pixels`.
 
     Raises:
         DataError: from where the images are asked for, for the first one (in their order) that cannot be read.
@@ -85,8 +88,9 @@ class StreamedImages:
         size: int,
         levels: Levels | None = None,
         rows: NDArray[np.int64] | None = None,
+        draft: bool = False,
     ) -> None:
-        self.files, self.pool, self.levels = files, pool, levels
+        self.files, self.pool, self.levels, self.draft = files, pool, levels, draft
         self.rows = np.arange(len(files)) if rows is None else rows
         self.shape = torch.Size((len(self.rows), size, size, channels))
         self.ndim = len(self.shape)
@@ -103,29 +107,45 @@ class StreamedImages:
 
     def subset(self, index: Tensor) -> "StreamedImages":
         """The chosen images, index (M,) int64; nothing is read."""
+        return self.changed(rows=self.rows[index.numpy()])
+
+    def changed(self, **arguments: Any) -> "StreamedImages":
+        """The same but for some arguments of the class."""
         _, size, _, channels = self.shape
-        rows = self.rows[index.numpy()]
-        return StreamedImages(self.files, self.pool, channels=channels, size=size, levels=self.levels, rows=rows)
+        own = {"files": self.files, "channels": channels, "size": size, "levels": self.levels, "rows": self.rows}
+        return StreamedImages(pool=self.pool, **own | {"draft": self.draft} | arguments)
 
     def to(self, device: torch.device) -> "StreamedImages":
         """Itself: there is nothing to move before it is decoded; `fetch` brings batches to a device."""
         return self
 
     def identity(self) -> Iterator[bytes]:
-        """Name and size of each file, in order."""
-        return map(self.files.identity, self.rows.tolist())
+        """Name and size of each file, in order; first that they are decoded smaller, where they are."""
+        return chain([b"draft"] if self.draft else [], map(self.files.identity, self.rows.tolist()))
 
-    def fetch(self, batches: Sequence[Index], device: torch.device | None = None) -> Iterator[Tensor]:
+    def fetch(
+        self,
+        batches: Sequence[Index],
+        device: torch.device | None = None,
+        cuts: tuple[Cut, ...] = (None,),
+        ahead: int = 0,
+    ) -> Iterator[Tensor]:
         """Decode batch after batch, always `AHEAD` batches before the one that was last asked for.
 
+        Of several `cuts` of the images each batch is (cuts * B, H, H, channels), cut after cut.
+
         At most AHEAD + 2 decoded batches are alive: the one in use, the next and those ahead of it. Where the caller
-        stops early, what was not begun is not decoded.
+        stops early, what was not begun is not decoded. `ahead`: of so many batches at a time, and once more as many
+        before they are due, the files are asked for in the order in which they lie on the disk.
         """
         device = device or torch.device("cpu")
         pending: deque[tuple[Tensor, list[Future[None]]]] = deque()
         try:
-            for batch in batches:
-                pending.append(self._begin(batch, pinned=device.type == "cuda"))
+            for number, batch in enumerate(batches):
+                if ahead and number % ahead == 0:
+                    for start in (number, number + ahead) if number == 0 else (number + ahead,):
+                        self._ask(batches[start : start + ahead])
+                pending.append(self._begin(batch, cuts, pinned=device.type == "cuda"))
                 if len(pending) > AHEAD:
                     yield _finished(pending, device)
             while pending:
@@ -135,19 +155,29 @@ class StreamedImages:
                 for task in tasks:
                     task.cancel()
 
-    def _begin(self, index: Index, *, pinned: bool) -> tuple[Tensor, list[Future[None]]]:
+    def _ask(self, batches: Sequence[Index]) -> None:
+        """Have the system read what batches need, if the files know how to ask for it."""
+        ask: Callable[[NDArray[np.int64]], None] | None = getattr(self.files, "ask", None)
+        if ask is not None and batches:
+            rows = [self.rows[index if isinstance(index, slice) else index.numpy()] for index in batches]
+            self.pool.submit(ask, np.concatenate(rows))
+
+    def _begin(self, index: Index, cuts: tuple[Cut, ...], *, pinned: bool) -> tuple[Tensor, list[Future[None]]]:
         rows = self.rows[index if isinstance(index, slice) else index.numpy()].tolist()
+        places = range(len(self))[index] if isinstance(index, slice) else index.tolist()
         _, size, _, channels = self.shape
-        images = torch.empty(len(rows), size, size, channels, dtype=torch.uint8, pin_memory=pinned)
+        count = len(rows)
+        images = torch.empty(len(cuts) * count, size, size, channels, dtype=torch.uint8, pin_memory=pinned)
         into = images.numpy()
+        how: dict[str, Any] = {"channels": channels, "size": size, "levels": self.levels, "draft": self.draft}
 
         def decode(start: int) -> None:
-            for place in range(start, min(start + TASK, len(rows))):
-                row = rows[place]
-                file, name = self.files.open(row), self.files.name(row)
-                into[place] = pixels(file, name, channels=channels, size=size, levels=self.levels)
+            for number in range(start, min(start + TASK, count)):
+                row = rows[number]
+                parts = cut_out(self.files.open(row), self.files.name(row), cuts, places[number], **how)
+                into[number::count] = parts
 
-        return images, [self.pool.submit(decode, start) for start in range(0, len(rows), TASK)]
+        return images, [self.pool.submit(decode, start) for start in range(0, count, TASK)]
 
 
 def _finished(pending: deque[tuple[Tensor, list[Future[None]]]], device: torch.device) -> Tensor:
@@ -160,13 +190,16 @@ def _finished(pending: deque[tuple[Tensor, list[Future[None]]]], device: torch.d
 Images = Tensor | StreamedImages
 
 
-def fetch(images: Images, batches: Sequence[Index], device: torch.device) -> Iterator[Tensor]:
+def fetch(
+    images: Images, batches: Sequence[Index], device: torch.device, cuts: tuple[Cut, ...] = (None,), ahead: int = 0
+) -> Iterator[Tensor]:
     """The images of each batch on `device`; of streamed ones the next batches are decoded at the same time.
 
     Args:
         images: (N, H, H, channels) uint8, anywhere, or streamed.
         batches: slices, or (B,) int64 indices on the device of the images (streamed: on any).
         device: where they shall be.
+        cuts, ahead: of streamed images, as `StreamedImages.fetch`.
 
     Example:
         >>> batches = [slice(0, 2), slice(2, 4)]
@@ -180,69 +213,7 @@ def fetch(images: Images, batches: Sequence[Index], device: torch.device) -> Ite
     indices = [batch for batch in batches if isinstance(batch, Tensor)]
     if indices and len(indices) == len(batches):  # one copy from the device an epoch, not one a step
         batches = torch.split(torch.cat(indices).cpu(), [len(index) for index in indices])
-    return images.fetch(batches, device)
-
-
-def rgb(images: Images) -> Images:
-    """Grey images as RGB, with the grey value in every channel, as Pillow converts them; RGB images as they are.
-
-    Example:
-        >>> rgb(torch.full((1, 1, 1, 1), 7, dtype=torch.uint8)).flatten().tolist()
-        [7, 7, 7]
-    """
-    if images.shape[3] == 3:
-        return images
-    if isinstance(images, Tensor):
-        return images.expand(*images.shape[:3], 3).contiguous()
-    size, rows = images.shape[1], images.rows
-    return StreamedImages(images.files, images.pool, channels=3, size=size, levels=images.levels, rows=rows)
-
-
-def joined(first: Images, second: Images) -> Images:
-    """Images of one size and number of channels, one behind the other; both in memory, or both streamed.
-
-    Example:
-        >>> joined(torch.zeros(2, 8, 8, 1, dtype=torch.uint8), torch.zeros(1, 8, 8, 1, dtype=torch.uint8)).shape
-        torch.Size([3, 8, 8, 1])
-    """
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        return torch.cat([first, second])
-    assert isinstance(first, StreamedImages)
-    assert isinstance(second, StreamedImages)
-    _, size, _, channels = first.shape
-    files = TwoFiles(first.files, second.files)
-    rows = np.concatenate([first.rows, second.rows + len(first.files)])
-    levels = first.levels or second.levels  # one of them has no deep image, or both have these
-    return StreamedImages(files, first.pool, channels=channels, size=size, levels=levels, rows=rows)
-
-
-class TwoFiles:
-    """The files of two sets, one behind the other; see `Files`."""
-
-    def __init__(self, first: Files, second: Files) -> None:
-        self.first, self.second = first, second
-
-    def __len__(self) -> int:
-        return len(self.first) + len(self.second)
-
-    def _place(self, row: int) -> tuple[Files, int]:
-        before = len(self.first)
-        return (self.first, row) if row < before else (self.second, row - before)
-
-    def name(self, row: int) -> str:
-        """That of the set that has it."""
-        files, inside = self._place(row)
-        return files.name(inside)
-
-    def open(self, row: int) -> File:
-        """That of the set that has it."""
-        files, inside = self._place(row)
-        return files.open(inside)
-
-    def identity(self, row: int) -> bytes:
-        """That of the set that has it."""
-        files, inside = self._place(row)
-        return files.identity(inside)
+    return images.fetch(batches, device, cuts, ahead)
 
 
 def sample(count: int) -> Tensor:

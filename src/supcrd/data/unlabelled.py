@@ -11,8 +11,9 @@ from supcrd.data import FILES, check_stream, read_source
 from supcrd.data.digests import digests
 from supcrd.data.encoded import TRIED, Reading
 from supcrd.data.images import Contents, ImageSet, Split, Unlabelled, fingerprint
+from supcrd.data.joining import joined, rgb
 from supcrd.data.listed import AS_THEY_ARE, Dividing
-from supcrd.data.stream import Images, StreamedImages, joined, rgb
+from supcrd.data.stream import Images, StreamedImages
 from supcrd.errors import DataError
 from supcrd.recipe.settings import DataSettings
 
@@ -84,7 +85,10 @@ def read_further(source: str, settings: DataSettings, levels: tuple[float, float
     if settings.stream:
         check_stream(source, settings.image_size)
     size = settings.image_size if kind in FILES else None
-    reading = Reading(size, settings.stream, settings.workers, settings.levels or levels, settings.damaged)
+    reading = Reading(
+        size, settings.stream, settings.workers, settings.levels or levels, settings.damaged,
+        settings.draft and kind in FILES,
+    )  # fmt: skip
     columns = Dividing(file_column=settings.file_column) if kind == "csv" else AS_THEY_ARE
     place = user_path(Path(settings.folder), "data.folder", error=DataError)
     contents: Contents = read_source(source, place, reading, "use", True, columns)

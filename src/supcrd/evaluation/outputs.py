@@ -41,9 +41,16 @@ def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: in
         >>> outputs(subject, torch.zeros(3, 8, 8, 1, dtype=torch.uint8), choose("cpu")).logits.shape
         torch.Size([3, 2])
     """
-    parts = list(_run(subject, images, place, batch_size, features_only=False))
-    # cloned out of inference mode, so that a probe can be trained on them
-    return Output(*(torch.cat(column).clone() for column in zip(*parts, strict=True)))
+    whole: list[Tensor] = []
+    start = 0
+    for parts in _run(subject, images, place, batch_size, features_only=False):
+        # room for all at once, out of inference mode, so that a probe can be trained on them: logits of thousands of
+        # classes are gigabytes, and parts put together would be there twice
+        whole = whole or [torch.empty(len(images), *part.shape[1:]) for part in parts]
+        for rows, part in zip(whole, parts, strict=True):
+            rows[start : start + len(part)] = part
+        start += len(parts[0])
+    return Output(*whole)
 
 
 def features(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Tensor:

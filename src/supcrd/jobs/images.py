@@ -44,5 +44,6 @@ def load_images(
         file_column=settings.file_column,
         label_column=settings.label_column,
         split_column=settings.split_column,
+        draft=settings.draft,
     )
     return renamed(loaded, settings.classes)

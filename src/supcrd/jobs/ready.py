@@ -95,6 +95,7 @@ def prepare(
         sampling=recipe.train.sampling,
         shares=divided.shares,
         least=divided.least,
+        block=recipe.data.block,
     )
     if isinstance(divided.world, Group):
         kind = f"{place.device.type} {place.precision}"

@@ -10,6 +10,7 @@ from supcrd import recipe as recipes
 from supcrd.base import device
 from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
+from supcrd.data.order import grouped_by_class
 from supcrd.data.unlabelled import with_unlabelled
 from supcrd.errors import RecipeError, SupcrdError
 from supcrd.evaluation.measures import deployed
@@ -237,6 +238,12 @@ def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
                 f"{key}.crop_padding = {group.crop_padding}: the images of {images.source} have {images.image_size} "
                 f"px; at most {images.image_size} is right"
             )
+    if recipe.data.block and grouped_by_class(images.train.labels):
+        logger.warning(
+            "data.block = %d: images of a class stand together in %s, so that a batch has few classes; write shards in "
+            "random order, or data.block=0",
+            *(recipe.data.block, images.source),
+        )
     needed = 2 if recipe.method.contrastive else 1
     if len(images.train) < needed:
         raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from supcrd.metrics.blocks import row_blocks
 from supcrd.metrics.estimate import Estimate, sample_mean, sample_rows
 
 VOTES = 2**22  # votes (rows x classes) at a time, 16 MiB
@@ -34,6 +35,12 @@ def top_k_accuracy(logits: Tensor, labels: Tensor, *, k: int = 1) -> float | Non
 
 def _before(logits: Tensor, labels: Tensor) -> Tensor:
     """How many logits of each row come before its label's: (N,) int64."""
+    if len(labels) == 0:
+        return labels
+    return torch.cat([_before_of(rows, own) for rows, own in row_blocks(logits, labels)])
+
+
+def _before_of(logits: Tensor, labels: Tensor) -> Tensor:
     own = logits.gather(1, labels[:, None])
     earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
     # in these words a NaN is never right

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from supcrd.metrics.blocks import row_blocks
+
 TEMPERATURES = (0.05, 20.0)
 """Between these a temperature is looked for."""
-ROWS = 4096  # of float64 logits at a time
 STEPS = 100  # of Newton's method with bisection: a dozen are usual
 
 
@@ -32,7 +33,8 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = 15
     """
     if len(labels) == 0:
         return None
-    confidence, predicted = torch.softmax(logits.double(), dim=1).max(dim=1)
+    largest = [torch.softmax(rows.double(), dim=1).max(dim=1) for (rows,) in row_blocks(logits)]
+    confidence, predicted = (torch.cat(column) for column in zip(*largest, strict=True))
     gap = (predicted == labels).double() - confidence
     place = (confidence * bins).ceil().long().clamp(1, bins) - 1
     sums = gap.new_zeros(bins).index_add_(0, place, gap)
@@ -46,7 +48,10 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float | None:
         >>> round(negative_log_likelihood(torch.zeros(3, 4), torch.tensor([0, 1, 2])), 4)  # ln 4
         1.3863
     """
-    return functional.cross_entropy(logits.double(), labels).item() if len(labels) else None
+    if len(labels) == 0:
+        return None
+    parts = [functional.cross_entropy(z.double(), y, reduction="none") for z, y in row_blocks(logits, labels)]
+    return torch.cat(parts).mean().item()
 
 
 def fit_temperature(
@@ -114,6 +119,6 @@ def _slope(logits: Tensor, labels: Tensor, smoothing: float, inverse: float) -> 
 
 def _blocks(logits: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Blocks of rows in float64; the largest logit of a row is 0, so that no digits are lost to a common offset."""
-    for rows, right in zip(torch.split(logits, ROWS), torch.split(labels, ROWS), strict=True):
+    for rows, right in row_blocks(logits, labels):
         wide = rows.double()
         yield wide - wide.amax(dim=1, keepdim=True), right

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from supcrd.metrics.blocks import row_blocks
+
 
 def agreement(student_logits: Tensor, teacher_logits: Tensor) -> float | None:
     """Fraction of rows, both (N, C), where student and teacher predict the same class; None without rows.
@@ -29,6 +31,9 @@ def kl_from_teacher(student_logits: Tensor, teacher_logits: Tensor) -> float | N
     """
     if len(student_logits) == 0:
         return None
-    log_q = torch.log_softmax(student_logits.double(), dim=1)
-    log_p = torch.log_softmax(teacher_logits.double(), dim=1)
-    return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean().item()
+    by_row = []
+    for student, teacher in row_blocks(student_logits, teacher_logits):
+        log_q = torch.log_softmax(student.double(), dim=1)
+        log_p = torch.log_softmax(teacher.double(), dim=1)
+        by_row.append((log_p.exp() * (log_p - log_q)).sum(dim=1))
+    return torch.cat(by_row).mean().item()

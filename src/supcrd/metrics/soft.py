@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from supcrd.metrics.blocks import row_blocks
+
 
 class Softness(NamedTuple):
     """Means over the rows; each a float."""
@@ -37,11 +39,16 @@ def softness(logits: Tensor) -> Softness | None:
     """
     if len(logits) == 0:
         return None
+    parts = [_by_row(rows) for (rows,) in row_blocks(logits)]
+    return Softness(*(torch.cat(column).mean().item() for column in zip(*parts, strict=True)))
+
+
+def _by_row(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The three of each row."""
     wide = logits.double()
     centred = wide - wide.mean(dim=1, keepdim=True)
     first, second = centred.topk(2, dim=1).values.T
     log_p = torch.log_softmax(wide, dim=1)
     # the limit of p ln p is 0, also where ln p is -infinity
     entropy = -torch.where(log_p > -700, log_p.exp() * log_p, 0).sum(dim=1)
-    ratio = torch.where(first > 0, second / first, 1)
-    return Softness(entropy.mean().item(), ratio.mean().item(), wide.std(dim=1, unbiased=False).mean().item())
+    return entropy, torch.where(first > 0, second / first, 1), wide.std(dim=1, unbiased=False)

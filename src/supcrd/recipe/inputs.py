@@ -74,6 +74,12 @@ class DataSettings(Settings):
     bare numbers, or to put the classes of others in another order"""
     stream: bool = False
     """decode each batch when it is needed, for sources of image files larger than memory; needs image_size"""
+    draft: bool = False
+    """decode JPEGs at a half, a quarter or an eighth of their size where image_size pixels remain of what is cut out of
+    them: quicker for large ones, with pixels that differ by about a level in the mean"""
+    block: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """images of a block: an epoch then has blocks of consecutive images in random order, and the images of 16 blocks at
+    a time in random order, so that slow disks and networks are read nearly in a row; 0: any order of all images"""
     levels: Levels | None = None
     """[black, white] of images of 16- or 32-bit integers or floats; inferred from the train split if not given: see
     docs/data.md"""

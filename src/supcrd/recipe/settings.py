@@ -138,6 +138,13 @@ class Recipe(Settings):
             raise ValueError(
                 f"[augment] and [views.{next(iter(self.views))}] exclude one another: groups have the keys of [augment]"
             )
+        for name, group in self.view_groups.items():
+            if group.crop == "whole" and not self.data.stream:
+                key = f"views.{name}" if self.views else name
+                raise ValueError(
+                    f"{key}.crop = 'whole' cuts pictures as they are decoded, batch by batch; "
+                    "data.stream = true is right"
+                )
         cached = [name for name, teacher in self.all_teachers.items() if teacher.cache]
         mixed = [name for name, group in self.view_groups.items() if group.mixes]
         if cached and mixed and self.method.reads_teacher:
@@ -170,6 +177,11 @@ class Recipe(Settings):
             raise ValueError(
                 f"train.batch_size = {self.train.batch_size}: method {method.name} compares images of a batch; "
                 "it needs 2 or more"
+            )
+        if self.data.block and self.train.sampling == "balanced":
+            raise ValueError(
+                f"data.block = {self.data.block} and train.sampling = 'balanced' both say in which order images come; "
+                "give one of them"
             )
         if self.train.batch_size * self.view_count < 2:
             raise ValueError("train.batch_size = 1 and augment.views = 1: batch normalisation needs 2 rows or more")

@@ -30,14 +30,15 @@ class AugmentSettings(Settings):
     same_class_mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
     """alpha: each image is first mixed with another one of its class, by a share drawn from Beta(alpha, alpha), so that
     its label stays; 0 for none"""
-    crop: Literal["padded", "resized"] = "padded"
-    """padded: by `crop_padding`; resized: a box of `crop_scale` and `crop_ratio`, resized to the original size"""
+    crop: Literal["padded", "resized", "whole"] = "padded"
+    """padded: by `crop_padding`; resized: a box of `crop_scale` and `crop_ratio`, resized to the original size; whole:
+    such a box of the whole picture, before it is brought to image_size, for data.stream = true"""
     crop_padding: Annotated[int, Field(ge=0, le=1024)] = 4
     """pixels of black added to each side before a random crop of the original size; 0 for none"""
     crop_scale: Parts = (0.08, 1.0)
-    """area of the box of crop = resized, as a share of the image's: the range that it is drawn from"""
+    """area of the box of crop = resized or whole, as a share of the image's: the range that it is drawn from"""
     crop_ratio: AboveZero = (3 / 4, 4 / 3)
-    """width over height of the box of crop = resized: the range that it is drawn from, uniformly in its logarithm"""
+    """width over height of that box: the range that it is drawn from, uniformly in its logarithm"""
     flip: Share = 0.5
     """probability of a horizontal flip"""
     rotation: Share = 0.0
@@ -80,6 +81,11 @@ class AugmentSettings(Settings):
             low, high = getattr(self, key)
             if low > high:  # "augment." or "views.NAME." is put before it, see explain
                 raise ValueError(f"{key} = [{low:g}, {high:g}]: the lower number first is right")
+        if self.crop == "whole" and self.same_class_mixup > 0:
+            raise ValueError(
+                f"same_class_mixup = {self.same_class_mixup:g} mixes images before they are cropped, and "
+                "crop = 'whole' crops them as they are decoded; crop = 'resized' is right"
+            )
         return self
 
     @property

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from supcrd.data import Split
 from supcrd.data.augment import augment, draw
-from supcrd.data.loader import Batch, ViewBatches, index_batches
+from supcrd.data.loader import Batch, ViewBatches
+from supcrd.data.order import index_batches
 from supcrd.data.views.geometry import resized_crop
 from supcrd.data.views.mix import draw_pairs, mix_in_place
 from supcrd.data.views.parameters import draw_view

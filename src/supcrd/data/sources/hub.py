@@ -150,5 +150,5 @@ def source(request: Request) -> Contents:
 
     if reading.stream or not files:
         return decode()
-    settings = (reading.image_size, reading.levels, reading.damaged, request.unlabelled, *request.dividing.given)
+    settings = (*reading.settings, request.unlabelled, *request.dividing.given)
     return decoded.kept(decode, kind=request.kind, paths=files, settings=settings, require_train=request.require_train)

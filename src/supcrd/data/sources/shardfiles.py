@@ -7,11 +7,18 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from supcrd.data.listing import NAMES, split_of
 from supcrd.errors import DataError
 
 PACKED = (".tar.gz", ".tgz")  # unpacked into memory
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".tbz2", ".txz")
+
+
+GAP = 2**18
+"""Bytes between two members that are read rather than left out: a disk's head would take as long to move."""
 
 
 def shards_of(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
@@ -66,6 +73,20 @@ def unpacked(shard: Path) -> bytes | None:
         raise DataError(f"{shard}: no gzip file, or damaged or cut short; write it again") from error
     except OSError as error:
         raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
+
+
+def stretches(offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """(begin, end) of the parts of a file that hold members, in their order; smaller gaps than GAP are read along.
+
+    Example:
+        >>> stretches(np.array([5_000_000, 0, 600]), np.array([100, 500, 400]))
+        [(0, 1000), (5000000, 5000100)]
+    """
+    order = np.argsort(offsets)
+    begins, ends = offsets[order], (offsets + sizes)[order]
+    new = np.flatnonzero(begins[1:] - ends[:-1] > GAP) + 1
+    firsts, lasts = np.concatenate([[0], new]), np.concatenate([new, [len(order)]]) - 1
+    return [(int(begins[first]), int(ends[last])) for first, last in zip(firsts, lasts, strict=True)]
 
 
 def opened(shard: Path, content: bytes | None) -> IO[bytes]:

@@ -63,7 +63,7 @@ def streamed(
 
     Cost: a look at each file; 1.28 million samples need 60 MB and the letters of their names, mapped.
     """
-    wanted = (VERSION, reading.image_size, reading.levels, reading.damaged, *settings)
+    wanted = (VERSION, *reading.settings, *settings)
     try:
         source = f"shards-{decoded.digest(str(path.resolve()), *wanted)}"
         stamp = decoded.stamp_of([path])
@@ -132,7 +132,7 @@ def _restored(
             raise ValueError(name)
         if int(labels.min()) < 0 or int(labels.max()) >= len(known["class_names"]):
             raise ValueError(name)
-        images: Any = StreamedImages(files, pool, channels=channels, size=size, rows=rows.numpy())
+        images: Any = StreamedImages(files, pool, channels=channels, size=size, rows=rows.numpy(), draft=reading.draft)
         splits[name] = Split(images, labels, None if groups is None else torch.from_numpy(groups))
     if not splits or not splits.keys() <= set(decoded.SPLITS):
         raise ValueError("no splits")

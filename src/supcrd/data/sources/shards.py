@@ -1,6 +1,8 @@
 """`shards:PATH`: a folder of tar files in WebDataset's format."""
 
+import contextlib
 import io
+import os
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading, contents
@@ -19,7 +22,7 @@ from supcrd.data.listed import group
 from supcrd.data.sources import Request
 from supcrd.data.sources.samplelabels import Labels
 from supcrd.data.sources.samples import CLASS_NAMES, complete, samples_of
-from supcrd.data.sources.shardfiles import shards_of, unpacked
+from supcrd.data.sources.shardfiles import shards_of, stretches, unpacked
 from supcrd.data.sources.shardindex import State, streamed
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
@@ -152,6 +155,20 @@ class ShardFiles:
         if content is None or len(content) < self.sizes[row]:
             raise DataError(f"{self.name(row)}: the shard ends before it; was it changed during the run?")
         return io.BytesIO(content)
+
+    def ask(self, rows: NDArray[np.int64]) -> None:
+        """Have the system read these members into its cache, shard by shard and in their order there."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        shard, offsets, sizes = (np.asarray(part)[rows] for part in (self.shard, self.offsets, self.sizes))
+        for number in np.unique(shard).tolist():
+            if self.unpacked[number] is not None:
+                continue
+            inside = shard == number
+            # what is not readable is said where it is read
+            with contextlib.suppress(OSError), open(self.shards[number], "rb", buffering=0) as file:
+                for start, end in stretches(offsets[inside], sizes[inside]):
+                    os.posix_fadvise(file.fileno(), start, end - start, os.POSIX_FADV_WILLNEED)
 
     def identity(self, row: int) -> bytes:
         """Shard and member by name, offset and size."""

@@ -15,11 +15,12 @@ from supcrd.recipe.views import AugmentSettings
 def is_basic(settings: AugmentSettings) -> bool:
     """Whether views are made by padded crop, flip and colour jitter alone, as in 0.1."""
     s = settings
-    return s.crop == "padded" and not (s.rotation or s.randaugment or s.grayscale or s.blur or s.erasing or s.cutout)
+    return s.crop != "resized" and not (s.rotation or s.randaugment or s.grayscale or s.blur or s.erasing or s.cutout)
 
 
 def make_view(images: Tensor, parameters: ViewParameters, settings: AugmentSettings, out: Tensor) -> Tensor:
-    """Crop and flip, turn, RandAugment (on bytes); then jitter colours, greyscale, blur, and make holes (on floats).
+    """Crop (unless it was cut out whole) and flip, turn, RandAugment (on bytes); then jitter colours, greyscale, blur,
+    and make holes (on floats).
 
     Args:
         images: (B, H, H, channels) uint8.
@@ -40,7 +41,7 @@ def make_view(images: Tensor, parameters: ViewParameters, settings: AugmentSetti
     """
     p, s, device = parameters, settings, images.device
     if is_basic(settings):
-        return augment(images, p.basic.to(device), padding=s.crop_padding, colour=_jitters(s), out=out)
+        return augment(images, p.basic.to(device), padding=padding(s), colour=_jitters(s), out=out)
     with few_threads(images.numel()) if device.type == "cpu" else nullcontext():
         return _strong(images, p, s, out)
 
@@ -69,6 +70,16 @@ def _strong(images: Tensor, p: ViewParameters, s: AugmentSettings, out: Tensor) 
     return out.copy_(view)
 
 
+def padding(s: AugmentSettings) -> int:
+    """Pixels of black around an image before it is cropped.
+
+    Example:
+        >>> padding(AugmentSettings()), padding(AugmentSettings(crop="whole"))
+        (4, 0)
+    """
+    return s.crop_padding if s.crop == "padded" else 0
+
+
 def _jitters(s: AugmentSettings) -> bool:
     return max(s.brightness, s.contrast, s.saturation) > 0
 
@@ -79,7 +90,7 @@ def _bytes(images: Tensor, p: ViewParameters, s: AugmentSettings) -> Tensor:
     if p.boxes is not None:
         planes = geometry.resized_crop(images.permute(0, 3, 1, 2), _moved(p.boxes, device), p.basic.flip.to(device))
     else:
-        cropped = crop_and_flip(images, p.basic.to(device), padding=s.crop_padding)
+        cropped = crop_and_flip(images, p.basic.to(device), padding=padding(s))
         planes = cropped.permute(0, 3, 1, 2).contiguous()
     if p.turns is not None:
         planes = geometry.turn(planes, _moved(p.turns, device))

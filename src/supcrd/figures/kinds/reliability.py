@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Doubles = NDArray[np.float64]
 ACROSS = 3  # runs beside one another
+VALUES = 2**22  # logits that are widened to float64 at a time
 
 
 class Reliability(NamedTuple):
@@ -43,8 +44,8 @@ def reliability(logits: Floats, labels: Integers, *, bins: int = 15) -> Reliabil
         >>> bins.images[-1], bins.accuracy[-1], bins.ece
         (np.int64(2), np.float64(0.5), 0.5)
     """
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    confidence = 1 / np.exp(shifted).sum(axis=1)  # the largest logit is 0 now
+    step = max(1, VALUES // logits.shape[1])
+    confidence = np.concatenate([_largest(logits[i : i + step]) for i in range(0, len(logits), step)])
     right = logits.argmax(axis=1) == labels
     place = np.clip(np.ceil(confidence * bins).astype(np.int64), 1, bins) - 1
     count = np.bincount(place, minlength=bins)
@@ -52,6 +53,13 @@ def reliability(logits: Floats, labels: Integers, *, bins: int = 15) -> Reliabil
     some = np.where(count > 0, count, np.nan)
     ece = float(np.abs(sums[1] - sums[0]).sum() / len(labels))
     return Reliability(count, sums[0] / some, sums[1] / some, ece)
+
+
+def _largest(logits: Floats) -> Doubles:
+    """The largest probability of each row."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    largest: Doubles = 1 / np.exp(shifted).sum(axis=1)  # the largest logit is 0 now
+    return largest
 
 
 def draw(points: Sequence[Points], *, theme: Theme = LIGHT) -> "Figure":
