@@ -76,16 +76,12 @@ def lines(data: DataSet, baseline: str | None = None, shared: Collection[RunFold
         shared: runs whose seconds are marked.
     """
     shown = columns(data)
-    means = {label: [_summary(group, column.key) for column in shown] for label, group in data.configurations.items()}
     students = {label: group for label, group in data.configurations.items() if label not in data.teachers}
     best = clear_bests(students or data.configurations, shown)
     rows = []
     for label, group in data.configurations.items():
-        cells = tuple(
-            _cell(column, value, best.get(column.key) == label, _beside(group, column, shared))
-            for column, value in zip(shown, means[label], strict=True)
-        )
         alone = len(group) == 1
+        own = {key for key, winner in best.items() if winner == label}
         rows.append(
             Line(
                 label=group[0].recipe.name if alone else label,
@@ -94,23 +90,26 @@ def lines(data: DataSet, baseline: str | None = None, shared: Collection[RunFold
                 n=len(group),
                 teacher=label in data.teachers,
                 baseline=label == baseline,
-                cells=cells,
+                cells=_cells(group, shown, shared, own),
                 warnings=tuple(health.merged([health.told(run.evaluation) for run in group])),
-                runs=()
-                if alone
-                else tuple(
-                    (
-                        run.recipe.name,
-                        tuple(
-                            _cell(column, _summary([run], column.key), False, _beside([run], column, shared))
-                            for column in shown
-                        ),
-                    )
-                    for run in group
-                ),
+                runs=() if alone else tuple((run.recipe.name, _cells([run], shown, shared)) for run in group),
             )
         )
     return rows
+
+
+def _cells(
+    group: Sequence[RunFolder],
+    shown: Sequence[Measure],
+    shared: Collection[RunFolder],
+    best: Collection[str] = (),
+) -> tuple[Cell, ...]:
+    """A cell for each column: the mean of some runs; `best` are the keys of the columns that they are best in."""
+    beside = any(run in shared for run in group)
+    return tuple(
+        _cell(column, _summary(group, column.key), column.key in best, beside and column.key == "train_seconds")
+        for column in shown
+    )
 
 
 def _about(group: Sequence[RunFolder]) -> str:
@@ -123,10 +122,6 @@ def _about(group: Sequence[RunFolder]) -> str:
 def _summary(group: Sequence[RunFolder], key: str) -> Summary | None:
     values = [value for value in (number(run, key) for run in group) if value is not None]
     return summary(values) if len(values) == len(group) else None
-
-
-def _beside(group: Sequence[RunFolder], column: Measure, shared: Collection[RunFolder]) -> bool:
-    return column.key == "train_seconds" and any(run in shared for run in group)
 
 
 def _cell(column: Measure, value: Summary | None, best: bool, shared: bool) -> Cell:
