@@ -65,7 +65,10 @@ def test_data_that_changed_since_are_said(tmp_path, photos):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("shards:https://example.invalid/a.tar", "lies elsewhere, and a report fetches nothing"),
+        (
+            "shards:https://me:secret@example.invalid/a.tar?signature=secret",
+            "https://example.invalid/a.tar lies elsewhere",
+        ),
         ("hf:somebody/pictures", "lies elsewhere, and a report fetches nothing"),
         ("cifar100", "lies elsewhere, and a report fetches nothing"),
         ("folder:/nowhere/at/all", "The data cannot be looked at: "),
@@ -81,6 +84,7 @@ def test_what_is_not_here_is_a_note_and_nothing_is_fetched(tmp_path, source, sai
     html = inspected(data)
     assert html.startswith('<p class="note">')
     assert said in html
+    assert "secret" not in html
 
 
 def test_the_command_has_it_where_it_is_asked_for(tmp_path, no_figures):

@@ -69,7 +69,11 @@ def _check_here(settings: DataSettings) -> None:
 
         elsewhere = not is_there(kind, Path(settings.folder))
     if elsewhere:
-        raise DataError(f"{settings.source} lies elsewhere, and a report fetches nothing; supcrd inspect looks at it")
+        from supcrd.data.sources.addresses import shown  # without a password or a signature
+
+        raise DataError(
+            f"{shown(settings.source)} lies elsewhere, and a report fetches nothing; supcrd inspect looks at it"
+        )
 
 
 def _differences(run: RunFolder, facts: dict[str, Any]) -> Sequence[str]:
