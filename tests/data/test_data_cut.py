@@ -16,6 +16,7 @@ from supcrd.data import imagefile, load, stream
 from supcrd.data.cut import Box, Crops
 from supcrd.data.loader import ViewBatches
 from supcrd.data.stream import StreamedImages
+from supcrd.data.upright import upright
 from supcrd.errors import DataError, RecipeError
 from supcrd.recipe.settings import AugmentSettings, ViewSettings
 
@@ -141,8 +142,8 @@ def jpeg(width: int, height: int, orientation: int = 1) -> io.BytesIO:
 def test_draft_keeps_the_pixels_that_are_wanted(
     monkeypatch: pytest.MonkeyPatch, sides: tuple[int, int], size: int, decoded: tuple[int, int], orientation: int
 ) -> None:
-    sizes, turned = [], imagefile.upright
-    monkeypatch.setattr(imagefile, "upright", lambda image: sizes.append(image.size) or turned(image))
+    sizes, turned = [], upright
+    monkeypatch.setattr("supcrd.data.imagefile.upright", lambda image: sizes.append(image.size) or turned(image))
     content = jpeg(*sides, orientation).getvalue()
     drafted = imagefile.pixels(io.BytesIO(content), "x", channels=3, size=size, draft=True)
     assert sizes == [decoded]
@@ -151,8 +152,8 @@ def test_draft_keeps_the_pixels_that_are_wanted(
 
 
 def test_draft_of_boxes_follows_the_smallest(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, turned = [], imagefile.upright
-    monkeypatch.setattr(imagefile, "upright", lambda image: sizes.append(image.size) or turned(image))
+    sizes, turned = [], upright
+    monkeypatch.setattr("supcrd.data.imagefile.upright", lambda image: sizes.append(image.size) or turned(image))
     content = jpeg(800, 640).getvalue()
     for share, decoded in ((0.9, (100, 80)), (0.25, (200, 160)), (0.05, (400, 320)), (0.01, (800, 640))):
         crops = Crops((share, share), (1.0, 1.0), 0, 0, 0)

@@ -65,6 +65,7 @@ def rehearsed(name: str, source: Path, folder: Path) -> Path:
         torch.manual_seed(0)
         torch.save(timm.create_model(network, num_classes=1000).state_dict(), folder / "teacher.pth")
         table["teacher"] = {"checkpoint": str(folder / "teacher.pth"), "arch": f"timm:{network}", "check": False}
+        table["teacher"]["image_size"] = SIZE  # or its views would be enlarged to 224 px
     if "bank" in table["method"]:
         table["method"]["bank"] = 1000
     if "negatives" in table["method"]:
