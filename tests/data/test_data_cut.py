@@ -12,7 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from supcrd import recipe as recipes
-from supcrd.data import imagefile, load, stream
+from supcrd.data import imagefile, load
 from supcrd.data.cut import Box, Crops
 from supcrd.data.loader import ViewBatches
 from supcrd.data.stream import StreamedImages
@@ -116,8 +116,9 @@ def test_views_depend_on_image_seed_epoch_and_view_alone(tree: Path, workers: in
 def test_beside_other_views_a_picture_is_decoded_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = {"weak": ViewSettings(crop_padding=2, **PLAIN), "whole": ViewSettings(**WHOLE.model_dump())}
     split, decoded = streamed(tree), []
-    cut_out = stream.cut_out
-    monkeypatch.setattr(stream, "cut_out", lambda *a, **options: decoded.append(a[3]) or cut_out(*a, **options))
+    monkeypatch.setattr(
+        "supcrd.data.stream.cut_out", lambda *a, **options: decoded.append(a[3]) or imagefile.cut_out(*a, **options)
+    )
     together = views(split, groups)
     assert sorted(decoded) == list(range(24))
     weak = views(split, {"weak": groups["weak"]})
