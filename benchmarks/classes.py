@@ -39,8 +39,8 @@ def loss(classes: int, rows: int) -> Callable[[], Any]:
     def step() -> None:
         logits = features @ weight.T
         own = labels[:BATCH]
-        whole = functional.cross_entropy(logits, own) + losses.kd(logits, taught, temperature=4.0)
-        whole = whole + losses.lw_supcrd(projections, candidates, own, taught, candidate_labels=labels)
+        whole = functional.cross_entropy(logits, own) + losses.kd(logits, taught, temperature=4.0).mean()
+        whole = whole + losses.lw_supcrd(projections, candidates, own, taught, candidate_labels=labels).mean()
         whole.backward()
 
     return step

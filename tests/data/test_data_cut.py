@@ -12,10 +12,11 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from supcrd import recipe as recipes
-from supcrd.data import imagefile, load, stream
+from supcrd.data import imagefile, load
 from supcrd.data.cut import Box, Crops
 from supcrd.data.loader import ViewBatches
 from supcrd.data.stream import StreamedImages
+from supcrd.data.upright import upright
 from supcrd.errors import DataError, RecipeError
 from supcrd.recipe.settings import AugmentSettings, ViewSettings
 
@@ -115,8 +116,9 @@ def test_views_depend_on_image_seed_epoch_and_view_alone(tree: Path, workers: in
 def test_beside_other_views_a_picture_is_decoded_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = {"weak": ViewSettings(crop_padding=2, **PLAIN), "whole": ViewSettings(**WHOLE.model_dump())}
     split, decoded = streamed(tree), []
-    cut_out = stream.cut_out
-    monkeypatch.setattr(stream, "cut_out", lambda *a, **options: decoded.append(a[3]) or cut_out(*a, **options))
+    monkeypatch.setattr(
+        "supcrd.data.stream.cut_out", lambda *a, **options: decoded.append(a[3]) or imagefile.cut_out(*a, **options)
+    )
     together = views(split, groups)
     assert sorted(decoded) == list(range(24))
     weak = views(split, {"weak": groups["weak"]})
@@ -141,8 +143,8 @@ def jpeg(width: int, height: int, orientation: int = 1) -> io.BytesIO:
 def test_draft_keeps_the_pixels_that_are_wanted(
     monkeypatch: pytest.MonkeyPatch, sides: tuple[int, int], size: int, decoded: tuple[int, int], orientation: int
 ) -> None:
-    sizes, turned = [], imagefile.upright
-    monkeypatch.setattr(imagefile, "upright", lambda image: sizes.append(image.size) or turned(image))
+    sizes, turned = [], upright
+    monkeypatch.setattr("supcrd.data.imagefile.upright", lambda image: sizes.append(image.size) or turned(image))
     content = jpeg(*sides, orientation).getvalue()
     drafted = imagefile.pixels(io.BytesIO(content), "x", channels=3, size=size, draft=True)
     assert sizes == [decoded]
@@ -151,8 +153,8 @@ def test_draft_keeps_the_pixels_that_are_wanted(
 
 
 def test_draft_of_boxes_follows_the_smallest(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, turned = [], imagefile.upright
-    monkeypatch.setattr(imagefile, "upright", lambda image: sizes.append(image.size) or turned(image))
+    sizes, turned = [], upright
+    monkeypatch.setattr("supcrd.data.imagefile.upright", lambda image: sizes.append(image.size) or turned(image))
     content = jpeg(800, 640).getvalue()
     for share, decoded in ((0.9, (100, 80)), (0.25, (200, 160)), (0.05, (400, 320)), (0.01, (800, 640))):
         crops = Crops((share, share), (1.0, 1.0), 0, 0, 0)

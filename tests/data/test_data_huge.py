@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from supcrd.data import imagefile, load
+from supcrd.data.upright import upright
 from supcrd.errors import DataError
 
 
@@ -44,8 +45,8 @@ def test_a_huge_jpeg_is_decoded_at_a_part_of_its_size(tmp_path: Path, monkeypatc
     usual = imagefile.pixels(path, "x", channels=3, size=16).astype(int)
     monkeypatch.setattr(imagefile, "LARGE", 1000)
     sizes = []
-    turned = imagefile.upright
-    monkeypatch.setattr(imagefile, "upright", lambda image: sizes.append(image.size) or turned(image))
+    turned = upright
+    monkeypatch.setattr("supcrd.data.imagefile.upright", lambda image: sizes.append(image.size) or turned(image))
     assert abs(imagefile.pixels(path, "x", channels=3, size=16) - usual).max() <= 2
     assert sizes[0] == (128, 128)  # an eighth, the least that Pillow knows, and 8 times what is wanted
 
@@ -53,7 +54,7 @@ def test_a_huge_jpeg_is_decoded_at_a_part_of_its_size(tmp_path: Path, monkeypatc
 def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagefile, "ALONE", 10)
     at_once, most = [0], [0]
-    inside = imagefile.upright
+    inside = upright
 
     def slow(image):
         at_once[0] += 1
@@ -62,7 +63,7 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pyt
         at_once[0] -= 1
         return inside(image)
 
-    monkeypatch.setattr(imagefile, "upright", slow)
+    monkeypatch.setattr("supcrd.data.imagefile.upright", slow)
     path = written(tmp_path / "x.png", noise(8, 8))
     threads = [
         threading.Thread(target=imagefile.pixels, args=(path, "x"), kwargs={"channels": 3, "size": 8}) for _ in "1234"

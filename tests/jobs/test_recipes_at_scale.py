@@ -64,7 +64,9 @@ def rehearsed(name: str, source: Path, folder: Path) -> Path:
         network = TEACHERS.get(name, "resnet34")
         torch.manual_seed(0)
         torch.save(timm.create_model(network, num_classes=1000).state_dict(), folder / "teacher.pth")
-        table["teacher"] = {"checkpoint": str(folder / "teacher.pth"), "arch": f"timm:{network}", "check": False}
+        del table["teacher"]["timm"]
+        table["teacher"] |= {"checkpoint": str(folder / "teacher.pth"), "arch": f"timm:{network}", "check": False}
+        table["teacher"]["image_size"] = SIZE  # or its views would be enlarged to 224 px
     if "bank" in table["method"]:
         table["method"]["bank"] = 1000
     if "negatives" in table["method"]:
@@ -98,3 +100,5 @@ def test_it_says_its_source_and_that_it_was_not_run(name: str) -> None:
     recipe = load(name)
     assert (recipe.data.image_size, recipe.data.stream, recipe.view_count) == (224, True, 1)
     assert recipe.augment.crop == "whole"
+    if recipe.teacher is not None and recipe.teacher.timm is not None:
+        assert recipe.teacher.head.epochs == 0  # nothing reads it, and ten passes over ImageNet would train it

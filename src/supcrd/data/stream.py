@@ -112,7 +112,13 @@ class StreamedImages:
     def changed(self, **arguments: Any) -> "StreamedImages":
         """The same but for some arguments of the class."""
         _, size, _, channels = self.shape
-        own = {"files": self.files, "channels": channels, "size": size, "levels": self.levels, "rows": self.rows}
+        own: dict[str, Any] = {
+            "files": self.files,
+            "channels": channels,
+            "size": size,
+            "levels": self.levels,
+            "rows": self.rows,
+        }
         return StreamedImages(pool=self.pool, **own | {"draft": self.draft} | arguments)
 
     def to(self, device: torch.device) -> "StreamedImages":

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Doubles = NDArray[np.float64]
 NAMED = 40  # classes whose names fit along a map
+MOST = 2000
+"""Classes of which a map is drawn: the memory grows with their square."""
 
 
 def class_similarity(unit: Floats, labels: Integers, classes: int) -> Doubles:
@@ -84,9 +86,15 @@ def maps(points: Sequence[Points]) -> Maps:
     """What is drawn: a run beside its teacher, or beside a second run.
 
     Raises:
-        RunError: one run that has no teacher's folder; fewer than two classes with images; runs of different images.
+        RunError: one run that has no teacher's folder; fewer than two classes with images, or more than MOST; runs of
+            different images.
     """
     runs = beside(points, what="class similarity")
+    if len(runs[0].class_names) > MOST:
+        raise RunError(
+            f"{runs[0].folder}: class similarity compares all pairs of classes; of {len(runs[0].class_names):,} classes "
+            f"no map can be read, at most {MOST:,} are right"
+        )
     shown_in = order(runs[0].class_names)
     places = np.array(shown_in.classes)
     one, other = (class_similarity(run.unit, run.labels, len(places))[np.ix_(places, places)] for run in runs)
