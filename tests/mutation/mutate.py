@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("losses", "training", "runs", "recipe", "evaluation")
 WIDER = ("jobs/test_pipeline.py", "jobs/test_all_options.py", "cli/test_cli.py", "test_golden.py", "test_public.py")
 """Of tests/: what may see what the tests of a folder miss; whole commands, and what reads their runs."""
+RULES = ("tests/base/test_files.py",)
+"""What every file of the source is held to."""
 FEW = 12
 """Of the tests elsewhere that import a file, the smallest."""
 SECONDS = 1500
@@ -64,7 +66,7 @@ def tests_of(file: str, *, wider: bool) -> list[str]:
         chosen = [test for test in others if imports.search(test.read_text())][:FEW]
         return [*(str(test.relative_to(ROOT)) for test in chosen), *(f"tests/{name}" for name in WIDER)]
     of_folder.sort(key=lambda test: imports.search(test.read_text()) is None)
-    return [file, *(str(test.relative_to(ROOT)) for test in of_folder)]
+    return [file, *(str(test.relative_to(ROOT)) for test in of_folder), *RULES]
 
 
 def failing(copy: Path, tests: Sequence[str]) -> str | None:
@@ -180,13 +182,14 @@ def summed(done: Sequence[dict[str, Any]], options: argparse.Namespace) -> dict[
     }
 
 
-def write(out: Path, result: dict[str, Any]) -> None:
+def write(out: Path, result: dict[str, Any], drawn_in: str | None) -> None:
     """Write what came of it; only here is the package itself imported, which forks must not have."""
     sys.path.insert(0, str(ROOT / "src"))
     from supcrd.base.files import write_json
     from supcrd.runs.environment import environment
 
-    write_json(out, result | {"environment": environment()})
+    here = environment()
+    write_json(out, result | {"drawn_in": drawn_in or here["commit"], "environment": here})
 
 
 def main() -> int:
@@ -209,7 +212,7 @@ def main() -> int:
         else:
             survived = {"survived": True} if options.again or "survived" in done[place] else {}
             done[place] = told | survived | {"seconds": done[place]["seconds"] + told["seconds"]}
-        write(options.out, summed(done, options))
+        write(options.out, summed(done, options), before.get("drawn_in"))
 
     for module in IMPORTED:
         importlib.import_module(module)
@@ -228,7 +231,7 @@ def main() -> int:
                 caught = {key(told) for told in done if told["caught_by"] is not None}
                 todo = [change for change in todo if key(vars(change)) not in caught]
     result = summed(done, options)
-    write(options.out, result)
+    write(options.out, result, before.get("drawn_in"))
     print(json.dumps({name: result[name] for name in ("n", "caught_at_first", "caught_now")}))
     return int(result["caught_now"] < result["n"])
 
