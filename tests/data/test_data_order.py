@@ -125,7 +125,7 @@ def test_a_shard_that_vanishes_in_an_epoch_is_one_line(tmp_path: Path, monkeypat
     given = ["model.arch=convnet", "data.image_size=8", "data.stream=true", "probe.epochs=0", "train.epochs=1",
              "train.batch_size=8", "data.block=4", "data.validation=0.1", "data.workers=1", "head.epochs=0",
              "classifier=trained"]  # fmt: skip
-    given = ["train", "digits-cross-entropy", f"data.source=shards:{folder}", *given, "--out", tmp_path / "runs"]
+    given = ["train", "digits-cross-entropy", f"data.source=shards:{folder}", *given, "--out", str(tmp_path / "runs")]
     with monkeypatch.context() as patched:
         patched.setattr(ViewBatches, "views", vanishing)
         said = invoke(*given)

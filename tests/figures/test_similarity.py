@@ -156,3 +156,10 @@ def test_a_teacher_of_other_images_is_refused(tmp_path):
     run = student(tmp_path, data_fingerprint="f1")
     with pytest.raises(RunError, match=r"run and .*teacher are not of the same images"):
         similarity.draw([run])
+
+
+def test_of_thousands_of_classes_there_is_no_map(tmp_path, monkeypatch):
+    run = student(tmp_path)
+    monkeypatch.setattr(similarity, "MOST", 4)
+    with pytest.raises(RunError, match="compares all pairs of classes; of 5 no map can be read, at most 4 are right"):
+        similarity.maps([run])

@@ -90,10 +90,11 @@ def maps(points: Sequence[Points]) -> Maps:
             different images.
     """
     runs = beside(points, what="class similarity")
-    if len(runs[0].class_names) > MOST:
+    classes = len(runs[0].class_names)
+    if classes > MOST:
         raise RunError(
-            f"{runs[0].folder}: class similarity compares all pairs of classes; of {len(runs[0].class_names):,} classes "
-            f"no map can be read, at most {MOST:,} are right"
+            f"{runs[0].folder}: class similarity compares all pairs of classes; of {classes:,} no map can be read, at "
+            f"most {MOST:,} are right"
         )
     shown_in = order(runs[0].class_names)
     places = np.array(shown_in.classes)
