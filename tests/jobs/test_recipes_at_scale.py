@@ -83,6 +83,7 @@ def test_it_takes_two_steps_with_all_of_its_classes(name: str, shards, tmp_path:
         changes += ["teacher.override.model.arch=timm:resnet18", "teacher.check=false"]
         changes += ["teacher.override.model.stem=native"]
         changes += [f"teacher.override.train.{key}" for key in ("epochs=1", "batch_size=5000", "warmup_epochs=0")]
+        changes += ["teacher.override.head.batch_size=5000"]
     result = pipeline.run(load(rehearsed(name, shards(classes_of(name)), tmp_path), changes), tmp_path / "runs")
     e = result.evaluation
     assert e["split"] == "validation"

@@ -46,7 +46,7 @@ def test_as_scipy_finds_it(scale):
 def test_blocks_and_a_common_offset_change_nothing(monkeypatch):
     logits, labels = drawn(2.0)
     whole = fit_temperature(logits, labels)
-    monkeypatch.setattr("supcrd.metrics.calibration.ROWS", 37)
+    monkeypatch.setattr("supcrd.metrics.blocks.ROWS", 37)
     assert fit_temperature(logits, labels) == pytest.approx(whole, rel=1e-12)
     shifted = logits.double() + 1e6 * torch.arange(len(labels))[:, None]
     assert fit_temperature(shifted, labels) == pytest.approx(whole, rel=1e-6)
