@@ -73,9 +73,11 @@ def test_top_k_without_an_answer_is_none() -> None:
 
 
 def naive_knn(rows: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor, classes: int, k: int, t: float) -> float:
-    right = 0
-    for row, label in zip(rows.double(), labels.tolist(), strict=True):
-        cosine = [float(row @ other / (row.norm() * other.norm())) for other in bank.double()]
+    right, others = 0, bank.double().tolist()  # Python's own floats: a tensor for each of them takes seconds
+    norms = [math.hypot(*other) for other in others]
+    for row, label in zip(rows.double().tolist(), labels.tolist(), strict=True):
+        products = [sum(a * b for a, b in zip(row, other, strict=True)) for other in others]
+        cosine = [product / (math.hypot(*row) * norm) for product, norm in zip(products, norms, strict=True)]
         nearest = sorted(range(len(cosine)), key=lambda j: -cosine[j])[:k]
         votes = [0.0] * classes
         for j in nearest:
@@ -93,7 +95,7 @@ def test_knn_equals_the_loop(k: int, temperature: float, block: int) -> None:
     assert knn_accuracy(rows, labels, bank, bank_labels, **options) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize(("block", "bank_block"), [(1, 1), (7, 3), (1024, 19), (5, 64), (1024, 4096)])
+@pytest.mark.parametrize(("block", "bank_block"), [(5, 1), (7, 3), (1024, 19), (1, 64), (1024, 4096)])
 @pytest.mark.parametrize("k", [1, 4, 20, 90])
 def test_knn_equals_the_loop_whatever_the_blocks(k: int, block: int, bank_block: int) -> None:
     (rows, labels), (bank, bank_labels) = data(30), data(90, seed=1)
@@ -112,7 +114,7 @@ def test_knn_of_equal_cosines_takes_the_first_rows(k: int) -> None:
     (rows, bank), labels = points.split([100, 200]), torch.randint(5, (300,), generator=g)
     # Weights are powers of 1/e, no sum of which is another but for the same ones: tied in float32 is tied in float64.
     expected = naive_knn(rows, labels[:100], bank, labels[100:], 5, k, 0.25)
-    for block, bank_block in ((1024, 4096), (9, 1), (100, 16), (1024, 77)):
+    for block, bank_block in ((1024, 4096), (50, 3), (100, 16), (1024, 77)):
         options = {"num_classes": 5, "k": k, "temperature": 0.25, "block": block, "bank_block": bank_block}
         assert knn_accuracy(rows, labels[:100], bank, labels[100:], **options) == pytest.approx(expected, rel=1e-12)
 

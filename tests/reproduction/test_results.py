@@ -1,5 +1,6 @@
 """RESULTS.md: what stands in it for finished runs made by hand, whole and in part; tables that are tables."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -11,11 +12,13 @@ from supcrd.reproduction.published import TABLES
 from supcrd.reproduction.results import TITLES, markdown, write_results
 
 NONE = {"n": 0, "mean": None, "std": None}
+planned = functools.cache(reproduce.plan)
+"""Plans are not changed here, and each has a hundred recipes."""
 
 
 def collected(tables=tuple(TABLES), recipe_set="small", accuracies=None, **changed):
     """What `collect` gives, with accuracies by experiment in place of run folders."""
-    told = reproduce.collect(reproduce.plan(recipe_set, tables), Path("no-such-folder"))
+    told = reproduce.collect(planned(recipe_set, tuple(tables)), Path("no-such-folder"))
     for name, values in (accuracies or {}).items():
         runs = [{"seed": k} | dict.fromkeys(reproduce.KEPT, value) for k, value in enumerate(values)]
         told["experiments"][name]["runs"] = runs
