@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from supcrd.metrics.blocks import row_blocks
+from supcrd.metrics.blocks import VALUES, row_blocks
 
 TEMPERATURES = (0.05, 20.0)
 """Between these a temperature is looked for."""
@@ -50,6 +50,8 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float | None:
     """
     if len(labels) == 0:
         return None
+    if logits.numel() <= VALUES:  # summed as it always was: a finished run measured again has the same last digit
+        return functional.cross_entropy(logits.double(), labels).item()
     parts = [functional.cross_entropy(z.double(), y, reduction="none") for z, y in row_blocks(logits, labels)]
     return torch.cat(parts).mean().item()
 
