@@ -14,7 +14,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not hand"
 
 long: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not hand"
 
 hand: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 -m hand

@@ -202,6 +202,9 @@ LONG = (
 
 # What only `make hand` runs: more of what `make long` has, for whoever works on it.
 HAND = (
+    "tests/benchmark/test_benchmark.py::test_a_cut_run_goes_on",
+    "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[kd]",
+    "tests/jobs/test_shared_training.py::test_a_failure_of_the_first_process_alone_ends_all",
     "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files[mobilenetv2]",
     "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files[shufflenetv1]",
     "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files[wrn-16-1]",

@@ -52,7 +52,7 @@ def test_a_process_that_gets_sigterm_keeps_its_state_and_goes_on(tmp_path):
     assert (process.returncode, printed) == (143, "")
     progress, last = told.splitlines()[:-1], told.splitlines()[-1]
     assert last == SAID
-    assert all(line.startswith(("long: training on", "long train: epoch")) for line in progress)
+    assert [line for line in progress if not line.startswith(("long: training on", "long train: epoch"))] == []
 
     state = load_state(checkpoint)
     assert 0 < state["step"] < 72  # within an epoch
