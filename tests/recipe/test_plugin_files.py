@@ -1,5 +1,7 @@
 """Files of plug-ins that are read again: unchanged, and changed."""
 
+import os
+import py_compile
 from pathlib import Path
 
 from supcrd.evaluation.measure import OWN
@@ -22,3 +24,17 @@ def test_a_file_that_was_read_twice_may_change(tmp_path: Path) -> None:
         assert compute(None) == number
     OWN.forget("of_a_file", compute.__module__)
     assert OWN.find("of_a_file") is None
+
+
+def test_bytecode_beside_a_file_is_not_run(tmp_path: Path) -> None:
+    """Of the same size and second as the file: Python's own loader takes it, a stranger's may be anything."""
+    path = tmp_path / "mine.py"
+    path.write_text(MEASURE.format(number=1))
+    py_compile.compile(str(path))
+    before = path.stat()
+    path.write_text(MEASURE.format(number=2))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    plugins.load(["mine.py"], tmp_path)
+    compute = OWN.get("of_a_file").compute
+    assert compute(None) == 2
+    OWN.forget("of_a_file", compute.__module__)

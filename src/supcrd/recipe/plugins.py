@@ -70,20 +70,23 @@ def _file(name: str, base: Path) -> Plugin:
     else:
         for registry, registered, _ in REGISTERED.pop(module, ()):
             registry.forget(registered, module)  # the changed file may no longer have it
-        _run(name, path, module, digest)
+        _run(name, path, content, module, digest)
     return Plugin(str(path), digest)
 
 
-def _run(name: str, path: Path, module: str, digest: str) -> None:
-    """Run a file as a module of a name of our own."""
+def _run(name: str, path: Path, content: bytes, module: str, digest: str) -> None:
+    """Run a file's content as a module of a name of our own.
+
+    The very bytes that have the digest: Python's own loader may take bytecode beside the file, which it believes to be
+    of this content if the time, to the second, and the size are the same.
+    """
     spec = importlib.util.spec_from_file_location(module, path)
     assert spec is not None
-    assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
     loaded.__dict__["__fingerprint__"] = digest
     sys.modules[module] = loaded  # first: pickling and dataclasses look it up
     try:
-        spec.loader.exec_module(loaded)
+        exec(compile(content, str(path), "exec", dont_inherit=True), loaded.__dict__)
     except BaseException as error:
         sys.modules.pop(module)
         if isinstance(error, KeyboardInterrupt):
