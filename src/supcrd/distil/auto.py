@@ -10,8 +10,8 @@ from supcrd.recipe.settings import Recipe
 
 ACCELERATOR = ("resnet18", "resnet50")
 CPU = ("convnet", "wrn-16-2", "vgg8", *ACCELERATOR)
-"""By size: the first that is larger than the student is taken. On a CPU an epoch of ResNet-18 costs 50 times one of
-convnet, which of what was tried was the most accurate after equal time (docs/best-student.md)."""
+"""By size: the first that is larger than the student is taken. ResNet-18 has 52 times convnet's multiplications
+(docs/networks.md), which of what was tried was the most accurate after no more time (docs/best-student.md)."""
 PIXELS = 32
 """Of the images that parameters are counted for, where the recipe does not say."""
 

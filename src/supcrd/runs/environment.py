@@ -25,9 +25,8 @@ def environment() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
-        "machine": hashlib.blake2b(
-            platform.node().encode(), digest_size=4
-        ).hexdigest(),  # not its name, which is private
+        # not its name, which is private
+        "machine": hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
