@@ -1,6 +1,6 @@
 """How the recipes of a report differ: what matters, and what is folded away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,6 @@ from supcrd import recipe as recipes
 from supcrd.base.wording import show
 from supcrd.recipe.keys import flatten
 from supcrd.recipe.meanings import is_default
-from supcrd.recipe.settings import Recipe
 from supcrd.report.collect import DataSet
 
 NOT_SET = "–"
@@ -43,21 +42,18 @@ def compared_keys(data: DataSet) -> Keys:
     for recipe in chosen[1:]:
         differ |= dict.fromkeys(recipes.differences(chosen[0], recipe))
     tables = [dict(flatten(recipes.to_table(recipe))) for recipe in chosen]
+    pairs = list(zip(chosen, tables, strict=True))
     result = Keys(tuple(labels), {}, {}, {}, {})
     for key in dict.fromkeys(key for table in tables for key in table):  # as recipes have them
         if key in ("seed", "name", *recipes.PLACE_KEYS) or ".resolved." in key:
             continue
         values = [_shown(table, key) for table in tables]
-        plain = all(key not in table or is_default(recipe, key, table[key]) for recipe, table in _pairs(chosen, tables))
+        plain = all(key not in table or is_default(recipe, key, table[key]) for recipe, table in pairs)
         if key in differ:
             (result.little if plain else result.differing)[key] = values
         else:
             (result.defaults if plain else result.alike)[key] = values[0]
     return result
-
-
-def _pairs(chosen: Sequence[Recipe], tables: Sequence[dict[str, Any]]) -> list[tuple[Recipe, dict[str, Any]]]:
-    return list(zip(chosen, tables, strict=True))
 
 
 def _shown(table: Mapping[str, Any], key: str) -> str:
