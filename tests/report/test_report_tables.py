@@ -100,6 +100,9 @@ def test_words_on_top(runs):
         "Of those compared with plain, digits <kd> has the highest accuracy, 73.00 %: +3.00 points (n = 1), which "
         "cannot be told from chance by these seeds."
     ]
+    several(runs, "dkd", [0.73], "method.name=dkd", recipe="digits-kd")
+    tied = lead(compare_runs(only(runs).runs, "plain"), {}, frozenset({"crd"}))[0]
+    assert "dkd has the highest accuracy, 73.00 % (as kd): +3.00" in tied  # neither is above the other
     several(runs, "second", [0.70], "train.lr=0.1", recipe="digits-cross-entropy")
     assert plain_student(only(runs)) is None
 

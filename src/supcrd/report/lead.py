@@ -1,6 +1,6 @@
 """What a report says in words on top: the best student against its baseline, and which numbers cannot be used."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from supcrd.analysis.compare import Comparison, Row
 from supcrd.report.collect import DataSet
@@ -32,7 +32,8 @@ def lead(compared: Comparison, names: Mapping[str, str], teachers: frozenset[str
     measured = [row for row in students if row.label != compared.baseline and _mean(row, "accuracy") is not None]
     if measured and compared.baseline is not None:
         best = max(measured, key=lambda row: _mean(row, "accuracy") or 0.0)
-        sentences.append(_against(best, compared, names))
+        equal = [row for row in measured if row != best and _mean(row, "accuracy") == _mean(best, "accuracy")]
+        sentences.append(_against(best, [names.get(row.label, row.label) for row in equal], compared, names))
     for row in students:
         error = _mean(row, "ece")
         if error is not None and error >= UNUSABLE:
@@ -43,11 +44,12 @@ def lead(compared: Comparison, names: Mapping[str, str], teachers: frozenset[str
     return sentences
 
 
-def _against(best: Row, compared: Comparison, names: Mapping[str, str]) -> str:
+def _against(best: Row, equal: Sequence[str], compared: Comparison, names: Mapping[str, str]) -> str:
     baseline = names.get(str(compared.baseline), str(compared.baseline))
     share = 100 * (_mean(best, "accuracy") or 0.0)
     name = names.get(best.label, best.label)
     text = f"Of those compared with {baseline}, {name} has the highest accuracy, {share:.2f} %"
+    text += f" (as {', '.join(equal)})" if equal else ""
     pairs = best.difference
     if pairs is None or pairs.mean is None:
         return f"{text}; the two have no seed in common, so their difference is not known."
