@@ -21,7 +21,7 @@ TEACHER = ["teacher:head.epochs=1", "teacher:train.epochs=6"]
 NAMES = ["cross_entropy", "cross_entropy-strong", "cross_entropy-cutmix", "kd"]
 
 
-def command(npz, out, *more, pair="convnet:convnet", methods="rkd,joint", seeds=2, changes=(*SMALL, *TEACHER)):
+def command(npz, out, *more, pair="convnet:convnet", methods="rkd,crd", seeds=2, changes=(*SMALL, *TEACHER)):
     words = ["benchmark", pair, "--methods", methods, "--view-epochs", "4", "--seeds", seeds, "--data", f"npz:{npz}"]
     return [*words, "--out", out, *(part for change in changes for part in ("--set", change)), *more]
 
@@ -55,7 +55,7 @@ def test_numbers_are_those_of_the_run_folders(done):
     _, out, _ = done
     document = json.loads((out / "benchmark.json").read_text())
     (found,) = document["pairs"]
-    assert list(found["rows"]) == [*NAMES, "rkd", "joint"]
+    assert list(found["rows"]) == [*NAMES, "rkd", "crd"]
     last, selected = {}, {}
     for name in found["rows"]:
         outputs = [folder_of(out, name, seed).outputs() for seed in (0, 1)]
@@ -101,12 +101,12 @@ def test_every_run_has_the_same_view_epochs(done):
 def test_tables_in_the_file_and_on_the_terminal(done):
     _, out, shown = done
     page = (out / "benchmark.md").read_text()
-    for name in [*NAMES, "rkd", "joint"]:
+    for name in [*NAMES, "rkd", "crd"]:
         assert f"| {name} | 2 |" in page
         assert f"{name} " in shown.stdout
     assert "12 of 12 runs finished" in page
     assert "48 training images (24 held out), 30 test images" in page
-    assert "two views an image or more, and so fewer epochs: joint" in page
+    assert "two views an image or more, and so fewer epochs: crd" in page
     assert "published" not in page.partition("## Columns")[0].partition("## convnet")[2].replace("published % (", "")
     assert "teacher-convnet is trained first: about 0:0" in shown.stderr
 
@@ -117,7 +117,7 @@ def test_again_trains_nothing_and_more_is_added(done, monkeypatch):
     monkeypatch.setattr(check, "time_epoch", None)  # nothing is timed either
     again = json.loads(invoke(*command(data, out), "--json").stdout)
     assert again["pairs"] == json.loads((out / "benchmark.json").read_text())["pairs"]
-    more = json.loads(invoke(*command(data, out, methods="rkd,joint,cc"), "--json").stdout)
+    more = json.loads(invoke(*command(data, out, methods="rkd,crd,cc"), "--json").stdout)
     assert more["pairs"][0]["rows"]["cc"]["n"] == 2
     assert more["pairs"][0]["rows"]["rkd"]["n"] == 2
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -136,7 +136,7 @@ def test_compare_and_report_read_its_runs(done, tmp_path, no_figures):
     _, out, _ = done
     compared = invoke("compare", out, "--baseline", "convnet-convnet_kd")
     assert compared.exit_code == 0, compared.output
-    assert "convnet-convnet_joint" in compared.stdout.replace("\n", "")
+    assert "convnet-convnet_crd" in compared.stdout.replace("\n", "")
     assert invoke("report", out, "--out", tmp_path / "report.html").exit_code == 0
 
 
@@ -180,7 +180,7 @@ def test_a_cut_run_goes_on(done, tmp_path, monkeypatch):
     shown = invoke(*command(data, tmp_path))
     assert shown.exit_code == 0
     for seed in (0, 1):
-        for name in [*NAMES, "rkd", "joint"]:
+        for name in [*NAMES, "rkd", "crd"]:
             ours, theirs = (folder_of(out, name, seed).outputs()["logits"] for out in (tmp_path, whole))
             assert np.array_equal(ours, theirs)
 

@@ -48,7 +48,7 @@ def test_configurations_differ_in_what_they_are_for():
     assert groups["cross_entropy-cutmix"][0].augment.cutmix == 1.0
     assert groups["cross_entropy-strong"][0].augment.randaugment == 1
     views = {name: group[0].view_count for name, group in groups.items() if group[0].view_count > 1}
-    assert views == dict.fromkeys(["supcon", "crd", "lw_supcrd", "hybrid", "joint"], 2)
+    assert views == dict.fromkeys(["supcon", "crd", "lw_supcrd", "hybrid"], 2)
 
 
 def test_the_published_settings():
@@ -100,10 +100,10 @@ def test_recipes_can_be_read_back():
     [
         ({"methods": ["rkt"]}, "--methods 'rkt' is no method; did you mean rkd? Valid: cross_entropy, kd"),
         (
-            {"methods": ["joint"], "view_epochs": 25},
-            "--view-epochs 25: joint has 2 views an image; a multiple is right",
+            {"methods": ["crd"], "view_epochs": 25},
+            "--view-epochs 25: crd has 2 views an image; a multiple is right",
         ),
-        ({"methods": ["joint"], "view_epochs": 1}, "a multiple is right, as 2"),
+        ({"methods": ["crd"], "view_epochs": 1}, "a multiple is right, as 2"),
         ({"changes": ["augment.views=3"], "view_epochs": 25}, "cross_entropy has 3 views an image"),
         ({"view_epochs": 0}, "--view-epochs 0 is not right"),
         ({"seeds": 0}, "--seeds 0 is not right"),

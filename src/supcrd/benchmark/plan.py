@@ -134,11 +134,11 @@ def epochs_in(view_epochs: int, views: int, name: str) -> int:
         RecipeError: it is no whole number.
 
     Example:
-        >>> epochs_in(240, 2, "joint")
+        >>> epochs_in(240, 2, "crd")
         120
-        >>> epochs_in(241, 2, "joint")
+        >>> epochs_in(241, 2, "crd")
         Traceback (most recent call last):
-        supcrd.errors.RecipeError: --view-epochs 241: joint has 2 views an image; a multiple is right, as 240 or 242
+        supcrd.errors.RecipeError: --view-epochs 241: crd has 2 views an image; a multiple is right, as 240 or 242
     """
     epochs, rest = divmod(view_epochs, views)
     if rest:

@@ -17,8 +17,8 @@ CUTMIX = {"cutmix": 1.0, "mix": 0.5}
 BASE, KD = "cross_entropy", "kd"
 LADDER: dict[str, dict[str, Any]] = {BASE: {}, f"{BASE}-strong": STRONG, f"{BASE}-cutmix": CUTMIX}
 """Undistilled students, and what their views have beside the published one's."""
-TWO_VIEWS = ("supcon", "crd", "lw_supcrd", "hybrid", "joint")
-"""Methods of projections, which compare the images of a batch: two views an image, so half as many epochs."""
+TWO_VIEWS = ("supcon", "crd", "lw_supcrd", "hybrid")
+"""Methods of projections alone, which compare the images of a batch: two views an image, so half as many epochs."""
 WARMUP = {"dkd": 20 / 240, "review": 20 / 240}
 """Share of the training over which the weight of a term rises."""
 
@@ -45,7 +45,7 @@ def views_of(name: str) -> dict[str, Any]:
     """The `[augment]` table of a configuration.
 
     Example:
-        >>> views_of("kd")["views"], views_of("joint")["views"], views_of("cross_entropy-cutmix")["cutmix"]
+        >>> views_of("kd")["views"], views_of("crd")["views"], views_of("cross_entropy-cutmix")["cutmix"]
         (1, 2, 1.0)
     """
     return VIEW | ({"views": 2} if name in TWO_VIEWS else LADDER.get(name, {}))
