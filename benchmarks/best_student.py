@@ -72,7 +72,7 @@ def cross_entropy(**changes: Any) -> dict[str, Any]:
 
 CUTMIX = STRONG | {"cutmix": 1.0, "mix": 0.5}
 UNIFORM = {
-    "lw_supcrd": {"teacher_temperature": 1e4, "alpha": 100.0, "beta": 6.67, "adaptive": False, "weight": 100.0},
+    "lw_supcrd": {"teacher_temperature": 1e3, "alpha": 100.0, "beta": 6.67, "adaptive": False, "weight": 100.0},
     "probe": {"term": "cross_entropy", "detach": True},
 }
 """All of 100 classes have the probability 0.01: alpha p = 1 and beta (1 - p) = 6.6, a sure teacher's weights."""
@@ -84,6 +84,7 @@ LW = joint(**PLAIN)
 CRD = joint(contrast="crd", **PLAIN)
 MIX = {"cutmix": 1.0, "mix": 0.5}
 BEST = one_view(joint(contrast_mixed="skip", **PLAIN), **MIX)  # its contrastive term reads the images left unmixed
+DIST = {"ce": {"term": "cross_entropy"}, "dist": {"term": "dist"}}
 LW_UNIFORM = {
     "objective": {
         "ce": {"term": "cross_entropy"},
@@ -148,6 +149,12 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "lw-kd-1-bank": one_view(joint(**PLAIN, bank=2048)),
         "lw-kd-1-bank-1": one_view(joint(**PLAIN, bank=2048, contrast_weight=1.0)),
         "kd-1": one_view(KD),
+    },
+    "logits": {  # DIST in the place of KD: the best of the field's methods on resnet20 to resnet8
+        "kd-1": one_view(KD),
+        "dist-1": one_view({"objective": DIST}),
+        "lw-kd-1": one_view(LW),
+        "lw-dist-1": one_view({"objective": DIST | {"lw_supcrd": {"term": "lw_supcrd", "weight": 0.5, "fall": 0.2}}}),
     },
     "pair": {  # those that decide, and the published protocol's methods: all images, for benchmarks/gpu_student.sh
         "cross_entropy-1": one_view(cross_entropy()),

@@ -12,6 +12,7 @@ BASELINES: dict[str, str | dict[str, str]] = {
     "baselines": "cross_entropy-1",
     "ingredients": "kd-1",
     "contrast": "kd-1",
+    "logits": "kd-1",
     "views": VIEWS,
     "detached": JOINED,
     "weights": UNIFORM,

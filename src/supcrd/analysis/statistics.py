@@ -96,7 +96,7 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float], *, level:
         >>> paired({0: 0.72}, {0: 0.70}).reason
         'n = 1'
     """
-    _check_finite([*values.values(), *baseline.values()])
+    check_finite([*values.values(), *baseline.values()])
     common = sorted(values.keys() & baseline.keys())
     differences = [values[seed] - baseline[seed] for seed in common]
     scale = max((abs(numbers[seed]) for numbers in (values, baseline) for seed in common), default=0.0)
@@ -219,7 +219,7 @@ def _summary(values: Sequence[float], level: float, *, scale: float) -> Summary:
     """As `summary`; `scale` is the largest magnitude that the values were made from."""
     if not 0 < level < 1:
         raise ValueError(f"level = {level}: an interval's level is between 0 and 1")
-    _check_finite(values)
+    check_finite(values)
     n = len(values)
     if n == 0:
         return Summary(0, None, None, None, None)
@@ -235,7 +235,17 @@ def _summary(values: Sequence[float], level: float, *, scale: float) -> Summary:
     return Summary(n, mean, std, mean - half, mean + half)
 
 
-def _check_finite(values: Sequence[float]) -> None:
+def check_finite(values: Sequence[float]) -> None:
+    """Refuse what nothing can be computed from.
+
+    Raises:
+        ValueError: a value that is not finite.
+
+    Example:
+        >>> check_finite([0.5, float("nan")])
+        Traceback (most recent call last):
+        ValueError: nan is not finite: nothing can be computed from it
+    """
     wrong = [value for value in values if not math.isfinite(value)]
     if wrong:
         raise ValueError(f"{wrong[0]} is not finite: nothing can be computed from it")

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from supcrd.analysis.statistics import LEVEL, Paired, holm, paired
+from supcrd.analysis.pooled import Pooled
+from supcrd.analysis.statistics import LEVEL, Paired, holm
 from supcrd.benchmark import published
 from supcrd.benchmark.pairs import Pair
 
@@ -13,7 +14,7 @@ SMALLEST = Pair("resnet56", "resnet20")
 
 
 def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dict[str, Any]]:
-    """Every two methods that one source ranks, with our difference, paired by seed.
+    """Every two methods that one source ranks, with our difference; the noise is pooled over all methods.
 
     Args:
         pair: of networks; where nothing is published of it, the orderings are those of `SMALLEST`.
@@ -21,8 +22,8 @@ def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dic
 
     Returns:
         A row for each source and two methods of different published accuracy: pair, source, better, worse, published
-        (their difference there), ours (the mean difference; None without common seeds), low, high, n, p (Holm's, over
-        all rows) and verdict: holds or reversed where p is below the level, else cannot tell.
+        (their difference there), ours (the difference by `Pooled`; None without common seeds), low, high, n (common
+        seeds), p (Holm's, over all rows) and verdict: holds or reversed where p is below the level, else cannot tell.
 
     Example:
         >>> found = orderings(Pair("resnet56", "resnet20"), {"kd": {0: 0.7, 1: 0.71, 2: 0.69}, "at": {0: 0.6, 1: 0.61,
@@ -32,12 +33,13 @@ def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dic
     """
     pair = pair if any(published.figures(pair, name) for name in values) else SMALLEST
     ranked: list[tuple[str, str, str, float, Paired]] = []
+    noise = Pooled(values)
     for source in published.sources():
         known = {name: one.accuracy for name in values for one in published.figures(pair, name) if one.source == source}
         for a, b in combinations(known, 2):
             better, worse = (a, b) if known[a] > known[b] else (b, a)
             if known[a] != known[b]:
-                difference = paired(values[better], values[worse])
+                difference = noise.difference(better, worse)
                 ranked.append((source, better, worse, known[better] - known[worse], difference))
     corrected = holm([difference.p for *_, difference in ranked])
     return [

@@ -166,7 +166,8 @@ def markdown(document: Mapping[str, Any]) -> str:
         if result["orderings"]:
             lines += [
                 "",
-                "Published orderings, by our last epochs, paired by seed, p < 0.05 after Holm's correction:",
+                "Published orderings, by our last epochs: least squares over methods and seeds, with the noise of all "
+                "methods together; p < 0.05 after Holm's correction:",
                 "",
             ]
             lines += [f"* {line}" for line in ordering_lines(result)]
