@@ -124,7 +124,10 @@ def test_published_figures_stand_beside_ours(tmp_path):
     assert cells["mlkd"][-1] == "77.08 (best, 480) [ls]"
     assert cells["simkd"][-1] == "78.08 (epoch?, 240) [simkd]"
     assert cells["simkd"][-2] == "1,000"
-    assert cells["dist"][6:8] == ["+1.00", "-"]  # all differences are equal: no interval
+    table = np.array(list(accuracies.values()))
+    rest = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+    half = 100 * stats.t.ppf(0.975, 8) * np.sqrt((rest**2).sum() / 8 * 2 / 3)  # 5 methods, 3 seeds
+    assert cells["dist"][6:8] == ["+1.00", f"{1 - half:+.2f} to {1 + half:+.2f}"]
     assert cells["simkd"][8] == f"{100 * np.mean([0.07, 0.061, 0.062]):+.2f}"
     sizes = {"source": "npz:some/where/cifar.npz", "train": 45000, "validation": 5000, "test": 10000}
     document = {"images": sizes, "pairs": [found], "left_out": {pair.key: {"at": "no maps"}}, "view_epochs": 240}

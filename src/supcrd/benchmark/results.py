@@ -8,7 +8,8 @@ from typing import Any
 
 from supcrd.analysis.caveats import environments, threads, under_trained
 from supcrd.analysis.configurations import number
-from supcrd.analysis.statistics import holm, paired, summary
+from supcrd.analysis.pooled import Pooled
+from supcrd.analysis.statistics import holm, summary
 from supcrd.benchmark import published
 from supcrd.benchmark.orderings import orderings
 from supcrd.benchmark.pairs import Pair
@@ -36,8 +37,8 @@ def results(pair: Pair, groups: Groups, out: Path, outcomes: Mapping[str, Outcom
     Returns:
         teacher: its run, accuracy, parameters and published figures; None before a run was finished.
         rows: by configuration views, epochs, training images and runs; `last`, `selected`, `selected_less_last`,
-            `probe`, `seconds` in short over the seeds; parameters; `differences` to KD and to cross-entropy, paired by
-            seed, with p corrected by Holm for all of the pair and kind; published figures; what failed.
+            `probe`, `seconds` in short over the seeds; parameters; `differences` to KD and to cross-entropy by
+            `analysis.pooled`, with p corrected by Holm for all of the pair and kind; published figures; what failed.
         orderings: see `orderings.orderings`; caveats: what to be careful about, a line each.
         comparable: whether the data have the classes that the published figures are of.
     """
@@ -150,7 +151,8 @@ def _differences(rows: Mapping[str, dict[str, Any]], values: Mapping[str, Any], 
     """Write the differences of all rows to a baseline into them."""
     for key in ACCURACIES:
         others = [name for name in rows if name != baseline and baseline in rows]
-        pairs = [paired(values[name][key], values[baseline][key]) for name in others]
+        noise = Pooled({name: values[name][key] for name in rows})
+        pairs = [noise.difference(name, baseline) for name in others]
         corrected = holm([one.p for one in pairs])
         for name, one, p in zip(others, pairs, corrected, strict=True):
             differences = rows[name]["differences"].setdefault(baseline, {})

@@ -15,8 +15,8 @@ LEGEND = (
     "interval, or the interval of a difference (Student's t)",
     "at best val.: of the epoch of highest validation accuracy, which the test split had no part in; less last: what "
     "that gains",
-    "less KD, less CE: the last epoch's accuracy less that of plain KD and of plain cross-entropy, paired by seed, in "
-    "points",
+    "less KD, less CE: the last epoch's accuracy less that of plain KD and of plain cross-entropy, in points: by least "
+    "squares over methods and seeds, with the noise of all methods together",
     "probe: of a linear classifier trained afterwards on the frozen features; s: seconds of training; + params: "
     "parameters of the deployed network beyond the plain student's",
 )
