@@ -32,6 +32,11 @@ def losses(result: dict[str, Any]) -> Iterator[Row]:
                 f"{other['median_ms']:,.2f} ms",
                 f"{against['ratio']:.2f}",
             ]
+        alone = [name for name in ("lw_supcrd", "crd", "supcon") if name in row["times"].keys() - row["times_as_fast"]]
+        for name in alone:  # where a whole matrix is too large
+            own = row["times"][name]
+            what = f"{name}, B = N = {int(size):,}, forward and backward"
+            yield [what, f"{own['median_ms']:,.2f} ms", span(own["min_ms"], own["max_ms"], 2), "", "", ""]
         peaks = row.get("peak_bytes", {})
         if "lw_supcrd" in peaks:
             whole = peaks.get("lw_supcrd, whole")

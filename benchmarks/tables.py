@@ -21,6 +21,7 @@ import scale_recipes
 import student_tables
 import summary
 import terms as timed
+from supcrd.benchmark import table as benchmark_table
 from supcrd.evaluation.measures import MEASURES
 from supcrd.recipe.meanings import Table, group_of, groups
 from supcrd.recipe.settings import METHOD_SETTINGS
@@ -34,6 +35,7 @@ RECIPES = ROOT / "src" / "supcrd" / "recipe" / "builtin"
 METHODS = RECIPES.parent / "methods.json"
 DOCUMENTS = (
     "README.md",
+    "docs/benchmark.md",
     "docs/best-student.md",
     "docs/classifier.md",
     "docs/objectives.md",
@@ -77,6 +79,8 @@ def table(name: str) -> str:
             return "\n".join([made(results), "", told_of(results)])
     if "experiments" in results:
         return markdown(results, level=2)
+    if "pairs" in results:
+        return field_table(results)
     if "sizes" in results:
         return "\n".join([*speed_lines(summary.losses(results)), "", told_of(results)])
     if "times_as_fast" in results:
@@ -330,6 +334,19 @@ def compared() -> str:
         "step of the same round."
     )
     return "\n".join([*lines, "", f"{what} {told_of(results)}"])
+
+
+def field_table(results: dict[str, Any]) -> str:
+    """The short table of `supcrd benchmark` on one pair, and which of the published orderings hold."""
+    (pair,) = results["pairs"]
+    wanted = [0, 1, 2, 6, 7, 8, 9, 10]  # of benchmark_table.COLUMNS
+    head = [benchmark_table.COLUMNS[place] for place in wanted]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    lines += [
+        f"| `{cells[0]}` | {' | '.join(cells[at] for at in wanted[1:])} |" for cells in benchmark_table.rows(pair)
+    ]
+    orderings = [f"* {line}" for line in benchmark_table.ordering_lines(pair)]
+    return "\n".join([*lines, "", *orderings, "", told_of(results)])
 
 
 def measures() -> str:

@@ -48,7 +48,7 @@ class Pooled:
             self._design[row, self._names.index(name)] = 1.0
             self._design[row, len(self._names) + seeds.index(seed)] = 1.0
         numbers = np.array([self._values[name][seed] for name, seed in cells])
-        self._inverse: NDArray[np.float64] = np.linalg.pinv(self._design)
+        self._inverse: NDArray[np.float64] = np.asarray(np.linalg.pinv(self._design), dtype=np.float64)
         self._effects = self._inverse @ numbers
         rank = int(np.linalg.matrix_rank(self._design)) if cells else 0
         self.freedom = len(cells) - rank
