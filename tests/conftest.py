@@ -96,6 +96,8 @@ SLOW = (
 # What `make test` leaves to `make long`, so that it takes minutes: the same thing for every method, network, stage or
 # browser page, where `make test` has one of them, and whole programs of others. CI runs both.
 LONG = (
+    "tests/sweep/executors/test_dask.py::test_two_workers_give_the_runs_of_this_process",
+    "tests/sweep/executors/test_ray.py::test_a_cluster_gives_the_run_of_this_process",
     "tests/base/test_seeding.py::test_the_same_in_another_process",
     "tests/base/test_workers.py::test_threads_are_set_before_torch_is_there",
     "tests/benchmark/test_benchmark.py::test_a_cut_run_goes_on",
@@ -239,9 +241,7 @@ HAND = (
     "tests/jobs/test_recipes_at_scale.py::test_it_takes_two_steps_with_all_of_its_classes[imagenet-strong-r18]",
     "tests/jobs/test_recipes_at_scale.py::test_it_takes_two_steps_with_all_of_its_classes[imagenet-wrn50-r18]",
     "tests/jobs/test_recipes_at_scale.py::test_it_takes_two_steps_with_all_of_its_classes[inat2021-",
-    "tests/sweep/executors/test_dask.py::test_two_workers_give_the_runs_of_this_process",
     "tests/sweep/test_launched.py::test_two_processes_give_the_run_of_one",
-    "tests/sweep/executors/test_ray.py::test_a_cluster_gives_the_run_of_this_process",
     "tests/sweep/test_search.py::test_a_point_that_comes_again_is_not_made_again",
     "tests/sweep/test_search.py::test_halving_is_that_of_a_naive_loop_and_the_choice_is_by_validation[later]",
     "tests/sweep/test_search.py::test_killed_and_gone_on_it_is_the_same",
