@@ -1,3 +1,5 @@
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,21 @@ def test_a_file_with_flipped_bits(write: Write, tmp_path: Path) -> None:
     content[content.index(IMAGES.tobytes())] ^= 1
     path.write_bytes(content)
     fails(source, "train_images", "damaged")
+
+
+def test_a_name_that_swallows_the_next_entries_of_the_directory(write: Write, tmp_path: Path) -> None:
+    """Found by `make fuzz` (seed 13163): zipfile reads it, and the arrays that are swallowed would be missing."""
+    source, path = write(GOOD | {"extra": LABELS}), tmp_path / "set.npz"
+    content = bytearray(path.read_bytes())
+    entries = [at.start() for at in re.finditer(b"PK\x01\x02", content)]
+    last, before = entries[-1], entries[-2]
+    assert b"extra" in content[last:]
+    length = int.from_bytes(content[last + 28 : last + 30], "little") + last - before
+    content[before + 28 : before + 30] = length.to_bytes(2, "little")
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert len(archive.namelist()) == len(entries) - 1
+    fails(source, "damaged", "another number of arrays")
 
 
 def test_unlabelled_images_are_left_out_and_counted(write: Write, caplog: pytest.LogCaptureFixture) -> None:

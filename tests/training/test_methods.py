@@ -5,8 +5,10 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional
 
 from supcrd import recipe
@@ -129,6 +131,21 @@ def test_joint_is_cross_entropy_kd_and_a_contrastive_term(contrast):
     elif contrast != "none":
         wanted[contrast] = falling * contrastive_terms(contrast, rows, labels)[contrast]
     assert_terms(found, wanted)
+
+
+def test_joint_with_dist_in_the_place_of_kd():
+    """Pearson's correlations by numpy, over classes and over images."""
+    found = method_of("joint", logits="dist", contrast="none", kd_weight=0.5, kd_temperature=3.0)(
+        STUDENT, TEACHER, BATCH
+    )
+    q, p = ((of.logits.double() / 3).softmax(1).detach().numpy() for of in (STUDENT, TEACHER))
+    within = [1 - np.corrcoef(one, other)[0, 1] for one, other in zip(q, p, strict=True)]
+    over = [1 - np.corrcoef(one, other)[0, 1] for one, other in zip(q.T, p.T, strict=True)]
+    wanted = 0.5 * 9 * (2 * mean(within) + 2 * mean(over))
+    assert list(found) == ["cross_entropy", "dist"]
+    assert_terms({"dist": found["dist"]}, {"dist": wanted})
+    with pytest.raises(ValidationError, match=r"is for method\.logits = 'kd'; 'dist' needs"):
+        Joint(name="joint", logits="dist", standardise=True)
 
 
 def test_joint_reads_a_teacher_only_if_a_term_does():

@@ -1,8 +1,8 @@
 """The methods that `[method]` can name: a table of keys for each."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, Union
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from supcrd.recipe.compared import COMPARED, Compared
 from supcrd.recipe.types import VIEWS, BelowOne, Factor, NonNegative, Rows, Settings, Share, Temperature, Views
@@ -120,7 +120,7 @@ class Hybrid(LWSupCRD):
 
 
 class Joint(LWSupCRD):
-    """Cross-entropy through the encoder + `kd` + a contrastive term, whose weights fall to 0 at the end."""
+    """Cross-entropy through the encoder + `kd` or `dist` + a contrastive term, whose weights fall to 0 at the end."""
 
     name: Literal["joint"]  # type: ignore[assignment]
     """the method"""
@@ -130,8 +130,10 @@ class Joint(LWSupCRD):
     """share of the target of cross-entropy that is spread over all classes"""
     class_weights: Literal["none", "balanced"] = "none"
     """of cross-entropy; balanced: rarer classes count more, each by N / (classes * its training images)"""
+    logits: Literal["kd", "dist"] = "kd"
+    """the term of logits: `kd`, or `dist` (Huang et al. 2022) with the weight, temperature and fall of kd_*"""
     kd_weight: NonNegative = 1.0
-    """weight of the `kd` term, which teaches encoder and classifier; 0 for none"""
+    """weight of the term of logits, which teaches encoder and classifier; 0 for none"""
     standardise: bool = False
     """z-score both logits of the `kd` term first (Sun et al. 2024)"""
     contrast: Literal["lw_supcrd", "crd", "supcon", "none"] = "lw_supcrd"
@@ -146,7 +148,13 @@ class Joint(LWSupCRD):
     contrast_fall: Share = 0.2
     """share of the training, at its end, over which the weight of the contrastive term falls to 0"""
     kd_fall: Share = 0.0
-    """the same for the weight of the `kd` term"""
+    """the same for the weight of the term of logits"""
+
+    @model_validator(mode="after")
+    def _standardised_kd(self) -> Self:
+        if self.standardise and self.logits != "kd":
+            raise ValueError(f"method.standardise = true is for method.logits = 'kd'; {self.logits!r} needs none")
+        return self
 
     @property
     def reads_teacher(self) -> bool:  # type: ignore[override]

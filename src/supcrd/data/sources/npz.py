@@ -116,6 +116,8 @@ def _arrays(path: Path, groups: str | None = None) -> tuple[Mapping[str, Array],
     # numpy and zipfile raise a dozen kinds of exception on damaged files; all of them mean the same to the user.
     try:
         with np.load(path, allow_pickle=False) as archive:
+            if not _as_many_as_written(path, len(archive.files)):
+                raise DataError(f"{path}: damaged: its directory has another number of arrays than it says")
             arrays: dict[str, Array] = {}
             said: dict[str, str] = {}
             other = []
@@ -137,6 +139,18 @@ def _arrays(path: Path, groups: str | None = None) -> tuple[Mapping[str, Array],
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = f"{path}: {name}" if name else str(path)
         raise DataError(f"{where}: damaged, not a readable npz file ({reason})") from error
+
+
+def _as_many_as_written(path: Path, members: int) -> bool:
+    """Whether an archive's directory has the entries that its end counts; zipfile does not compare them.
+
+    One wrong length there and the following entries are read as part of a name: arrays would be missing in silence.
+    """
+    with path.open("rb") as file:
+        file.seek(-22, 2)  # the end of a directory without a comment, which NumPy writes none of
+        end = file.read()
+    count = int.from_bytes(end[10:12], "little")
+    return end[:4] != b"PK\5\6" or count in (members, 0xFFFF)  # more than 65,534 are counted elsewhere
 
 
 def _groups(path: Path, arrays: Mapping[str, Array], images: Mapping[str, Array], groups: str) -> dict[str, Array]:

@@ -65,8 +65,10 @@ def _joint(method: Joint) -> Tables:
     own = method.model_dump(include={"label_smoothing", "class_weights"})
     objective: Tables = {"cross_entropy": own | {"weight": method.ce_weight}}
     if method.kd_weight > 0:
-        objective["kd"] = {"weight": method.kd_weight, "temperature": method.kd_temperature}
-        objective["kd"] |= {"standardise": method.standardise, "fall": method.kd_fall}
+        objective[method.logits] = {"weight": method.kd_weight, "temperature": method.kd_temperature}
+        objective[method.logits] |= {"fall": method.kd_fall}
+        if method.logits == "kd":
+            objective["kd"] |= {"standardise": method.standardise}
     if method.contrast != "none" and method.contrast_weight > 0:
         own = method.model_dump(include=CONTRASTS[method.contrast])
         own |= {"weight": method.contrast_weight, "fall": method.contrast_fall}
