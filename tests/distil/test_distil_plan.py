@@ -25,7 +25,7 @@ def test_equal_budgets(tmp_path):
             assert (recipe.seed, recipe.train.epochs, recipe.model.arch) == (seed, 7, "resnet8")
             changed = recipes.differences(made.configurations["undistilled"][seed], recipe)
             assert {key.partition(".")[0] for key in changed} == ({"method"} if name in METHODS else set())
-    assert len({recipe.name for recipe in made.recipes}) == len(made.recipes) == 6
+    assert len({recipe.name for recipe in made.recipes}) == len(made.recipes) == 2 * (1 + len(METHODS))
 
 
 def test_minutes_are_the_teachers_too_and_epochs_take_their_place_for_students():
@@ -107,7 +107,7 @@ def test_what_a_teacher_may_be(tmp_path):
         ({"student": "resnet9"}, "arch 'resnet9' is unknown; the nearest is 'resnet8'"),
         ({"seeds": 0}, "--seeds 0 is not right; 1 or more is"),
         ({"epochs": 0}, "train.epochs = 0: 1 or more is right"),
-        ({"methods": ["crd"]}, "--methods crd is not right; joint, kd are known"),
+        ({"methods": ["crd"]}, "--methods crd is not right; joint, kd, dist are known"),
         ({"methods": []}, "--methods none is not right"),
         ({"overrides": ["seed=3"]}, "seed has an option of its own: --seeds"),
         ({"overrides": ["method.kd_weight=3"]}, "method.kd_weight cannot be changed here"),

@@ -16,7 +16,7 @@ from supcrd.recipe.teachers import chain_of, resolved
 from supcrd.runs.folder import RunFolder
 
 UNDISTILLED = "undistilled"
-METHODS: dict[str, dict[str, Any]] = {"joint": {"contrast_weight": 0.5}, "kd": {}}
+METHODS: dict[str, dict[str, Any]] = {"joint": {"contrast_weight": 0.5}, "kd": {"weight": 0.5}, "dist": {}}
 """What distils: presets of `[method]`, after which configurations are called, with what differs from their defaults
 (chosen on validation: docs/best-student.md)."""
 VIEWS = {"views": 1}
