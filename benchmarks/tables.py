@@ -81,6 +81,10 @@ def table(name: str) -> str:
         return markdown(results, level=2)
     if "pairs" in results:
         return field_table(results)
+    if "ratio_to_one_process" in results:
+        return process_table(results)
+    if "starts" in results:
+        return start_table(results)
     if "sizes" in results:
         return "\n".join([*speed_lines(summary.losses(results)), "", told_of(results)])
     if "times_as_fast" in results:
@@ -347,6 +351,25 @@ def field_table(results: dict[str, Any]) -> str:
     ]
     orderings = [f"* {line}" for line in benchmark_table.ordering_lines(pair)]
     return "\n".join([*lines, "", *orderings, "", told_of(results)])
+
+
+def process_table(results: dict[str, Any]) -> str:
+    """The table of benchmarks/processes.py."""
+    lines = ["| way | images/s | to the first |", "|---|---:|---:|"]
+    for way, rate in results["images_per_second"].items():
+        ratios = [row[way] / row[next(iter(row))] for row in results["each_round"]]
+        spread = "" if len(set(ratios)) == 1 else f" ({min(ratios):.2f} to {max(ratios):.2f})"
+        lines.append(f"| {way} | {rate:,.0f} | {results['ratio_to_one_process'][way]:.2f}{spread} |")
+    return "\n".join([*lines, "", told_of(results)])
+
+
+def start_table(results: dict[str, Any]) -> str:
+    """The table of benchmarks/index.py."""
+    lines = ["| start | s | images/s then | MB gained |", "|---|---:|---:|---:|"]
+    for number, start in enumerate(results["starts"]):
+        cells = [f"{start['seconds']:.1f}", f"{start['images_per_second']:,.0f}", f"{start['bytes'] / 1e6:,.0f}"]
+        lines.append(f"| {'again' if number else 'first'} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", told_of(results | {"split": "train"})])
 
 
 def measures() -> str:

@@ -106,6 +106,13 @@ def test_a_teacher_elsewhere(tmp_path):
     assert [row.label for row in compare([tmp_path / "moved", tmp_path / "moved" / "here"]).rows] == ["crd"]
 
 
+def test_runs_a_folder_further_down_are_pointed_at(tmp_path):
+    (tmp_path / "runs" / "distil" / "joint").mkdir(parents=True)
+    (tmp_path / "runs" / "distil" / "joint" / "recipe.toml").write_text("")
+    with pytest.raises(RunError, match=r"and holds none; .*/runs/distil holds 1$"):
+        compare([tmp_path / "runs"])
+
+
 def damaged(folder, name, content):
     (folder / name).write_bytes(content)
 

@@ -136,6 +136,7 @@ def test_mistakes_are_one_line(wrong, line):
     ("words", "line"),
     [
         (["resnet56"], "pair 'resnet56' is not TEACHER:STUDENT"),
+        (["data.image_size=32"], "is a change, no pair; changes are given by --set, as --set data.image_size=32"),
         (["resnet56:"], "pair 'resnet56:' is not TEACHER:STUDENT"),
         (["resnet56:resnet9"], "pair resnet56:resnet9: the student: arch 'resnet9' is unknown; the nearest is"),
         (["resnet55:resnet20"], "pair resnet55:resnet20: the teacher: arch 'resnet55' is unknown"),

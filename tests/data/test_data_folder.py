@@ -1,3 +1,4 @@
+import shutil
 import warnings
 from pathlib import Path
 
@@ -201,6 +202,17 @@ def test_one_class_only(tree: Path) -> None:
         file.unlink()
     (tree / "train" / "cat").rmdir()
     fails(tree, "only one class (dog)")
+
+
+def test_a_zip_and_its_usual_folder_around_the_classes(tree: Path) -> None:
+    (tree / "photos.zip").write_bytes(b"PK")
+    fails(tree / "photos.zip", "is a file; folder: takes a folder, so unpack it")
+    (tree / "outer").mkdir()
+    shutil.move(tree / "train", tree / "outer" / "images")
+    fails(tree / "outer", "only one class (images)", f"did you mean folder:{tree / 'outer' / 'images'}?")
+    with pytest.raises(DataError, match="did you mean folder:") as error:
+        load(str(tree / "outer"))
+    assert f"unknown data source {str(tree / 'outer')!r}: did you mean folder:{tree / 'outer'}? " in str(error.value)
 
 
 def test_a_folder_without_train_serves_evaluation_only(tree: Path) -> None:

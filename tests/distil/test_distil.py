@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from supcrd import recipe as recipes
+from supcrd.distil.plan import plan
 from supcrd.jobs.assess import load_model
 from supcrd.training.budget import EpochTime
 from typed import invoke, refused
@@ -46,6 +48,22 @@ def test_from_data_to_a_model(command, npz, tmp_path, no_figures, monkeypatch):
     again = json.loads(invoke(*command, "--json").stdout)
     assert again["comparison"] == done["comparison"]
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_what_stops_every_run_is_said_once_and_nothing_is_begun(command, tmp_path, no_figures, monkeypatch):
+    monkeypatch.setattr("supcrd.distil.deployed.SECONDS", 0.01)
+    out = tmp_path / "runs"
+    gone = [*command[:2], "folder:nowhere", *command[3:]]
+    said = refused(*gone)
+    assert said.startswith("error: nowhere: no such folder")
+    assert not out.exists()
+    (out / "undistilled").mkdir(parents=True)
+    recipe = plan(command[2], "auto", "resnet8", epochs=1, overrides=QUICK, auto="convnet").recipes[0]
+    (out / "undistilled" / "recipe.toml").write_text(recipes.to_toml(recipe))
+    said = refused(*command)
+    assert "undistilled holds a run of another recipe: train.epochs was 1, is 2" in said
+    assert said.endswith(f"; give another --out, or remove {out}")
+    assert [path.name for path in out.iterdir()] == ["undistilled"]
 
 
 def test_minutes_give_all_students_the_same_epochs(npz, tmp_path, no_figures, monkeypatch):

@@ -104,6 +104,7 @@ def test_what_a_teacher_may_be(tmp_path):
     ("wrong", "line"),
     [
         ({"teacher": "nowhere"}, "--teacher 'nowhere' is none of: auto, a run folder"),
+        ({"teacher": "timm:resnet999"}, "teacher.timm: "),
         ({"student": "resnet9"}, "arch 'resnet9' is unknown; the nearest is 'resnet8'"),
         ({"seeds": 0}, "--seeds 0 is not right; 1 or more is"),
         ({"epochs": 0}, "train.epochs = 0: 1 or more is right"),

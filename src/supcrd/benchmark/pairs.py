@@ -80,6 +80,8 @@ def stem(arch: str) -> str:
 
 
 def _pair(word: str) -> Pair:
+    if "=" in word and "." in word.partition("=")[0]:
+        raise RecipeError(f"{show(word)} is a change, no pair; changes are given by --set, as --set {word:.80}")
     joint = "-to-" if "-to-" in word else ":"  # timm:NAME has a colon of its own
     parts = word.split(joint)
     if len(parts) != 2 or not all(parts):

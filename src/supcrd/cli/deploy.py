@@ -37,7 +37,12 @@ def export(
         str | None, typer.Option(metavar="DATA", help="Its training images give int8 ranges; --data's if not given.")
     ] = None,
     keep: Annotated[str, typer.Option(metavar="LAYER,...", help="Layers of --int8 that stay in float32.")] = "",
-    limit: Annotated[float, typer.Option(help="Most points of accuracy that int8 may lose.", min=0, max=100)] = 0.5,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            help="Most points of accuracy that int8 may lose; 0.5, or one image if that is more.", min=0, max=100
+        ),
+    ] = None,
     input: Annotated[str, typer.Option(help="Of the file: uint8, 0 to 255, or float, 0 to 1.")] = "uint8",
     threads: Annotated[int, typer.Option(help="Of the latency that is measured.", min=1, max=256)] = 1,
     arch: ArchOption = None,

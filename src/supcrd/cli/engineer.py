@@ -58,9 +58,11 @@ def distil(
     from supcrd.cli.live import LiveTable  # brings torch: mistakes are reported before
     from supcrd.distil.auto import auto_teacher
     from supcrd.distil.budget import epochs_in
+    from supcrd.distil.run import check_data
     from supcrd.distil.run import distil as distil_all
 
     out = user_path(out)
+    check_data(planned, out)
     if teacher == "auto":
         chosen = auto_teacher(planned.recipes[0])
         stderr.print(chosen.text, style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ EXAMPLES = {
     "methods": "supcrd methods",
     "inspect": "supcrd inspect folder:photos --samples samples.png",
     "train": "supcrd train digits-joint train.epochs=20 seed=1",
-    "distil": "supcrd distil --data folder:photos --teacher auto --student resnet8 --epochs 60",
+    "distil": "supcrd distil --data folder:photos --teacher auto --student resnet8 data.image_size=32",
     "sweep": "supcrd sweep sweep.toml --workers 2",
     "benchmark": "supcrd benchmark resnet32x4:resnet8x4 --methods dkd,dist,crd_nce --seeds 3",
     "reproduce": "supcrd reproduce --recipe-set small --tables main --out runs",

@@ -1,5 +1,6 @@
 """`supcrd distil`: train, choose on validation, say what it came to, write the report."""
 
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,8 +14,11 @@ from supcrd.distil.deployed import Cost, cost
 from supcrd.distil.plan import UNDISTILLED, Plan
 from supcrd.distil.verdict import best_model, paid
 from supcrd.errors import RunError
+from supcrd.jobs.images import load_images
+from supcrd.recipe.teachers import teacher_recipe
 from supcrd.report import report as report_runs
 from supcrd.runs.folder import RunFolder
+from supcrd.runs.opening import as_begun, check_same
 from supcrd.sweep.run import Outcome, Report, run_all
 
 BEST = "best"
@@ -61,9 +65,11 @@ def distil(
         notify: called with a line of progress of the report.
 
     Raises:
-        RunError: a run failed or was interrupted (the first one is named).
+        RunError: the folder has runs of another distillation; a run failed or was interrupted (the first one is
+            named).
         SupcrdError: as a run, or the report.
     """
+    _check_folders(planned, out)
     outcomes = run_all(planned.recipes, out, workers=workers, report=report)
     bad = [outcome for outcome in outcomes if not outcome.good]
     if bad:
@@ -87,6 +93,33 @@ def distil(
     done = Distilled(text, model, best.path, measured, compared, tuple(outcomes), page)
     write_json(out / "distil.json", done.to_dict())
     return done
+
+
+def check_data(planned: Plan, out: Path) -> None:
+    """Load the data before the first run, so that what is wrong with them is said once and nothing is begun.
+
+    Args:
+        planned, out: as for `distil`; where all runs are finished, nothing is loaded.
+
+    Raises:
+        SupcrdError: the data cannot be loaded.
+    """
+    if all(RunFolder(out / recipe.name, recipe).finished for recipe in planned.recipes):
+        return
+    logging.disable(logging.WARNING)  # the runs say the same
+    try:
+        load_images(planned.recipes[0].data)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _check_folders(planned: Plan, out: Path) -> None:
+    """Refuse a folder that has runs of another distillation."""
+    taught = teacher_recipe(planned.recipes[0])
+    for recipe in [*planned.recipes, *([] if taught is None else [taught])]:
+        run = RunFolder(out / recipe.name)
+        if run.exists:
+            check_same(run.recipe, as_begun(run.path, recipe), run.path, f"give another --out, or remove {out}")
 
 
 def _best(runs: Sequence[RunFolder]) -> RunFolder:

@@ -90,6 +90,11 @@ def check_networks(chain: Sequence[tuple[str, Recipe]]) -> None:
     for where, recipe in chain:
         taught = {"teacher" if name == "teacher" else f"teachers.{name}": t for name, t in recipe.all_teachers.items()}
         named += [(where, f"{table}.arch", settings.arch) for table, settings in taught.items() if settings.arch]
+        named += [
+            (where, f"{table}.timm", f"timm:{settings.timm.partition('.')[0]}")  # without the name of its weights
+            for table, settings in taught.items()
+            if settings.timm and ":" not in settings.timm and "/" not in settings.timm
+        ]
     for where, key, arch in sorted(named, key=lambda row: row[2].startswith("timm:")):
         try:
             if not arch.startswith("timm:"):

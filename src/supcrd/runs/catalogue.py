@@ -33,11 +33,17 @@ def find(folders: Sequence[str | Path]) -> dict[RunFolder, bool]:
         run = RunFolder(folder)
         inside = [run] if run.exists else runs_in(folder)
         if not inside:
-            lacks = f"is no run folder (it has no {run.recipe_file.name}) and holds none"
+            lacks = f"is no run folder (it has no {run.recipe_file.name}) and holds none{_below(folder)}"
             raise RunError(f"{folder} {lacks if folder.exists() else 'is not there'}")
         for one in inside:
             runs[one] = run.exists or runs.get(one, False)
     return runs
+
+
+def _below(folder: Path) -> str:
+    """Where run folders are, a folder further down, as words to add."""
+    found = sorted(path for path in folder.glob("*/") if runs_in(path))
+    return f"; {found[0]} holds {len(runs_in(found[0]))}" if found else ""
 
 
 def runs_in(folder: Path) -> list[RunFolder]:

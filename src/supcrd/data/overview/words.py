@@ -53,7 +53,7 @@ def said(facts: dict[str, Any]) -> list[Said]:
         span = f"{_size(sizes['median'])} px, all of them"
     else:
         span = f"{_size(sizes['smallest'])} to {_size(sizes['largest'])} px, median {_size(sizes['median'])}; "
-        span += f"{sizes['different']:,} different"
+        span += f"{sizes['different']:,} different; training needs one: data.image_size=N resizes and crops"
     things += [Said("sizes", [span]), Said("modes", [_counted(facts["modes"])])]
     channels = facts["channels"]
     for name in ("mean", "std"):

@@ -59,7 +59,8 @@ def read(
     Cost: streamed, 32 bytes an image and the letters of CLASS/FILE; with tables about 500 bytes an image.
     """
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder (looked for from {Path.cwd()})")
+        what = "is a file; folder: takes a folder, so unpack it" if path.is_file() else "no such folder"
+        raise DataError(f"{path}: {what} (looked for from {Path.cwd()})")
     skipped: list[str] = []
     folders, others = _folders(path, skipped)
     undivided = _undivided(folders, others)
@@ -96,7 +97,8 @@ def read_unlabelled(path: Path, *, reading: Reading, require_train: bool) -> Con
         DataError: no such folder, or none with an image; as `encoded.contents`.
     """
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder (looked for from {Path.cwd()})")
+        what = "is a file; folder: takes a folder, so unpack it" if path.is_file() else "no such folder"
+        raise DataError(f"{path}: {what} (looked for from {Path.cwd()})")
     folders, _ = _folders(path, [])
     held = FolderFiles(folders.get("train", path))
     count, skipped = held.add(".")
