@@ -1,3 +1,4 @@
+import pickle
 import re
 from pathlib import Path
 
@@ -455,3 +456,10 @@ def test_the_allowed_values_of_a_key_stand_in_its_meaning():
     assert all(source in known["data.source"].meaning for source in SOURCES)
     vague = [name for name, key in known.items() if key.range in ("", "any value")]
     assert vague == []
+
+
+@pytest.mark.parametrize("name", METHOD_SETTINGS)
+def test_recipes_of_every_method_go_to_other_processes(name):
+    """`supcrd report` draws in processes of its own."""
+    recipe = recipes.load("digits-cross-entropy", [f"method.name={name}"])
+    assert pickle.loads(pickle.dumps(recipe)) == recipe

@@ -173,3 +173,4 @@ def _preset(name: str, of: _Of) -> type[Compared]:
 
 COMPARED: dict[str, type[Compared]] = {name: _preset(name, of) for name, of in _PRESETS.items()}
 """Name -> preset, each with the defaults of the published runs."""
+globals().update(COMPARED)  # where pickle looks for a class: recipes go to the processes that draw a report
