@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from supcrd.analysis.statistics import paired
+from supcrd.analysis.pooled import Pooled
 
 VIEWS = {"cross_entropy-1": "cross_entropy", "kd-1": "kd", "lw-kd-1": "lw-kd"}
 JOINED = {f"{name}-attached": name for name in ("lw_supcrd", "crd", "supcon")}
@@ -43,10 +43,13 @@ def percent(told: dict[str, Any] | None) -> str:
     return f"{100 * told['mean']:.2f}" + ("" if told["std"] is None else f" ± {100 * told['std']:.2f}")
 
 
-def difference(results: dict[str, Any], name: str, baseline: str, key: str = "accuracy") -> str:
-    """Mean of the paired differences of two configurations in points, with its 95 % interval where n allows one."""
-    told = paired(by_seed(results, name, key), by_seed(results, baseline, key))
-    if told.mean is None:
+def difference(results: dict[str, Any], noise: Pooled, name: str, baseline: str) -> str:
+    """The difference of two configurations in points, with its 95 % interval where there is one."""
+    ours, theirs = by_seed(results, name, "accuracy"), by_seed(results, baseline, "accuracy")
+    if ours.keys() <= theirs.keys() and all(ours[seed] == theirs[seed] for seed in ours):
+        return "the same models"  # no averaged weights were better on validation
+    told = noise.difference(name, baseline)
+    if told.mean is None or told.n == 0:
         return ""
     interval = "" if told.low is None or told.high is None else f" ({100 * told.low:+.2f} to {100 * told.high:+.2f})"
     return f"{100 * told.mean:+.2f}{interval}"
@@ -55,6 +58,7 @@ def difference(results: dict[str, Any], name: str, baseline: str, key: str = "ac
 def table(results: dict[str, Any], which: str) -> str:
     """One of the tables, in Markdown."""
     against = BASELINES[which]
+    noise = Pooled({name: by_seed(results, name, "accuracy") for name in results["summary"]})
     wanted = HEADLINE if which == "headline" else results["tables"][which]
     first = [against] if isinstance(against, str) else []
     names = [name for name in dict.fromkeys([*first, *wanted]) if name in results["summary"]]
@@ -64,7 +68,7 @@ def table(results: dict[str, Any], which: str) -> str:
     for name in names:
         told = results["summary"][name]
         baseline = against if isinstance(against, str) else against.get(name, name)
-        apart = "" if baseline == name else difference(results, name, baseline)
+        apart = "" if baseline == name else difference(results, noise, name, baseline)
         apart = apart if isinstance(against, str) or not apart else f"{apart} from `{baseline}`"
         first, last = ([percent(told.get(key)) for key in keys] for keys in (FIRST, LAST))
         cells = [str(told["n"]), *first, apart, *last]

@@ -56,7 +56,7 @@ def test_what_cannot_be_told():
         assert apart.difference("a", baseline).mean is None
     single = Pooled({"a": {0: 0.5}, "b": {0: 0.6}}).difference("b", "a")
     assert single.mean == pytest.approx(0.1)
-    assert (single.p, single.low, single.reason) == (None, None, "one value of each")
+    assert (single.p, single.low, single.reason) == (None, None, "no value is left to tell the noise by")
     same = Pooled({"a": {0: 0.5, 1: 0.6}, "b": {0: 0.7, 1: 0.8}}).difference("b", "a")
     assert same.mean == pytest.approx(0.2)
     assert (same.p, same.reason) == (None, "all seeds do the same to all")

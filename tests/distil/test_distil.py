@@ -62,7 +62,10 @@ def test_what_stops_every_run_is_said_once_and_nothing_is_begun(command, tmp_pat
     (out / "undistilled" / "recipe.toml").write_text(recipes.to_toml(recipe))
     said = refused(*command)
     assert "undistilled holds a run of another recipe: train.epochs was 1, is 2" in said
-    assert said.endswith(f"; give another --out, or remove {out}")
+    assert said.endswith("; give another --out")
+    by_time = [word if word != "--epochs" else "--minutes" for word in command]
+    said = refused(*by_time, "data.limit=20")
+    assert "undistilled holds a run of another recipe: data.limit was None, is 20" in said
     assert [path.name for path in out.iterdir()] == ["undistilled"]
 
 

@@ -84,7 +84,7 @@ class Pooled:
             return Paired(n, None, None, None, None, None, "no common seeds")
         mean = float(contrast @ self._effects)
         if self.std is None:
-            reason = "all seeds do the same to all" if self.freedom else "one value of each"
+            reason = "all seeds do the same to all" if self.freedom else "no value is left to tell the noise by"
             return Paired(n, mean, None, None, None, None, reason)
         from scipy.special import stdtr, stdtrit
 

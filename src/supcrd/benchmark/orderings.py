@@ -22,8 +22,9 @@ def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dic
 
     Returns:
         A row for each source and two methods of different published accuracy: pair, source, better, worse, published
-        (their difference there), ours (the difference by `Pooled`; None without common seeds), low, high, n (common
-        seeds), p (Holm's, over all rows) and verdict: holds or reversed where p is below the level, else cannot tell.
+        (their difference there), ours (the difference by `Pooled`; None where no seeds connect them), low, high, n
+        (common seeds), p (Holm's, over all rows) and verdict: holds or reversed where p is below the level, else
+        cannot tell.
 
     Example:
         >>> found = orderings(Pair("resnet56", "resnet20"), {"kd": {0: 0.7, 1: 0.71, 2: 0.69}, "at": {0: 0.6, 1: 0.61,

@@ -38,7 +38,8 @@ def results(pair: Pair, groups: Groups, out: Path, outcomes: Mapping[str, Outcom
         teacher: its run, accuracy, parameters and published figures; None before a run was finished.
         rows: by configuration views, epochs, training images and runs; `last`, `selected`, `selected_less_last`,
             `probe`, `seconds` in short over the seeds; parameters; `differences` to KD and to cross-entropy by
-            `analysis.pooled`, with p corrected by Holm for all of the pair and kind; published figures; what failed.
+            `analysis.pooled`, with p corrected by Holm for all of the kind, to
+            both; published figures; what failed.
         orderings: see `orderings.orderings`; caveats: what to be careful about, a line each.
         comparable: whether the data have the classes that the published figures are of.
     """
@@ -48,8 +49,7 @@ def results(pair: Pair, groups: Groups, out: Path, outcomes: Mapping[str, Outcom
     comparable = isinstance(names, list) and published.comparable(names)
     rows = {name: _row(pair, name, groups[name], runs[name], outcomes, comparable=comparable) for name in groups}
     values = {name: {key: _by_seed(group, key) for key in ACCURACIES} for name, group in runs.items()}
-    for baseline in BASELINES:
-        _differences(rows, values, baseline)
+    _differences(rows, values)
     plain = rows[BASE]["parameters"] if BASE in rows else None
     for row in rows.values():
         known = row["parameters"] is not None and plain is not None
@@ -147,16 +147,22 @@ def _short(values: Sequence[float | None]) -> dict[str, Any]:
     return asdict(summary([value for value in values if value is not None and math.isfinite(value)]))
 
 
-def _differences(rows: Mapping[str, dict[str, Any]], values: Mapping[str, Any], baseline: str) -> None:
-    """Write the differences of all rows to a baseline into them."""
+def _differences(rows: Mapping[str, dict[str, Any]], values: Mapping[str, Any]) -> None:
+    """Write the differences of all rows to the baselines into them; p is corrected for all of one kind of accuracy."""
     for key in ACCURACIES:
-        others = [name for name in rows if name != baseline and baseline in rows]
         noise = Pooled({name: values[name][key] for name in rows})
-        pairs = [noise.difference(name, baseline) for name in others]
-        corrected = holm([one.p for one in pairs])
-        for name, one, p in zip(others, pairs, corrected, strict=True):
-            differences = rows[name]["differences"].setdefault(baseline, {})
-            differences[key] = asdict(one) | {"corrected_p": p}
+        asked = {
+            frozenset((name, baseline)): noise.difference(name, baseline).p
+            for baseline in BASELINES
+            for name in rows
+            if name != baseline and baseline in rows
+        }
+        corrected = dict(zip(asked, holm(list(asked.values())), strict=True))
+        for baseline in BASELINES:
+            for name in (name for name in rows if name != baseline and baseline in rows):
+                told = asdict(noise.difference(name, baseline))
+                p = corrected[frozenset((name, baseline))]
+                rows[name]["differences"].setdefault(baseline, {})[key] = told | {"corrected_p": p}
 
 
 def _teacher(pair: Pair, finished: Sequence[RunFolder], *, comparable: bool) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ LEGEND = (
     "at best val.: of the epoch of highest validation accuracy, which the test split had no part in; less last: what "
     "that gains",
     "less KD, less CE: the last epoch's accuracy less that of plain KD and of plain cross-entropy, in points: by least "
-    "squares over methods and seeds, with the noise of all methods together",
+    "squares over methods and seeds, with the noise of all methods together; intervals each by itself",
     "probe: of a linear classifier trained afterwards on the frozen features; s: seconds of training; + params: "
     "parameters of the deployed network beyond the plain student's",
 )

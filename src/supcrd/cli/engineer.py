@@ -58,16 +58,16 @@ def distil(
     from supcrd.cli.live import LiveTable  # brings torch: mistakes are reported before
     from supcrd.distil.auto import auto_teacher
     from supcrd.distil.budget import epochs_in
-    from supcrd.distil.run import check_data
+    from supcrd.distil.run import check
     from supcrd.distil.run import distil as distil_all
 
     out = user_path(out)
-    check_data(planned, out)
     if teacher == "auto":
         chosen = auto_teacher(planned.recipes[0])
         stderr.print(chosen.text, style="dim", markup=False, highlight=False, soft_wrap=True)
         arguments["auto"] = chosen.arch
         planned = plan(data, teacher, student, epochs=whole, **arguments)
+    check(planned, out)
     if minutes is not None:
         with Screen() as screen:
             whole = epochs_in(planned.configurations[names[0]][0], out, report=screen.report)

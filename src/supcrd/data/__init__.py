@@ -1,5 +1,6 @@
 """Data sources: `load` turns the name of one into an `ImageSet`."""
 
+import contextlib
 import difflib
 import logging
 from collections.abc import Callable
@@ -177,8 +178,8 @@ def read_source(
         return _of_plugin(own, kind, source, folder=folder, unlabelled=unlabelled, **further)
     nearest = difflib.get_close_matches(kind.lower(), [known.partition(":")[0] for known in SOURCES], n=1, cutoff=0.5)
     hint = "".join(f"did you mean {known}? " for known in SOURCES if known.partition(":")[0] in nearest)
-    if "\0" not in source and Path(source[:255]).is_dir():
-        hint = f"did you mean folder:{source}? "
+    with contextlib.suppress(OSError, ValueError):  # of what cannot be a path
+        hint = f"did you mean folder:{source}? " if source and Path(source).is_dir() else hint
     raise DataError(f"unknown data source {source!r}: {hint}valid are {', '.join(SOURCES)}")
 
 
@@ -266,7 +267,7 @@ def _check_dividing(source: str, dividing: Dividing) -> None:
 def _check_classes(source: str, train: Split, names: tuple[str, ...]) -> None:
     if len(names) < 2:
         inner = Path(source.removeprefix("folder:"), *names)  # a zip's folder around the classes
-        meant = source.startswith("folder:") and inner.is_dir() and any(entry.is_dir() for entry in inner.iterdir())
+        meant = source.startswith("folder:") and sum(entry.is_dir() for entry in inner.glob("*")) > 1
         hint = f"; did you mean folder:{inner}?" if meant else ""
         raise DataError(f"{source}: only one class ({', '.join(names)}); at least two are needed{hint}")
     counts = train.labels.bincount(minlength=len(names))

@@ -17,8 +17,8 @@ from supcrd.runs.folder import RunFolder
 
 UNDISTILLED = "undistilled"
 METHODS: dict[str, dict[str, Any]] = {"joint": {"contrast_weight": 0.5}, "kd": {"weight": 0.5}, "dist": {}}
-"""What distils: presets of `[method]`, after which configurations are called, with what differs from their defaults
-(chosen on validation: docs/best-student.md)."""
+"""What distils: presets of `[method]`, after which configurations are called, with what differs from their defaults.
+joint was chosen on validation, where the others were measured too: docs/best-student.md."""
 VIEWS = {"views": 1}
 """Of an image in an epoch: at equal view-epochs a second one costs half of the steps (docs/best-student.md)."""
 TRAIN = {"batch_size": 128, "lr": 3e-3, "weight_decay": 5e-4, "optimizer": "adamw", "schedule": "one_cycle"}

@@ -65,11 +65,9 @@ def distil(
         notify: called with a line of progress of the report.
 
     Raises:
-        RunError: the folder has runs of another distillation; a run failed or was interrupted (the first one is
-            named).
+        RunError: a run failed or was interrupted (the first one is named).
         SupcrdError: as a run, or the report.
     """
-    _check_folders(planned, out)
     outcomes = run_all(planned.recipes, out, workers=workers, report=report)
     bad = [outcome for outcome in outcomes if not outcome.good]
     if bad:
@@ -95,15 +93,27 @@ def distil(
     return done
 
 
-def check_data(planned: Plan, out: Path) -> None:
-    """Load the data before the first run, so that what is wrong with them is said once and nothing is begun.
+def check(planned: Plan, out: Path) -> None:
+    """Find what would stop every run before the first one, so that it is said once and nothing is begun.
 
     Args:
-        planned, out: as for `distil`; where all runs are finished, nothing is loaded.
+        planned, out: as for `distil`. Epochs of students that train for minutes may not be known yet. Where all runs
+            are finished, no data are loaded.
 
     Raises:
+        RunError: the folder has runs of another distillation.
         SupcrdError: the data cannot be loaded.
     """
+    taught = teacher_recipe(planned.recipes[0])
+    for recipe in [*planned.recipes, *([] if taught is None else [taught])]:
+        run = RunFolder(out / recipe.name)
+        if not run.exists:
+            continue
+        begun = as_begun(run.path, recipe)
+        # how long: not known yet of students, and a teacher's minutes are compared with those of the trial
+        if recipe.train.minutes is not None and (recipe is not taught or run.recipe.train.minutes is not None):
+            begun = begun.model_copy(update={"train": run.recipe.train})
+        check_same(run.recipe, begun, run.path, "give another --out")
     if all(RunFolder(out / recipe.name, recipe).finished for recipe in planned.recipes):
         return
     logging.disable(logging.WARNING)  # the runs say the same
@@ -111,15 +121,6 @@ def check_data(planned: Plan, out: Path) -> None:
         load_images(planned.recipes[0].data)
     finally:
         logging.disable(logging.NOTSET)
-
-
-def _check_folders(planned: Plan, out: Path) -> None:
-    """Refuse a folder that has runs of another distillation."""
-    taught = teacher_recipe(planned.recipes[0])
-    for recipe in [*planned.recipes, *([] if taught is None else [taught])]:
-        run = RunFolder(out / recipe.name)
-        if run.exists:
-            check_same(run.recipe, as_begun(run.path, recipe), run.path, f"give another --out, or remove {out}")
 
 
 def _best(runs: Sequence[RunFolder]) -> RunFolder:

@@ -110,7 +110,7 @@ def export(
 
     Raises:
         SupcrdError: the model or the data cannot be loaded or exported; the file's answers are not the model's; int8
-            loses more accuracy than `wanted.limit`. Then `out` is as it was.
+            loses more accuracy than `wanted.limit` allows. Then `out` is as it was.
     """
     wanted.check(out)
     measured_on.check_split(split)
@@ -217,6 +217,16 @@ def _of_file(file: Path, part: Split | None, sample: Tensor, wanted: Wanted) -> 
     return numbers
 
 
+def _allowed(limit: float | None, images: int) -> float:
+    """Points of accuracy that int8 may lose on so many images.
+
+    Example:
+        >>> _allowed(None, 1000), _allowed(None, 125), _allowed(0.1, 125)
+        (0.5, 0.8, 0.1)
+    """
+    return max(LIMIT, 100 / images) if limit is None else limit
+
+
 def _check_loss(
     result: dict[str, Any], plain: Path, about: About, batches: list[NDArray[Any]], part: Split | None, wanted: Wanted
 ) -> None:
@@ -230,7 +240,7 @@ def _check_loss(
     files = result["files"]
     lost = 100 * (files["float32"]["accuracy"] - files["int8"]["accuracy"])
     result["lost"] = lost
-    allowed = max(LIMIT, 100 / len(part)) if wanted.limit is None else wanted.limit
+    allowed = _allowed(wanted.limit, len(part))
     if lost <= allowed + ROUNDING:
         return
     some = subset(part, permutation(len(part), "sensitive")[:SENSITIVE])
@@ -242,7 +252,7 @@ def _check_loss(
         then = 100 * (files["float32"]["accuracy"] - measure(Exported(file), part)["accuracy"])
     from_to = f"{files['float32']['accuracy']:.2%} to {files['int8']['accuracy']:.2%}, n = {len(part)}"
     raise CheckpointError(
-        f"int8 loses {lost:.2f} points of accuracy ({from_to}); {allowed:.2g} are allowed (--limit). With the most "
+        f"int8 loses {lost:.2f} points of accuracy ({from_to}); {allowed:.4g} are allowed (--limit). With the most "
         f"sensitive layers in float32, --keep {','.join(kept)}, it loses {then:.2f}"
     )
 

@@ -91,7 +91,7 @@ def check_networks(chain: Sequence[tuple[str, Recipe]]) -> None:
         taught = {"teacher" if name == "teacher" else f"teachers.{name}": t for name, t in recipe.all_teachers.items()}
         named += [(where, f"{table}.arch", settings.arch) for table, settings in taught.items() if settings.arch]
         named += [
-            (where, f"{table}.timm", f"timm:{settings.timm.partition('.')[0]}")  # without the name of its weights
+            (where, f"{table}.timm", f"timm:{settings.timm}")
             for table, settings in taught.items()
             if settings.timm and ":" not in settings.timm and "/" not in settings.timm
         ]
