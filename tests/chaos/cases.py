@@ -40,6 +40,7 @@ CASES = {
     "lw_supcrd": Case("digits-lw-supcrd", [*BANKED, *CACHED, "method.kd_weight=0.5", *QUICK]),
     "hybrid": Case("digits-hybrid", [*BANKED, *CACHED, *QUICK]),
     "joint": Case("digits-joint", [*BANKED, *CACHED, *QUICK]),
+    "crd_nce": Case("digits-crd", ["method.name=crd_nce", "method.negatives=8", *QUICK]),
     "crd with its teacher": Case("digits-crd", [*BANKED, *CACHED], taught=False),
 }
 

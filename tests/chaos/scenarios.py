@@ -19,6 +19,8 @@ CASE = CASES["crd"]
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Of what a run leaves, for which small disks have room."""
 DAY = 86400
+LIMIT = 300
+"""Seconds within which a command ends."""
 
 
 class Unavailable(Exception):
@@ -212,6 +214,59 @@ def a_sweep_cut(ground: Ground) -> int:
     return 3
 
 
+def one_of_two_processes_killed(ground: Ground) -> int:
+    """A training that two processes share; the launcher, one of them or all are killed, early and late."""
+    words = [*ground.words, "train.shards=2", "train.epochs=6", "--devices", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SUPCRD_CACHE": str(ground.root / "cache")}
+    with ground.root.with_name("shared.log").open("w+b") as log:
+
+        def begun() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
+                [sys.executable, "-m", "supcrd", *words], env=environment, start_new_session=True,
+                stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
+
+        def whole() -> dict[str, Any]:
+            assert begun().wait(LIMIT) == 0, Path(log.name).read_text()[-2000:]
+            return holds(ground.root / "runs")
+
+        fresh(ground.root, ground.start)
+        expected = whole()
+        rows = ground.root / "runs" / "student" / "metrics.jsonl"
+        trials = [(victims, epoch) for epoch in (0, 1, 3, 6) for victims in ("launcher", "one", "all")]
+        for victims, epoch in trials:
+            fresh(ground.root, ground.start)
+            process, shared = begun(), []
+            while process.poll() is None and (len(shared) < 2 or _lines(rows) < epoch):
+                shared = [int(pid) for pid in _children(process.pid) if b"supcrd\0train" in _command_line(int(pid))]
+                time.sleep(0.01)
+            chosen = {"launcher": [process.pid], "one": shared[-1:], "all": [process.pid, *shared]}[victims]
+            for pid in chosen:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait(LIMIT)
+            _wait_for(shared)
+            names = different(whole(), expected)
+            assert names == [], (victims, epoch, names)
+    return len(trials)
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def _children(process: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return []
+
+
+def _command_line(process: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
+
+
 def _toml(value: str) -> str:
     """A value of the command line."""
     return value if value.replace(".", "").isdigit() else json.dumps(value)
@@ -231,5 +286,6 @@ SCENARIOS: dict[str, Callable[[Ground], int]] = {
     "two commands at once": two_at_once,
     "a clock that goes back": with_a_clock_that_goes_back,
     "a sweep whose parent, worker or both are killed": a_sweep_cut,
+    "a training of two processes, one or all of which are killed": one_of_two_processes_killed,
 }
 __all__ = ["SCENARIOS", "Ended", "Ground", "Unavailable"]

@@ -160,9 +160,9 @@ def _differences(rows: Mapping[str, dict[str, Any]], values: Mapping[str, Any]) 
         corrected = dict(zip(asked, holm(list(asked.values())), strict=True))
         for baseline in BASELINES:
             for name in (name for name in rows if name != baseline and baseline in rows):
-                told = asdict(noise.difference(name, baseline))
+                difference = asdict(noise.difference(name, baseline))
                 p = corrected[frozenset((name, baseline))]
-                rows[name]["differences"].setdefault(baseline, {})[key] = told | {"corrected_p": p}
+                rows[name]["differences"].setdefault(baseline, {})[key] = difference | {"corrected_p": p}
 
 
 def _teacher(pair: Pair, finished: Sequence[RunFolder], *, comparable: bool) -> dict[str, Any] | None:

@@ -245,15 +245,15 @@ def _check_loss(
         return
     some = subset(part, permutation(len(part), "sensitive")[:SENSITIVE])
     best = quantise.sensitive(plain, about, batches, lambda path: logits(Exported(path), some.images).numpy())
-    kept = (*wanted.keep, *(name for name, _ in best))
+    layers = (*wanted.keep, *(name for name, _ in best))
     with TemporaryDirectory() as folder:
         file = Path(folder, "kept.onnx")
-        quantise.quantise(plain, replace(about, float_layers=kept), batches, file)
+        quantise.quantise(plain, replace(about, float_layers=layers), batches, file)
         then = 100 * (files["float32"]["accuracy"] - measure(Exported(file), part)["accuracy"])
     from_to = f"{files['float32']['accuracy']:.2%} to {files['int8']['accuracy']:.2%}, n = {len(part)}"
     raise CheckpointError(
         f"int8 loses {lost:.2f} points of accuracy ({from_to}); {allowed:.4g} are allowed (--limit). With the most "
-        f"sensitive layers in float32, --keep {','.join(kept)}, it loses {then:.2f}"
+        f"sensitive layers in float32, --keep {','.join(layers)}, it loses {then:.2f}"
     )
 
 

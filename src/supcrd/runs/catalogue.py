@@ -42,8 +42,8 @@ def find(folders: Sequence[str | Path]) -> dict[RunFolder, bool]:
 
 def _below(folder: Path) -> str:
     """Where run folders are, a folder further down, as words to add."""
-    found = sorted(path for path in folder.glob("*/") if runs_in(path))
-    return f"; {found[0]} holds {len(runs_in(found[0]))}" if found else ""
+    below = sorted(path for path in folder.glob("*/") if runs_in(path))
+    return f"; {below[0]} holds {len(runs_in(below[0]))}" if below else ""
 
 
 def runs_in(folder: Path) -> list[RunFolder]:
