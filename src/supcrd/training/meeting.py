@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import time
 from datetime import timedelta
 
@@ -19,11 +20,29 @@ def reach(rank: int = -1, *, timeout: timedelta) -> TCPStore:
         timeout: for the connection, and for every wait in it.
 
     Raises:
-        RuntimeError: torch's, if it is not reached in time.
+        RuntimeError: nothing answers there in time, or the process that started this one, which has the store, is gone.
     """
     served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return TCPStore(host, port, None, rank == 0 and not served, timeout, wait_for_workers=False)
+    serves = rank == 0 and not served
+    if not serves:
+        _answered(host, port, timeout)
+    return TCPStore(host, port, None, serves, timeout, wait_for_workers=False)
+
+
+def _answered(host: str, port: int, timeout: timedelta) -> None:
+    """Wait until something listens; where nothing does, torch's store waits for longer than it is told to."""
+    parent, end = os.getppid(), time.monotonic() + timeout.total_seconds()
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=10).close()
+            return
+        except OSError as error:
+            if os.getppid() != parent:
+                raise RuntimeError("the process that started this one is gone") from error
+            if time.monotonic() > end:
+                raise RuntimeError(f"nothing answered within {timeout.total_seconds():.0f} s: {error}") from error
+        time.sleep(POLL)
 
 
 def meet(whole: Store, rank: int, size: int, timeout: timedelta) -> str:
