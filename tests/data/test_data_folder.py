@@ -204,15 +204,15 @@ def test_one_class_only(tree: Path) -> None:
     fails(tree, "only one class (dog)")
 
 
-def test_a_zip_and_its_usual_folder_around_the_classes(tree: Path) -> None:
-    (tree / "photos.zip").write_bytes(b"PK")
-    fails(tree / "photos.zip", "is a file; folder: takes a folder, so unpack it")
-    (tree / "outer").mkdir()
-    shutil.move(tree / "train", tree / "outer" / "images")
-    fails(tree / "outer", "only one class (images)", f"did you mean folder:{tree / 'outer' / 'images'}?")
-    with pytest.raises(DataError, match="did you mean folder:") as error:
-        load(str(tree / "outer"))
-    assert f"unknown data source {str(tree / 'outer')!r}: did you mean folder:{tree / 'outer'}? " in str(error.value)
+def test_a_zip_and_its_usual_folder_around_the_classes(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)  # short names: long ones are cut in a message
+    Path("photos.zip").write_bytes(b"PK")
+    fails(Path("photos.zip"), "is a file; folder: takes a folder, so unpack it")
+    Path("outer").mkdir()
+    shutil.move("train", "outer/images")
+    fails(Path("outer"), "only one class (images)", "did you mean folder:outer/images?")
+    with pytest.raises(DataError, match="^unknown data source 'outer': did you mean folder:outer[?] valid are digits"):
+        load("outer")
 
 
 def test_a_folder_without_train_serves_evaluation_only(tree: Path) -> None:
