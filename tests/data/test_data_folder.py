@@ -211,7 +211,7 @@ def test_a_zip_and_its_usual_folder_around_the_classes(tree: Path, monkeypatch: 
     Path("outer").mkdir()
     shutil.move("train", "outer/images")
     fails(Path("outer"), "only one class (images)", "did you mean folder:outer/images?")
-    with pytest.raises(DataError, match="^unknown data source 'outer': did you mean folder:outer[?] valid are digits"):
+    with pytest.raises(DataError, match=r"^unknown data source 'outer': did you mean folder:outer[?] valid are digits"):
         load("outer")
 
 
