@@ -84,7 +84,6 @@ LW = joint(**PLAIN)
 CRD = joint(contrast="crd", **PLAIN)
 MIX = {"cutmix": 1.0, "mix": 0.5}
 BEST = one_view(joint(contrast_mixed="skip", **PLAIN), **MIX)  # its contrastive term reads the images left unmixed
-DIST = {"ce": {"term": "cross_entropy"}, "dist": {"term": "dist"}}
 LW_UNIFORM = {
     "objective": {
         "ce": {"term": "cross_entropy"},
@@ -152,9 +151,9 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "logits": {  # DIST in the place of KD: the best of the field's methods on resnet20 to resnet8
         "kd-1": one_view(KD),
-        "dist-1": one_view({"objective": DIST}),
+        "dist-1": one_view(joint(contrast="none", logits="dist", **PLAIN)),
         "lw-kd-1": one_view(LW),
-        "lw-dist-1": one_view({"objective": DIST | {"lw_supcrd": {"term": "lw_supcrd", "weight": 0.5, "fall": 0.2}}}),
+        "lw-dist-1": one_view(joint(logits="dist", **PLAIN)),
     },
     "pair": {  # those that decide, and the published protocol's methods: all images, for benchmarks/gpu_student.sh
         "cross_entropy-1": one_view(cross_entropy()),

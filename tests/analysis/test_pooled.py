@@ -68,5 +68,3 @@ def test_what_cannot_be_told():
 def test_refused(bad):
     with pytest.raises(ValueError, match="not finite"):
         Pooled({"a": {0: bad}})
-    with pytest.raises(ValueError, match="level = 1"):
-        Pooled(drawn()).difference("a", "b", level=1)

@@ -104,7 +104,8 @@ def test_what_a_teacher_may_be(tmp_path):
     ("wrong", "line"),
     [
         ({"teacher": "nowhere"}, "--teacher 'nowhere' is none of: auto, a run folder"),
-        ({"teacher": "timm:resnet999"}, "teacher.timm: "),
+        ({"teacher": "timm:resnet999"}, "teacher.timm: arch 'timm:resnet999' is unknown to timm"),
+        ({"teacher": "timm:resnet18.bogus"}, "teacher.timm: arch 'timm:resnet18.bogus' is unknown to timm"),
         ({"student": "resnet9"}, "arch 'resnet9' is unknown; the nearest is 'resnet8'"),
         ({"seeds": 0}, "--seeds 0 is not right; 1 or more is"),
         ({"epochs": 0}, "train.epochs = 0: 1 or more is right"),

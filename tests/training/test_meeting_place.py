@@ -1,6 +1,5 @@
 """Where processes meet: nothing there, or nobody who had it, ends the wait in time."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 from supcrd.training.meeting import reach
 
 CHILD = """
-import sys, time
 from datetime import timedelta
 from supcrd.training.meeting import reach
 print("here", flush=True)
@@ -44,11 +42,8 @@ def test_nothing_there(nowhere):
 def test_the_process_that_started_it_is_gone(nowhere, tmp_path):
     """As torchrun's agent, killed before its processes have met."""
     said = tmp_path / "said"
-    launcher = (
-        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {CHILD!r}], stdout=open({str(said)!r}, 'w'))"
-    )
-    launcher += "\nimport time\ntime.sleep(300)"
-    agent = subprocess.Popen([sys.executable, "-c", launcher], env=dict(os.environ))
+    child = f"subprocess.Popen([sys.executable, '-c', {CHILD!r}], stdout=open({str(said)!r}, 'w'))"
+    agent = subprocess.Popen([sys.executable, "-c", f"import subprocess, sys, time; {child}; time.sleep(300)"])
     deadline = time.monotonic() + 100
     while (not said.is_file() or "here" not in said.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)

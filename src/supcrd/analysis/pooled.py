@@ -57,22 +57,16 @@ class Pooled:
         spread = math.sqrt(float(rest @ rest) / self.freedom) if self.freedom else 0.0
         self.std = spread if spread > ROUNDING * scale else None
 
-    def difference(self, name: str, baseline: str, *, level: float = 0.95) -> Paired:
-        """The difference of two methods, value - baseline, with its interval and a two-sided t-test against 0.
+    def difference(self, name: str, baseline: str) -> Paired:
+        """The difference of two methods, value - baseline, with its 95 % interval and a two-sided t-test against 0.
 
         Args:
             name, baseline: methods; one without values has no difference.
-            level: of the interval, between 0 and 1.
 
         Returns:
             As `statistics.paired`: n is the number of common seeds, and std the noise of one difference (sqrt(2) times
             that of a value). Methods that no chain of common seeds connects have no difference.
-
-        Raises:
-            ValueError: a level outside 0..1.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level = {level}: an interval's level is between 0 and 1")
         if name not in self._values or baseline not in self._values:
             return Paired(0, None, None, None, None, None, "no common seeds")
         n = len(self._values[name].keys() & self._values[baseline].keys())
@@ -91,6 +85,6 @@ class Pooled:
         error = self.std * float(np.linalg.norm(weights))
         if error == 0.0:  # a method against itself
             return Paired(n, mean, None, None, None, None, "one method")
-        half = float(stdtrit(self.freedom, (1 + level) / 2)) * error
+        half = float(stdtrit(self.freedom, 0.975)) * error
         p = 2 * float(stdtr(self.freedom, -abs(mean) / error))
         return Paired(n, mean, math.sqrt(2) * self.std, mean - half, mean + half, p, None)

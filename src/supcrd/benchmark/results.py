@@ -38,8 +38,7 @@ def results(pair: Pair, groups: Groups, out: Path, outcomes: Mapping[str, Outcom
         teacher: its run, accuracy, parameters and published figures; None before a run was finished.
         rows: by configuration views, epochs, training images and runs; `last`, `selected`, `selected_less_last`,
             `probe`, `seconds` in short over the seeds; parameters; `differences` to KD and to cross-entropy by
-            `analysis.pooled`, with p corrected by Holm for all of the kind, to
-            both; published figures; what failed.
+            `analysis.pooled`, with p corrected by Holm for all of the kind, to both; published figures; what failed.
         orderings: see `orderings.orderings`; caveats: what to be careful about, a line each.
         comparable: whether the data have the classes that the published figures are of.
     """
@@ -149,20 +148,13 @@ def _short(values: Sequence[float | None]) -> dict[str, Any]:
 
 def _differences(rows: Mapping[str, dict[str, Any]], values: Mapping[str, Any]) -> None:
     """Write the differences of all rows to the baselines into them; p is corrected for all of one kind of accuracy."""
+    pairs = [(name, baseline) for baseline in BASELINES if baseline in rows for name in rows if name != baseline]
     for key in ACCURACIES:
         noise = Pooled({name: values[name][key] for name in rows})
-        asked = {
-            frozenset((name, baseline)): noise.difference(name, baseline).p
-            for baseline in BASELINES
-            for name in rows
-            if name != baseline and baseline in rows
-        }
-        corrected = dict(zip(asked, holm(list(asked.values())), strict=True))
-        for baseline in BASELINES:
-            for name in (name for name in rows if name != baseline and baseline in rows):
-                difference = asdict(noise.difference(name, baseline))
-                p = corrected[frozenset((name, baseline))]
-                rows[name]["differences"].setdefault(baseline, {})[key] = difference | {"corrected_p": p}
+        differences = [noise.difference(*pair) for pair in pairs]
+        corrected = holm([one.p for one in differences])
+        for (name, baseline), one, p in zip(pairs, differences, corrected, strict=True):
+            rows[name]["differences"].setdefault(baseline, {})[key] = asdict(one) | {"corrected_p": p}
 
 
 def _teacher(pair: Pair, finished: Sequence[RunFolder], *, comparable: bool) -> dict[str, Any] | None:
