@@ -127,6 +127,13 @@ def test_published_figures_stand_beside_ours(tmp_path):
     table = np.array(list(accuracies.values()))
     rest = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
     half = 100 * stats.t.ppf(0.975, 8) * np.sqrt((rest**2).sum() / 8 * 2 / 3)  # 5 methods, 3 seeds
+    told = [of["last"] for row in found["rows"].values() for of in row["differences"].values()]
+    ranked, reached = sorted(one["p"] for one in told), 0.0  # Holm, over the differences to both baselines
+    wanted = []
+    for rank, p in enumerate(ranked):
+        reached = max(reached, min(1.0, p * (len(ranked) - rank)))
+        wanted.append(reached)
+    assert sorted(one["corrected_p"] for one in told) == pytest.approx(wanted)
     assert cells["dist"][6:8] == ["+1.00", f"{1 - half:+.2f} to {1 + half:+.2f}"]
     assert cells["simkd"][8] == f"{100 * np.mean([0.07, 0.061, 0.062]):+.2f}"
     sizes = {"source": "npz:some/where/cifar.npz", "train": 45000, "validation": 5000, "test": 10000}

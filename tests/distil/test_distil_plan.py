@@ -25,6 +25,7 @@ def test_equal_budgets(tmp_path):
             assert (recipe.seed, recipe.train.epochs, recipe.model.arch) == (seed, 7, "resnet8")
             changed = recipes.differences(made.configurations["undistilled"][seed], recipe)
             assert {key.partition(".")[0] for key in changed} == ({"method"} if name in METHODS else set())
+    assert made.configurations["kd"][0].method.weight == 0.5  # as in docs/best-student.md, not the published 0.9
     assert len({recipe.name for recipe in made.recipes}) == len(made.recipes) == 2 * (1 + len(METHODS))
 
 

@@ -149,7 +149,7 @@ def test_the_command_prints_a_page_json_and_a_picture(folder: Path, facts: dict[
     for text in (
         "21 images (14 train, 7 test), 2 classes",
         "imbalance   1.8",
-        "20 x 30 to 40 x 40 px, median 32 x 32; 3 different",
+        "20 x 30 to 40 x 40 px, median 32 x 32; 3 different; training needs one: data.image_size=N resizes and crops",
         "unreadable  2",
         "LEAK: test has 1 image equal to one of train",
         "LEAK: test has 2 images nearly equal to one of train",
