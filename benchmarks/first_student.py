@@ -1,4 +1,6 @@
-"""From a zip of photographs to the first trained student and an int8 file, by README's commands.
+"""From a zip of photographs to the first trained student and the files to deploy, by README's commands.
+
+The last is the int8 file of docs/start.md; where it is refused, with the layers in float32 that the refusal names.
 
     python benchmarks/first_student.py sign-digits.zip --epochs 20 --out docs/results/first-student.json
 
@@ -9,6 +11,7 @@ The commands are processes of their own. Of each stage there are the seconds on 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,8 +39,13 @@ def processor(process: int) -> float:
     return total / TICK
 
 
-def command(words: list[str], folder: Path, stages: dict[str, Path]) -> tuple[dict[str, Any], str]:
-    """Run `supcrd WORDS`: (seconds and processor seconds until each stage's file is there, and in all; its output)."""
+def command(
+    words: list[str], folder: Path, stages: dict[str, Path] | None = None, *, may_refuse: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Run `supcrd WORDS`: (seconds and processor seconds until each stage's file is there, and in all; its output).
+
+    With `may_refuse`, exit status 2 is a result too, `refused`.
+    """
     print("supcrd", *words, file=sys.stderr)
     begun = time.perf_counter()
     running = subprocess.Popen(
@@ -51,16 +59,18 @@ def command(words: list[str], folder: Path, stages: dict[str, Path]) -> tuple[di
     spent = 0.0
     while running.poll() is None:
         spent = max(spent, processor(running.pid))
-        for name, file in stages.items():
+        for name, file in (stages or {}).items():
             if name not in times and (folder / file).exists():
                 times[name] = {"seconds": round(time.perf_counter() - begun, 1), "processor": round(spent, 1)}
         time.sleep(1)
     times["all"] = {"seconds": round(time.perf_counter() - begun, 1), "processor": round(spent, 1)}
     said = running.stdout.read() if running.stdout is not None else ""
     print(said, file=sys.stderr)
-    if running.returncode:
+    refused = may_refuse and running.returncode == 2
+    if running.returncode and not refused:
         raise RuntimeError(f"{' '.join(words)} ended with {running.returncode}")
-    return {"command": " ".join(["supcrd", *words]), "times": times}, said
+    result: dict[str, Any] = {"command": " ".join(["supcrd", *words]), "times": times}
+    return result | ({"refused": said.strip().splitlines()[-1]} if refused else {}), said
 
 
 def numbers(run: Path) -> dict[str, Any]:
@@ -83,15 +93,27 @@ def walk(archive: Path, epochs: int, folder: Path) -> dict[str, Any]:
         stages[f"teacher-{arch}"] = out / f"teacher-{arch}" / "evaluation.json"
     result["distil"], _ = command([*words, "data.image_size=32"], folder, stages)
     result["verdict"] = json.loads((folder / out / "distil.json").read_text())["text"]
-    result["export"], _ = command(["export", "runs/distil/best", "--out", "model.onnx", "--int8"], folder, {})
-    result["bytes"] = (folder / "model.onnx").stat().st_size
-    result["evaluate"], said = command(["evaluate", "model.onnx", "--json"], folder, {})
-    result["exported_accuracy"] = json.loads(said[said.index("{") :])["accuracy"]
-    result["predict"], _ = command(["predict", "model.onnx", "photos/", "--out", "predictions.csv"], folder, {})
+    files = {"float32": exported(folder, "model.onnx")}
+    result["predict"], _ = command(["predict", "model.onnx", "photos/", "--out", "predictions.csv"], folder)
+    files["int8"] = exported(folder, "small.onnx", "--int8")
+    if layers := re.search(r"--keep (\S+), it loses", files["int8"].get("refused", "")):
+        files["int8 kept"] = exported(folder, "small.onnx", "--int8", "--keep", layers[1])
+    result["files"] = files
     result["runs"] = {
         path.parent.name: numbers(path.parent) for path in sorted((folder / out).glob("*/evaluation.json"))
     }
     return result
+
+
+def exported(folder: Path, name: str, *options: str) -> dict[str, Any]:
+    """A file of the best student: export and evaluation, its bytes and test accuracy; or why it was refused."""
+    result, _ = command(["export", "runs/distil/best", "--out", name, *options], folder, may_refuse=bool(options))
+    if "refused" in result:
+        return {"export": result, "refused": result["refused"]}
+    evaluation, said = command(["evaluate", name, "--json"], folder)
+    accuracy = json.loads(said[said.index("{") :])["accuracy"]
+    size = (folder / name).stat().st_size
+    return {"export": result, "evaluate": evaluation, "bytes": size, "accuracy": accuracy}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -110,9 +132,14 @@ def table(results: dict[str, Any]) -> str:
             cells = [f"`{run['arch']}`", str(run["epochs"]), *shares]
         lines.append(_row(names.get(stage, "teacher"), begun, times, cells))
     begun = {key: begun[key] + results["distil"]["times"]["all"][key] for key in begun}
-    size = f"{results['bytes'] / 1e6:.2f} MB"
-    value = f"{100 * results['exported_accuracy']:.1f}"
-    lines.append(_row(f"int8 ONNX file, {size}", begun, results["export"]["times"]["all"], ["", "", "", value]))
+    for name, file in results["files"].items():
+        times = file["export"]["times"]["all"]
+        if "refused" in file:
+            lines.append(_row(f"{name} ONNX file: refused", begun, times, ["", "", "", ""]))
+        else:
+            cells = ["", "", "", f"{100 * file['accuracy']:.1f}"]
+            lines.append(_row(f"{name} ONNX file, {file['bytes'] / 1e6:.2f} MB", begun, times, cells))
+        begun = {key: begun[key] + times[key] for key in begun}
     return "\n".join(lines)
 
 
