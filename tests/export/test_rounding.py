@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from supcrd.export.rounding import DAMPING, LEVELS, rounded
+from supcrd.export.rounding import DAMPING, rounded
+from supcrd.models.rounded import LEVELS
 
 
 def nearest(weight):

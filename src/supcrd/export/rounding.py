@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from supcrd.models.rounded import LEVELS
+
 N = TypeVar("N", bound=nn.Module)
 
-LEVELS = 64
-"""Largest integer of a weight: seven of eight bits, see `supcrd.export.quantise`."""
 DAMPING = 0.01
 """Of the mean square of the inputs, added to each: the rounding errors of weights with little input stay small."""
 COLUMNS = 128

@@ -13,13 +13,13 @@ from torch.nn import functional
 from supcrd.base.home import own_compiled_code
 from supcrd.data.loader import Batch
 from supcrd.models.normalised import Normalised
+from supcrd.models.rounded import rounded_layers
 from supcrd.models.taps import Taps
 from supcrd.training.ema import MovingAverage
 from supcrd.training.objective.build import Objective
 from supcrd.training.objective.term import Outputs, Term
 from supcrd.training.objective.term import Step as TermStep
 from supcrd.training.passed import Passed
-from supcrd.training.rounded import rounded_layers
 from supcrd.training.teacher import FrozenTeacher, Teaching, reuse_classifier
 from supcrd.training.world import ALONE, World
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from supcrd.export.rounding import LEVELS
-
+LEVELS = 64
+"""Largest integer of a weight: seven of eight bits, see `supcrd.export.quantise`."""
 TOP = 255
 """Largest integer of a layer's inputs, which are unsigned."""
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -38,17 +39,15 @@ def rounded_layers(*networks: nn.Module) -> Iterator[None]:
     """
     layers = {part for network in networks for part in network.modules() if isinstance(part, nn.Conv2d | nn.Linear)}
     handles = [layer.register_forward_pre_hook(_inputs) for layer in layers]
-    weights = {layer: layer._parameters.pop("weight") for layer in layers}
+    weights = {layer: cast(nn.Parameter, layer.weight) for layer in layers}
     try:
         for layer, weight in weights.items():
-            assert weight is not None
-            object.__setattr__(layer, "weight", rounded_weight(weight))
+            layer._parameters["weight"] = cast(nn.Parameter, rounded_weight(weight))  # keeps the order of parameters
         yield
     finally:
         for handle in handles:
             handle.remove()
         for layer, weight in weights.items():
-            layer.__dict__.pop("weight", None)
             layer._parameters["weight"] = weight
 
 
