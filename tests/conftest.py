@@ -147,6 +147,7 @@ LONG = (
     "tests/jobs/test_shared_training.py::test_four_processes_give_the_numbers_of_one",
     "tests/jobs/test_shared_training.py::test_processes_that_were_started_with_other_recipes_end",
     "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one",
+    "tests/jobs/test_start.py::test_two_processes_start_alike",
     "tests/jobs/test_teachers.py::test_a_teacher_that_another_process_trains_is_waited_for",
     "tests/jobs/test_teachers.py::test_a_teacher_with_another_normalisation_is_refused",
     "tests/jobs/test_terminated.py::test_a_process_that_gets_sigterm_keeps_its_state_and_goes_on",

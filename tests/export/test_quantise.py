@@ -73,6 +73,18 @@ def test_an_int8_file_answers_as_the_float32_one(plain, tmp_path):
     assert Exported(path).about == about
 
 
+def test_rounding_does_what_a_relu_does(plain, tmp_path):
+    source, about, batches = plain
+    path, mixed = tmp_path / "int8.onnx", tmp_path / "mixed.onnx"
+    quantise(source, about, batches, path)
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert "Relu" not in operators
+    assert operators.count("QuantizeLinear") < len(layer_names(source)) + 2 * operators.count("Add") + 4
+    # where a layer is kept in float32, so are the ReLU that it reads and the one after it
+    quantise(source, replace(about, float_layers=("encoder.layer1.0.conv1",)), batches, mixed)
+    assert [node.op_type for node in onnx.load(mixed).graph.node].count("Relu") == 2
+
+
 def test_a_kept_layer_stays_float32(plain, tmp_path):
     source, about, batches = plain
     path = tmp_path / "int8.onnx"

@@ -15,6 +15,7 @@ OPTIONS = [
     "train.epochs=3", "train.optimizer=sgd", "train.lr=0.05", "train.weight_decay=0.001", "train.decay=weights",
     "train.ema=0.9", "train.accumulate=3", "train.dot=0.07", "train.patience=2", "train.sampling=balanced",
     "train.grad_clip=1.0", "train.schedule=one_cycle", "data.validation=0.2",
+    "train.quantize=true",
 ]  # fmt: skip
 
 

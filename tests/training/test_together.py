@@ -11,6 +11,7 @@ from supcrd.data.loader import Batch
 from supcrd.data.shares import Shares
 from supcrd.models import Model
 from supcrd.models.normalised import Normalised
+from supcrd.models.rounded import rounded_layers
 from supcrd.recipe.settings import TrainSettings
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context
@@ -103,3 +104,17 @@ def test_dropout_is_a_function_of_the_part():
         task.student.encoder.avgpool = nn.Sequential(task.student.encoder.avgpool, nn.Dropout(0.5))
         results.append(trained(task, together=Together(Shares(2), recompute=recompute)))
     torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+def test_quantize_rounds_the_students_layers_and_no_others():
+    (batch, *_) = batches()
+    plain, task = task_of(TABLES, statistics=False), task_of(TABLES, statistics=False, quantize=True)
+    right, found = plain.passed(batch), task.passed(batch)
+    with rounded_layers(plain.student.encoder, plain.student.classifier):
+        features = plain.student.encoder((batch.inputs - 0.4) / 0.2)
+        logits = plain.student.classifier(features)
+    torch.testing.assert_close(found.attached.features, features)
+    torch.testing.assert_close(found.attached.logits, logits)
+    assert 1e-4 < (features - right.attached.features).norm() / features.norm() < 0.1
+    torch.testing.assert_close(found.taught["teacher"].features, right.taught["teacher"].features, rtol=0, atol=0)
+    assert list(task.state_dict()) == list(plain.state_dict())

@@ -21,6 +21,8 @@ METHODS: dict[str, dict[str, Any]] = {"joint": {"contrast_weight": 0.5}, "kd": {
 joint was chosen on validation, where the others were measured too: docs/best-student.md."""
 VIEWS = {"views": 1}
 """Of an image in an epoch: at equal view-epochs a second one costs half of the steps (docs/best-student.md)."""
+START = ("pretrained", "checkpoint", "state_dict")
+"""Keys of `[model]` that say which weights a student starts from: they are of its architecture, not of a teacher's."""
 TRAIN = {"batch_size": 128, "lr": 3e-3, "weight_decay": 5e-4, "optimizer": "adamw", "schedule": "one_cycle"}
 
 
@@ -137,7 +139,8 @@ def _teacher(teacher: str, student: dict[str, Any], auto: str) -> dict[str, Any]
         augment = student.get("augment", {}) | VIEWS
         own = {"name": f"teacher-{auto}", "method": {"name": "cross_entropy"}, "augment": augment}
         inside = {key: student[key] for key in ("data", "train", "plugins") if key in student}
-        return {"recipe": teacher, "resolved": inside | own | {"model": student["model"] | {"arch": auto}}}
+        model = {key: value for key, value in student["model"].items() if key not in START}
+        return {"recipe": teacher, "resolved": inside | own | {"model": model | {"arch": auto}}}
     if teacher.startswith("timm:"):
         return {"timm": teacher.removeprefix("timm:")}
     if RunFolder(path).exists:

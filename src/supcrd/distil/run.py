@@ -15,6 +15,8 @@ from supcrd.distil.plan import UNDISTILLED, Plan
 from supcrd.distil.verdict import best_model, paid
 from supcrd.errors import RunError
 from supcrd.jobs.images import load_images
+from supcrd.jobs.network import new_student
+from supcrd.jobs.start import start_file
 from supcrd.recipe.teachers import teacher_recipe
 from supcrd.report import report as report_runs
 from supcrd.runs.folder import RunFolder
@@ -102,7 +104,7 @@ def check(planned: Plan, out: Path) -> None:
 
     Raises:
         RunError: the folder has runs of another distillation.
-        SupcrdError: the data cannot be loaded.
+        SupcrdError: the data cannot be loaded, the student cannot take them or start from its weights.
     """
     taught = teacher_recipe(planned.recipes[0])
     for recipe in [*planned.recipes, *([] if taught is None else [taught])]:
@@ -116,9 +118,11 @@ def check(planned: Plan, out: Path) -> None:
         check_same(run.recipe, begun, run.path, "give another --out")
     if all(RunFolder(out / recipe.name, recipe).finished for recipe in planned.recipes):
         return
+    first = planned.recipes[0]
+    start_file(first)
     logging.disable(logging.WARNING)  # the runs say the same
     try:
-        load_images(planned.recipes[0].data)
+        new_student(first, load_images(first.data))
     finally:
         logging.disable(logging.NOTSET)
 

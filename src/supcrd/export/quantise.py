@@ -22,7 +22,8 @@ QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool", "GlobalAverageP
 def quantise(source: Path, about: About, batches: Iterable[NDArray[Any]], path: Path) -> None:
     """Write an 8-bit file of a float32 one.
 
-    Weights have 8 signed bits, of which 7 are used, and a scale for each output channel; activations have 8 unsigned
+    Weights have 8 signed bits, of which 7 are used, and a scale for each output channel, and go to the nearest level;
+    `supcrd.export.rounding` rounds those of the source better before. Activations have 8 unsigned
     bits, of the range that calibration images give. (With all 8 bits of the weights, processors without VNNI add two
     products in 16 bits and may saturate: a file that was right on one machine would be wrong on another.) What gives
     the images their normalisation stays in float32.
@@ -39,10 +40,7 @@ def quantise(source: Path, about: About, batches: Iterable[NDArray[Any]], path: 
         SupcrdError: the packages are not installed.
     """
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
-    layers = layer_names(source)
-    unknown = [name for name in about.float_layers if name not in layers]
-    if unknown:
-        raise CheckpointError(f"--keep {unknown[0]:.80} is no layer; it has {', '.join(layers):.160}")
+    check_layers(source, about.float_layers)
     with TemporaryDirectory() as folder, quiet():
         prepared, raw = Path(folder, "prepared.onnx"), Path(folder, "made.onnx")
         need("onnxruntime.quantization.shape_inference").quant_pre_process(source, prepared, skip_symbolic_shape=True)
@@ -63,6 +61,7 @@ def quantise(source: Path, about: About, batches: Iterable[NDArray[Any]], path: 
         )
         model = onnx.load(raw)
         _keep(model, about.float_layers)
+        _round_once(model)
         files.save(model, about, path)
 
 
@@ -77,6 +76,43 @@ def _keep(model: Any, layers: Sequence[str]) -> None:
         back = producers.get(node.input[0]) if node.name in layers else None
         if back is not None and back.op_type == "DequantizeLinear" and back.input[0] in producers:
             node.input[0] = producers[back.input[0]].input[0]
+    _remove_unread(model)
+
+
+def _round_once(model: Any) -> None:
+    """Take out each ReLU whose inputs are rounded to numbers that are not negative, and the rounding after it.
+
+    Both change nothing where it rounds as the one before it, and onnxruntime would run them in float32.
+    """
+    constants = {value.name: need("onnx.numpy_helper").to_array(value) for value in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    readers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    outputs = {value.name for value in model.graph.output}
+
+    def rounding(node: Any) -> list[Any]:
+        return [(name if name not in constants else constants[name].tobytes()) for name in node.input[1:]]
+
+    for relu in [node for node in model.graph.node if node.op_type == "Relu"]:
+        before = producers.get(relu.input[0])
+        after = readers.get(relu.output[0], [])
+        if before is None or before.op_type != "DequantizeLinear" or relu.output[0] in outputs:
+            continue
+        zero = constants.get(before.input[2]) if len(before.input) > 2 else None
+        if zero is None or zero.dtype != np.uint8 or zero != 0:
+            continue
+        if any(node.op_type != "QuantizeLinear" or rounding(node) != rounding(before) for node in after):
+            continue
+        for again in after:
+            for node in readers.get(again.output[0], []):
+                node.input[0] = before.input[0]
+    _remove_unread(model)
+
+
+def _remove_unread(model: Any) -> None:
+    """Take out what nothing reads."""
     while True:
         read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
         unread = [node for node in model.graph.node if not read & set(node.output)]
@@ -84,6 +120,18 @@ def _keep(model: Any, layers: Sequence[str]) -> None:
             return
         for node in unread:
             model.graph.node.remove(node)
+
+
+def check_layers(path: Path, names: Sequence[str]) -> None:
+    """Refuse names that no layer of a file has.
+
+    Raises:
+        CheckpointError: says which layers there are.
+    """
+    layers = layer_names(path)
+    unknown = [name for name in names if name not in layers]
+    if unknown:
+        raise CheckpointError(f"--keep {unknown[0]:.80} is no layer; it has {', '.join(layers):.160}")
 
 
 def layer_names(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ from supcrd.analysis.statistics import of_images
 from supcrd.errors import RunError
 from supcrd.evaluation.measures import MEASURES
 from supcrd.hub.names import dataset_of, without_paths
-from supcrd.runs.folder import RunFolder
+from supcrd.runs.folder import START, RunFolder
 from supcrd.tracking.tracker import settings
 
 NAME = "MODEL_CARD.md"
@@ -156,6 +156,11 @@ def _training(run: RunFolder, values: Mapping[str, Any]) -> str:
     epochs = values.get("epochs", recipe.train.epochs)
     views = sum(group.views for group in recipe.view_groups.values())
     lines = [f"* Method: `{values['method']}`, seed {values['seed']}"]
+    if recipe.model.checkpoint is not None:
+        origin = (run.environment.get("origins") or {}).get(START, "?")
+        lines.append(f"* Starts from weights: `{without_paths(recipe.model.checkpoint)}` (fingerprint `{origin}`)")
+    elif recipe.model.pretrained:
+        lines.append("* Starts from timm's pretrained weights")
     if values.get("teacher"):
         lines.append(f"* Teacher: {_teacher_name(run, values)}")
     if epochs:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -18,7 +19,7 @@ from supcrd.data import ImageSet, Split
 from supcrd.data.split import subset
 from supcrd.data.stream import fetch
 from supcrd.errors import CheckpointError, DataError
-from supcrd.export import check, onnx, program, quantise
+from supcrd.export import check, onnx, program, quantise, rounding
 from supcrd.export.about import About
 from supcrd.export.extra import need
 from supcrd.export.load import SUFFIX, Exported
@@ -36,6 +37,7 @@ LIMIT = 0.5
 ROUNDING = 1e-9
 BATCH = 64
 SENSITIVE = 512  # images that sensitive layers are told by
+ROUNDED_BY = 128  # calibration images that weights are rounded by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +130,10 @@ def export(
         if wanted.int8:
             plain, file = file, Path(folder, "int8.onnx")
             about = replace(about, precision="int8", float_layers=wanted.keep)
-            quantise.quantise(plain, about, batches, file)
+            _quantise(network, plain, about, batches, file)
             result["files"]["int8"] = _of_file(file, part, sample, wanted)
             result["notes"] += _processor()
-            _check_loss(result, plain, about, batches, part, wanted)
+            _check_loss(result, network, plain, about, batches, part, wanted)
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
     named = {} if images is None else {"source": images.source, "split": _there(images, split)}
@@ -217,6 +219,16 @@ def _of_file(file: Path, part: Split | None, sample: Tensor, wanted: Wanted) -> 
     return numbers
 
 
+def _quantise(network: Deployed, plain: Path, about: About, batches: list[NDArray[Any]], path: Path) -> None:
+    """Write the 8-bit file of a network whose float32 file is `plain`."""
+    quantise.check_layers(plain, about.float_layers)
+    images = torch.split(torch.from_numpy(np.concatenate(batches)[:ROUNDED_BY]), BATCH)
+    near = rounding.rounded(network, images, but=about.float_layers)
+    source = path.with_name("rounded.onnx")
+    onnx.write(near, replace(about, precision="float32", float_layers=()), source)
+    quantise.quantise(source, about, batches, path)
+
+
 def _allowed(limit: float | None, images: int) -> float:
     """Points of accuracy that int8 may lose on so many images.
 
@@ -228,7 +240,13 @@ def _allowed(limit: float | None, images: int) -> float:
 
 
 def _check_loss(
-    result: dict[str, Any], plain: Path, about: About, batches: list[NDArray[Any]], part: Split | None, wanted: Wanted
+    result: dict[str, Any],
+    network: Deployed,
+    plain: Path,
+    about: About,
+    batches: list[NDArray[Any]],
+    part: Split | None,
+    wanted: Wanted,
 ) -> None:
     """Refuse an int8 file that loses too much; names the layers that cost most.
 
@@ -248,7 +266,7 @@ def _check_loss(
     layers = (*wanted.keep, *(name for name, _ in best))
     with TemporaryDirectory() as folder:
         file = Path(folder, "kept.onnx")
-        quantise.quantise(plain, replace(about, float_layers=layers), batches, file)
+        _quantise(network, plain, replace(about, float_layers=layers), batches, file)
         then = 100 * (files["float32"]["accuracy"] - measure(Exported(file), part)["accuracy"])
     from_to = f"{files['float32']['accuracy']:.2%} to {files['int8']['accuracy']:.2%}, n = {len(part)}"
     raise CheckpointError(

@@ -9,6 +9,7 @@ from supcrd.base.device import Place, machine_memory
 from supcrd.base.seeding import forked, seed_for
 from supcrd.data import ImageSet, channel_statistics
 from supcrd.errors import RecipeError
+from supcrd.jobs.start import read_start
 from supcrd.models import Model
 from supcrd.models.archs.from_timm import is_timm_name
 from supcrd.models.memory import kept_bytes
@@ -42,15 +43,18 @@ def statistics(recipe: Recipe, images: ImageSet) -> tuple[tuple[float, ...], tup
 
 
 def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
-    """The network of a recipe, its weights drawn by the recipe's seed.
+    """The network of a recipe: its weights are drawn by the recipe's seed, or those that `model.checkpoint` names.
+
+    The latter are fed as they were trained: normalised by the statistics of their card, unless the recipe gives some.
 
     Raises:
         RecipeError: the architecture cannot take these images.
+        CheckpointError: the weights cannot be read, or do not fit.
     """
     # a student with its teacher's architecture and seed must not get the same initial weights
     role = generation(recipe)
     seed = seed_for("weights", recipe.seed, role) if role else seed_for("weights", recipe.seed)
-    mean, std = statistics(recipe, images)
+    start = read_start(recipe, images)
     with forked() as reseed:
         reseed(seed)
         try:
@@ -61,10 +65,17 @@ def new_student(recipe: Recipe, images: ImageSet) -> Normalised:
                 image_size=images.image_size,
                 projector=recipe.model.projector,
                 pretrained=recipe.model.pretrained,
-                stem=recipe.model.stem,
+                stem=recipe.model.stem if start is None else start.model.stem,
             )
         except ValueError as error:
             raise RecipeError(f"model.arch: {error}") from None
+    own = None
+    if start is not None:
+        start.give(model, images)
+        own = start.card if recipe.data.mean is None else None
+    if own is not None and own.mean is not None and own.std is not None:
+        return Normalised(model, own.mean, own.std)
+    mean, std = statistics(recipe, images)
     return Normalised(model, mean, std)
 
 

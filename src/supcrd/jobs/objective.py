@@ -63,7 +63,8 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
 
 def _shapes_to_come(teacher: Recipe, images: ImageSet) -> Shapes:
     """The shapes of a teacher that is not yet trained; its weights do not matter."""
-    untrained = teacher.model_copy(update={"model": teacher.model.model_copy(update={"pretrained": False})})
+    drawn = teacher.model.model_copy(update={"pretrained": False, "checkpoint": None})
+    untrained = teacher.model_copy(update={"model": drawn})
     return shapes_of(new_student(untrained, images), maps=True)
 
 

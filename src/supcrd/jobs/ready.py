@@ -77,6 +77,7 @@ def prepare(
             _teaching(recipe, teachers, caches),  # without a name, which would keep the whole teachers
             bfloat16=place.bfloat16,
             ema=recipe.train.ema,
+            quantize=recipe.train.quantize,
             world=divided.of_terms,
         )
     )

@@ -1,5 +1,6 @@
 """One whole run: teacher, student, projection head, classifier, evaluation; finished stages are skipped."""
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
 from supcrd.data.order import grouped_by_class
 from supcrd.data.unlabelled import with_unlabelled
-from supcrd.errors import RecipeError, SupcrdError
+from supcrd.errors import CheckpointError, RecipeError, SupcrdError
 from supcrd.evaluation.measures import deployed
 from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
@@ -23,12 +24,13 @@ from supcrd.jobs.network import new_student, note_memory
 from supcrd.jobs.objective import check_objective, make_objective, tables
 from supcrd.jobs.shared import share, source_of
 from supcrd.jobs.shown import show
+from supcrd.jobs.start import check_start, start_file
 from supcrd.jobs.student import Report
 from supcrd.jobs.taught import TEACHER, Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Imported, Recipe, Taught
-from supcrd.runs.folder import RunFolder
+from supcrd.runs.folder import START, RunFolder
 from supcrd.runs.opening import REMEDY, as_begun, check_origins, check_same, locked, open_run
 from supcrd.tracking import tracker
 from supcrd.tracking.tracker import tracked
@@ -99,6 +101,7 @@ def _run(
         return done
     settings_of(tables(recipe))  # an unknown term or key is refused before the data are read
     teachers.check_there(recipe)
+    begins_with = check_start(recipe, out)
     images = with_unlabelled(images or load_data(recipe), recipe.data)
     share(source_of(recipe, images), images)
     _check_training_split(recipe, images)
@@ -116,6 +119,8 @@ def _run(
     objective = make_objective(recipe, student, images, taught)
     origins = {"data": images.fingerprint, "teacher": None}
     origins |= {name: teacher.weights for name, teacher in taught.items()} | ours
+    if begins_with is not None:
+        origins[START] = fingerprint(begins_with)
     if images.unlabelled is not None:
         origins["set of unlabelled images"] = images.unlabelled.fingerprint
     with locked(out / recipe.name, wait=wait and prefix != ""):  # two students may ask for one teacher
@@ -154,6 +159,9 @@ def _finished(recipe: Recipe, out: Path, images: ImageSet | None, prefix: str) -
                 taught.recipe, as_begun(taught.path, to_train), taught.path, _remedy(f"{prefix}{TEACHER}.override.")
             )
         origins["teacher"] = fingerprint(taught.weights)
+    with contextlib.suppress(CheckpointError):  # a finished run does not need the file any more
+        begins_with = start_file(recipe)
+        origins |= {START: fingerprint(begins_with)} if begins_with is not None else {}
     check_origins(finished, origins, _remedy(prefix))
     return Result(finished.path, taught.path if taught else None, finished.evaluation, "already finished")
 

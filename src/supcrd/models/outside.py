@@ -122,8 +122,8 @@ def with_statistics(card: Card, mean: Statistics, std: Statistics) -> Card:
 def report_choice(path: Path, name: str, others: Sequence[str]) -> None:
     """Say which state dict of a file is read, where it holds several."""
     if others:
-        logger.warning("%s holds %s too: %s is read; --state-dict (teacher.state_dict) asks for another", path,
-                       " and ".join(others), name or "the outermost")  # fmt: skip
+        logger.warning("%s holds %s too: %s is read; --state-dict (teacher.state_dict, model.state_dict) "
+                       "asks for another", path, " and ".join(others), name or "the outermost")  # fmt: skip
 
 
 def report(name: object, card: Card, *, size_guessed: bool = False, statistics_guessed: bool = False) -> None:

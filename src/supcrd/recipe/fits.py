@@ -77,6 +77,9 @@ class TrainSettings(FitSettings):
     another number. 1: every process has one part; see docs/scale.md"""
     sync_batchnorm: bool = True
     """whether several processes on GPUs share the statistics of batch normalisation; not with shards"""
+    quantize: bool = False
+    """train on what an int8 file computes: in every step weights and inputs of the student's layers are rounded as
+    export --int8 rounds them; for the last epochs of a student (model.checkpoint) that loses too much as int8"""
     patience: Natural = 0
     """epochs without a higher validation accuracy after which training stops; the weights of the best epoch are saved.
     0: all epochs are trained and the last weights saved"""
@@ -120,6 +123,8 @@ class TrainSettings(FitSettings):
                 f"train.accumulate = {self.accumulate} and train.shards = {self.shards} both say in how many parts a "
                 "batch is computed: give one of them"
             )
+        if self.quantize and self.compile != "off":
+            raise ValueError("train.quantize = true: its rounded weights need train.compile = 'off'")
         if self.dot > 0:
             self._check_dot()
         if self.milestones:

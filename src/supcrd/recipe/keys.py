@@ -50,6 +50,7 @@ SYNONYMS = {
     "flip": ("hflip", "horizontal_flip", "mirror"),
     "crop_padding": ("padding",),
     "grayscale": ("greyscale", "gray"),
+    "model.checkpoint": ("model.weights", "model.ckpt", "model.path", "model.file", "init_from", "finetune"),
     "teacher.checkpoint": ("weights", "ckpt", "teacher.path", "teacher.file"),
 }
 # Tables of tables: their names stand for no value, and each of their tables has the keys of another one.

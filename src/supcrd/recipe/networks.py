@@ -21,9 +21,24 @@ class ModelSettings(Settings):
     """widths of the projection head's layers; the last must equal the teacher's if the two are compared"""
     pretrained: bool = False
     """start from timm's pretrained weights (timm:NAME only; downloaded by timm)"""
+    checkpoint: str | None = None
+    """start from weights of one's own: a run folder, or a file as for teacher.checkpoint, of the same arch; the
+    classifier starts anew where its classes are others (docs/weights.md). Not together with pretrained"""
+    state_dict: str | None = None
+    """which state dict of a `checkpoint` that has several, as teacher.state_dict"""
     stem: Literal["low", "native"] | None = None
     """of timm:NAME: low, a stem for small images, or native, the architecture's own, which plain timm needs to run the
-    weights; low for images of 32 px or less if not given"""
+    weights; that of `checkpoint`, else low for images of 32 px or less, if not given"""
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "ModelSettings":
+        if self.checkpoint is not None and self.pretrained:
+            raise ValueError(
+                "model.checkpoint and model.pretrained = true are both weights to start from; give one of them"
+            )
+        if self.state_dict is not None and self.checkpoint is None:
+            raise ValueError("model.state_dict is for model.checkpoint, which is not given")
+        return self
 
 
 class TeacherSettings(Settings):

@@ -57,6 +57,9 @@ def absolute(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]
             _path(name, base, f"{where}: plugins") if isinstance(name, str) and name.endswith(".py") else name
             for name in table["plugins"]
         ]
+    model = table.get("model")
+    if isinstance(model, Mapping) and isinstance(model.get("checkpoint"), str):
+        done["model"] = dict(model) | {"checkpoint": _path(model["checkpoint"], base, f"{where}: model.checkpoint")}
     if isinstance(table.get("teacher"), Mapping):
         done["teacher"] = _teacher(table["teacher"], base, f"{where}: teacher")
     if isinstance(table.get("teachers"), Mapping):

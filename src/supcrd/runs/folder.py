@@ -24,6 +24,9 @@ from supcrd.runs.arrays import read_arrays, write_arrays
 VERSION = 2
 """Of evaluation.json; 1, which says nothing of it, is that of 0.1. What a run of 0.1 did not measure is missing."""
 
+START = "file of model.checkpoint"
+"""What the weights that a student starts from are called among the origins in environment.json."""
+
 
 class RunFolder:
     """A run folder: paths of its files, and what they hold, each file read once.

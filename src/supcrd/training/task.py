@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 from supcrd.base.home import own_compiled_code
 from supcrd.data.loader import Batch
 from supcrd.models.normalised import Normalised
+from supcrd.models.rounded import rounded_layers
 from supcrd.models.taps import Taps
 from supcrd.training.ema import MovingAverage
 from supcrd.training.objective.build import Objective
@@ -45,6 +47,7 @@ class Distillation(nn.Module):
         teachers: name -> teacher; those that no term reads do not run.
         bfloat16: steps run under autocast to bfloat16.
         ema: decay of a moving average of the student's weights, which `fit` has to update; 0 for none.
+        quantize: in a step the student's encoder and classifier compute as an int8 file does.
         world: the processes that train together.
     """
 
@@ -56,9 +59,11 @@ class Distillation(nn.Module):
         *,
         bfloat16: bool = False,
         ema: float = 0.0,
+        quantize: bool = False,
         world: World = ALONE,
     ) -> None:
         super().__init__()
+        self._quantize = quantize
         self.student, self.objective, self.world = student.model, objective, world
         needs = objective.needs
         self._subject = [student]  # in lists and dicts, so that they are not submodules
@@ -179,11 +184,12 @@ class Distillation(nn.Module):
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         needs = self.objective.needs
         images = self._subject[0].prepare(batch.inputs, self.get_buffer("student_statistics"))
-        features, maps = self._encoder[0](images)
         taught = {name: self._taught(name, batch, images) for name in self._teachers}
-        attached = self._heads(features, needs.student, maps)
-        apart = {name: part.detach() for name, part in maps.items()}
-        detached = self._heads(features.detach(), needs.detached, apart)
+        with rounded_layers(self.student.encoder, self.student.classifier) if self._quantize else nullcontext():
+            features, maps = self._encoder[0](images)
+            attached = self._heads(features, needs.student, maps)
+            apart = {name: part.detach() for name, part in maps.items()}
+            detached = self._heads(features.detach(), needs.detached, apart)
         return Passed(attached, detached, taught)
 
     def judged(self, batch: Batch, passed: Passed) -> Step:
