@@ -64,8 +64,8 @@ class DataSettings(Settings):
     """column of the splits of a csv: source or of split_file; by its usual names if not given; the source has no splits
     if there is none"""
     image_size: Pixels | None = None
-    """height and width in pixels that images are resized to; for sources of image files (folder:, csv:, shards:,
-    parquet:, hf:)"""
+    """height and width in pixels that images are brought to, files and arrays alike: the shorter side is resized, the
+    centre cropped"""
     channels: Literal[3] | None = None
     """3: grey images are read as RGB, for a teacher or pretrained weights that take RGB; if not given, a set is grey if
     every image is"""
