@@ -35,6 +35,8 @@ GROUP_IS = {
     "hf": "a column",
 }  # fmt: skip
 """What `data.groups` names in sources without files with names."""
+COLUMNS_OF_SPLITS = {"split_file", "file_column", "split_column"}
+"""Keys of `[data]` that `keyed.assigned` reads."""
 
 
 def load(
@@ -248,10 +250,11 @@ def _check_dividing(source: str, dividing: Dividing) -> None:
     if kind == "csv" or not given or READERS.find(kind) is not None:
         return
     key, value = next(iter(given.items()))
-    if kind in GROUP_IS and key == "groups" and len(given) == 1:
-        if is_table(value):
+    if kind in GROUP_IS and given.keys() <= {"groups"} | (COLUMNS_OF_SPLITS if dividing.split_file else set()):
+        if is_table(dividing.groups or ""):
             raise DataError(
-                f"data.groups = {show(value)}: {source} has no files with names; the name of {GROUP_IS[kind]} is right"
+                f"data.groups = {show(dividing.groups)}: {source} has no files with names; the name of "
+                f"{GROUP_IS[kind]} is right"
             )
         return
     if kind != "folder":

@@ -13,6 +13,8 @@ from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading
 from supcrd.data.grouped import numbered
 from supcrd.data.images import Contents, Split
+from supcrd.data.keyed import assigned
+from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.data.listing import split_of
 from supcrd.data.sized import sized
 from supcrd.data.sources import Request
@@ -31,6 +33,7 @@ def read(
     require_train: bool = True,
     groups: str | None = None,
     reading: Reading = AS_IT_IS,
+    dividing: Dividing = AS_THEY_ARE,
 ) -> Contents:
     """Read `{train,val,test}_images`, `{train,val,test}_labels` and, where it is there, `class_names`.
 
@@ -47,6 +50,7 @@ def read(
         require_train: False allows a file with only val or test arrays.
         groups: G, of `{train,val,test}_G`, the groups of the images: integers or texts, (N,) or (N, 1).
         reading: with an image_size images may have any shape, (N, H, W) or (N, H, W, channels), and are `sized`.
+        dividing: its `split_file`, of the numbers of train_images, divides a file with no other images.
 
     Raises:
         DataError: the file is missing or damaged, or an array is missing or not as above.
@@ -72,7 +76,13 @@ def read(
         raise DataError(f"{path}: train_images and train_labels are missing; it holds {_listed(arrays)}")
 
     of_images = _groups(path, arrays, images, groups) if groups is not None else {}
-    notes = _without_unlabelled(path, images, labels, of_images, unlabelled)
+    own = assigned(dividing, images, len(images.get("train", ())), path)
+    if own is not None:
+        for held in (images, labels, of_images):
+            whole = held.pop("train", None)
+            if whole is not None:
+                held |= {"val" if key == "validation" else key: whole[rows] for key, rows in own.places.items()}
+    notes = (*(own.notes if own else ()), *_without_unlabelled(path, images, labels, of_images, unlabelled))
     if other:
         notes = (f"arrays that are not read: {', '.join(other)}", *notes)
     first = next(iter(images))
@@ -266,12 +276,14 @@ def _listed(arrays: Mapping[str, Array]) -> str:
 
 def source(request: Request) -> Contents:
     """`npz:PATH`."""
-    groups, reading = request.dividing.groups, request.reading
+    dividing, reading = request.dividing, request.reading
     options: dict[str, Any] = {"unlabelled": request.unlabelled, "require_train": request.require_train}
+    further = (dividing.groups, *dividing.of_splits, reading.image_size)
     return decoded.kept(
-        lambda: read(request.path, **options, groups=groups, reading=reading),
+        lambda: read(request.path, **options, groups=dividing.groups, reading=reading, dividing=dividing),
         kind=request.kind,
         paths=[request.path],
-        settings=(request.unlabelled, *(one for one in (groups, reading.image_size) if one is not None)),
+        settings=(request.unlabelled, *(one for one in further if one is not None)),
         require_train=request.require_train,
+        further=dividing.split_files,
     )
