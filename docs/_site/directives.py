@@ -22,7 +22,8 @@ class Commands(SphinxDirective):
         """A section for every command."""
         found: list[nodes.Node] = []
         for name in (name for names in GROUPS.values() for name in names):
-            section = nodes.section(ids=[f"command-{name}"], names=[f"command-{name}"])
+            label = f"command-{name.replace(' ', '-')}"
+            section = nodes.section(ids=[label], names=[label])
             section += nodes.title(text=name)
             asked = CliRunner().invoke(commands, [name, "--help"], env={"COLUMNS": "80"}, prog_name="supcrd")
             section += nodes.literal_block(text=asked.output.strip(), language="text")

@@ -97,7 +97,6 @@ PIXELS, LABELS = images(30)
             ["data.mean=[0.5, 0.5, 0.5]", "data.std=[0.5, 0.5, 0.5]"],
             "data.mean has 3 channels, the images of npz:",
         ),
-        ({}, ["data.image_size=16"], "image_size = 16, but its images are 8 px"),
     ],
 )
 def test_a_bad_npz(tmp_path, changed, options, said):

@@ -10,7 +10,7 @@ import typer
 from supcrd.cli import app
 from supcrd.cli.help import EXAMPLES, GROUPS
 from supcrd.cli.summary import lines
-from typed import invoke
+from typed import invoke, refused
 
 COMMANDS: Any = typer.main.get_command(app)
 
@@ -27,10 +27,26 @@ def test_every_command_is_in_a_group_and_in_no_other():
 @pytest.mark.parametrize("name", sorted(COMMANDS.commands))
 def test_every_command_has_an_example_of_its_options(name):
     words = shlex.split(EXAMPLES[name])
-    assert words[:2] == ["supcrd", name]
+    assert words[: 1 + len(name.split())] == ["supcrd", *name.split()]
     options = {option for parameter in COMMANDS.commands[name].params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
-    assert f"Example: {EXAMPLES[name]}" in " ".join(invoke(name, "--help").stdout.split())
+    assert f"Example: {EXAMPLES[name]}" in " ".join(invoke(*name.split(), "--help").stdout.split())
+
+
+def test_an_old_name_says_the_new_one_and_does_the_same(tmp_path):
+    assert "export-layout" not in invoke("--help").stdout
+    shown = invoke("reproduce", "layout", "--help").stdout
+    assert "reproduce layout [OPTIONS]" in shown
+    old = invoke("export-layout", "--help")
+    assert old.stdout == shown
+    assert old.stderr == "note: `supcrd export-layout` is `supcrd reproduce layout` now\n"
+    commands = [(name, "nowhere", "--out", tmp_path / "x") for name in ("export-layout", "reproduce")]
+    old, new = invoke(*commands[0]), invoke("reproduce", "layout", *commands[1][1:])
+    assert (old.exit_code, new.exit_code) == (2, 2)
+    assert old.stderr.splitlines()[1:] == new.stderr.splitlines()
+    assert "nowhere" in new.stderr
+    assert "supcrd reproduce layout RUN..." in " ".join(invoke("reproduce", "--help").stdout.split())
+    assert "override 'layouts' is not KEY=VALUE" in refused("reproduce", "layouts")
 
 
 def test_the_version():

@@ -153,7 +153,7 @@ def test_groups_of_parquet_do_not_change_what_is_kept_of_it_without_them(
 def test_tables_are_for_files_with_names(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the name of an array such as train_patient is right"):
         load(npz(tmp_path), groups="patients.csv")
-    with pytest.raises(DataError, match=r"data\.split_file = .* has no files with names"):
+    with pytest.raises(DataError, match=r"data\.split_file: .* has splits already"):
         load(npz(tmp_path), split_file="splits.csv")
 
 

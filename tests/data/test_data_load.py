@@ -146,7 +146,6 @@ def test_an_unknown_source_is_named_with_the_nearest(source: str, nearest: str) 
         ({"split_seed": -1}, "split_seed = -1"),
         ({"limit": 0}, "limit = 0"),
         ({"image_size": 0}, "image_size = 0"),
-        ({"image_size": 16}, "image_size = 16, but its images are 8 px"),
     ],
 )
 def test_impossible_options_are_named(option: dict[str, float], message: str) -> None:

@@ -21,7 +21,7 @@ COMMANDS = {
     "report": ["report", "runs", "--out", "new/report.html"],
     "watch": ["report", "runs", "--watch", "--out", "new/report.html"],
     "plot": ["plot", "curves", "runs", "--out", "a.png"],
-    "export-layout": ["export-layout", "runs", "--out", "published"],
+    "layout": ["reproduce", "layout", "runs", "--out", "published"],
 }
 
 

@@ -186,7 +186,7 @@ def test_weights_that_were_exchanged_are_noticed(base, out, caplog, tmp_path):
         changes = [f"data.source=npz:{base}/tiny.npz", *NET, "name=s", "teacher.check=false"]
         pipeline.run(recipe.load(teaching, changes), tmp_path)
     assert "is of other weights than those in the folder" in caplog.text
-    assert "not those that its evaluation is of" in refused("export-layout", out, "--out", tmp_path / "published")
+    assert "not those that its evaluation is of" in refused("reproduce", "layout", out, "--out", tmp_path / "published")
 
 
 def test_a_student_larger_than_its_teacher_is_warned_of(caplog):

@@ -328,7 +328,7 @@ def trained(whole, tmp_path_factory):
 
 
 def test_the_whole_layout(trained, whole, tmp_path):
-    told = invoke("export-layout", trained, "--out", tmp_path / "out", "--no-plots")
+    told = invoke("reproduce", "layout", trained, "--out", tmp_path / "out", "--no-plots")
     assert told.exit_code == 0, told.stderr
     students = ["alpha_1.0_beta_5.0_adaptive", "hybrid_lambda_0.3", "undistilled"]
     names = [*(f"student_{name}_convnet_tiny" for name in students), "teacher_convnet_tiny"]
@@ -378,7 +378,7 @@ def test_the_whole_layout(trained, whole, tmp_path):
     }
     assert results["results"][results["best_student_method"]] == results["best_student_accuracy"]
     before = contents(tmp_path / "out")
-    assert invoke("export-layout", trained, "--out", tmp_path / "out", "--no-plots", "--json").exit_code == 0
+    assert invoke("reproduce", "layout", trained, "--out", tmp_path / "out", "--no-plots", "--json").exit_code == 0
     assert contents(tmp_path / "out") == before
 
 
@@ -480,7 +480,7 @@ def test_a_teacher_that_is_gone_and_a_run_without_a_published_name_are_said(data
 
 def test_two_seeds_of_one_experiment_have_one_name(data, tmp_path):
     runs = [finished(tmp_path, data, name, "convnet", "seed=1" if name == "b" else "seed=2") for name in ("a", "b")]
-    line = refused("export-layout", *runs, "--out", tmp_path / "out")
+    line = refused("reproduce", "layout", *runs, "--out", tmp_path / "out")
     assert f"{runs[0]} and {runs[1]} have one published name, student_alpha_1.0_beta_10.0_temp_0.07" in line
     assert not (tmp_path / "out").exists()
 
@@ -502,18 +502,18 @@ def test_one_bad_run_and_nothing_is_written(spoil, said, data, tmp_path):
     good = finished(tmp_path, data, "good", "convnet", "method.beta=5")
     bad = finished(tmp_path, data, "bad", "convnet")
     spoil(bad)
-    assert said in refused("export-layout", good, bad, "--out", tmp_path / "out")
+    assert said in refused("reproduce", "layout", good, bad, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_other_images_under_one_name(data, tmp_path):
     runs = [finished(tmp_path, data, f"beta{beta}", "convnet", f"method.beta={beta}", data_fingerprint=f"f{beta}")
             for beta in (1, 5)]  # fmt: skip
-    assert "cannot be compared" in refused("export-layout", *runs, "--out", tmp_path / "out")
+    assert "cannot be compared" in refused("reproduce", "layout", *runs, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_place_that_cannot_be_written(data, tmp_path):
     run = finished(tmp_path, data, "run", "convnet")
     (tmp_path / "file").write_text("")
-    assert "file" in refused("export-layout", run, "--out", tmp_path / "file")
+    assert "file" in refused("reproduce", "layout", run, "--out", tmp_path / "file")

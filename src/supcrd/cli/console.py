@@ -10,7 +10,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 from typer.core import TyperGroup
 
-from supcrd.cli.help import EXAMPLES, GROUPS
+from supcrd.cli.help import EXAMPLES, GROUPS, MOVED
 from supcrd.cli.screen import stderr
 from supcrd.errors import LINE, SupcrdError, Terminated, one_line
 
@@ -29,6 +29,15 @@ class Commands(TyperGroup):
         if command is not None and cmd_name in EXAMPLES:
             command.epilog = f"Example: {EXAMPLES[cmd_name]}"
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As it is, and commands of two words; those that have moved say where to."""
+        if args and args[0] in MOVED:
+            note = f"note: `supcrd {args[0]}` is `supcrd {MOVED[args[0]]}` now"
+            stderr.print(note, markup=False, highlight=False, soft_wrap=True)
+            args = [*MOVED[args[0]].split(), *args[1:]]
+        two = " ".join(args[:2])
+        return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The commands in groups; those of no group come last."""

@@ -1,4 +1,4 @@
-"""The commands that draw and export: report, plot, export-layout."""
+"""The commands that draw and export: report, plot, reproduce layout."""
 
 from pathlib import Path
 from typing import Annotated
@@ -70,9 +70,9 @@ def plot(
     stdout.print(f"{out}", markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command("export-layout")
+@app.command("reproduce layout")
 @guarded
-def export_layout(
+def reproduce_layout(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of run folders.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
     plots: Annotated[bool, typer.Option(help="Draw the figures too.")] = True,

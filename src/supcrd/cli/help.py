@@ -2,9 +2,9 @@
 
 GROUPS = {
     "Begin": ("demo", "recipes", "methods", "inspect"),
-    "Train": ("train", "distil", "sweep", "benchmark", "reproduce"),
+    "Train": ("train", "distil", "sweep", "benchmark", "reproduce", "reproduce layout"),
     "See what came of it": ("evaluate", "compare", "report", "plot", "teachers"),
-    "Use it": ("predict", "export", "card", "push", "export-layout"),
+    "Use it": ("predict", "export", "card", "push"),
 }
 """Titles of the help, and what stands under them."""
 
@@ -18,6 +18,7 @@ EXAMPLES = {
     "sweep": "supcrd sweep sweep.toml --workers 2",
     "benchmark": "supcrd benchmark resnet32x4:resnet8x4 --methods dkd,dist,crd_nce --seeds 3",
     "reproduce": "supcrd reproduce --recipe-set small --tables main --out runs",
+    "reproduce layout": "supcrd reproduce layout runs --out layout",
     "evaluate": "supcrd evaluate runs/digits-joint --split validation",
     "compare": "supcrd compare runs --baseline digits-cross-entropy",
     "report": "supcrd report runs --out report.html",
@@ -27,5 +28,7 @@ EXAMPLES = {
     "export": "supcrd export runs/digits-joint --out model.onnx --int8",
     "card": "supcrd card runs/digits-joint --license mit",
     "push": "supcrd push runs/digits-joint ann/resnet8-digits --private",
-    "export-layout": "supcrd export-layout runs --out layout",
 }
+
+MOVED = {"export-layout": "reproduce layout"}
+"""Old names of commands, which still work."""

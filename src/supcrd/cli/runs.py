@@ -142,7 +142,10 @@ def reproduce(
     out: OutOption = Path("runs/reproduce"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; write nothing.")] = False,
 ) -> None:
-    """Run the reference's experiments and write RESULTS.md with our results beside the published ones."""
+    """Run the reference's experiments and write RESULTS.md with our results beside the published ones.
+
+    supcrd reproduce layout RUN... --out FOLDER writes finished runs in the reference's layout of files.
+    """
     from supcrd.reproduction import plan as reproduce
     from supcrd.reproduction.published import tables as read_tables
 

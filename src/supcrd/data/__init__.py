@@ -16,6 +16,7 @@ from supcrd.data.encoded import Reading
 from supcrd.data.images import Contents, ImageSet, Split, channel_statistics, fingerprint
 from supcrd.data.joining import rgb
 from supcrd.data.listed import Dividing
+from supcrd.data.sized import all_sized
 from supcrd.data.sources import Request
 from supcrd.data.split import balanced, subset
 from supcrd.errors import DataError, PluginError, SupcrdError
@@ -34,6 +35,8 @@ GROUP_IS = {
     "hf": "a column",
 }  # fmt: skip
 """What `data.groups` names in sources without files with names."""
+COLUMNS_OF_SPLITS = {"split_file", "file_column", "split_column"}
+"""Keys of `[data]` that `keyed.assigned` reads."""
 
 
 def load(
@@ -73,8 +76,8 @@ def load(
         folder: where CIFAR archives are looked for, and downloaded to.
         validation: share of train, in [0, 1); 0 for no validation split. Unused where the source has one.
         split_seed: >= 0, draws the splits.
-        image_size: pixels, for sources of image files (`FILES`): resize the shorter side to it and crop the centre.
-            Elsewhere it can only confirm the size that the images have.
+        image_size: pixels: resize the shorter side to it and crop the centre, of image files and arrays alike. For what
+            a plug-in streams it can only confirm the size that the images have.
         channels: 3 for grey images as RGB, with the grey value in every channel.
         limit: use at most this many images of each split, evenly over the classes: to try a recipe out.
         require_train: False accepts a source that has only a validation or a test split.
@@ -150,8 +153,8 @@ def load(
     result = ImageSet(source, train, held_out, tested, names, digest, contents.levels)
     if image_size not in (None, result.image_size):
         raise DataError(
-            f"{source}: image_size = {image_size}, but its images are {result.image_size} px and only sources of image "
-            f"files ({OF_FILES}) resize"
+            f"{source}: image_size = {image_size}, but its images are {result.image_size} px, and are streamed by a "
+            "plug-in, which has to resize them itself"
         )
     return result
 
@@ -228,7 +231,8 @@ def _of_plugin(read: Reader, kind: str, source: str, **settings: Any) -> Content
         raise PluginError(f"source {kind!r} fails on {source!r}: {reason(error)}") from error
     if not isinstance(images, ImageSet):
         raise PluginError(f"source {kind!r} gives {type(images).__name__} for {source!r}; an ImageSet is right")
-    return Contents(images.class_names, images.train, images.validation, images.test, images.levels)
+    contents = Contents(images.class_names, images.train, images.validation, images.test, images.levels)
+    return all_sized(contents, Reading(table.image_size, workers=table.workers))
 
 
 def check_stream(source: str, image_size: int | None) -> None:
@@ -246,10 +250,11 @@ def _check_dividing(source: str, dividing: Dividing) -> None:
     if kind == "csv" or not given or READERS.find(kind) is not None:
         return
     key, value = next(iter(given.items()))
-    if kind in GROUP_IS and key == "groups" and len(given) == 1:
-        if is_table(value):
+    if kind in GROUP_IS and given.keys() <= {"groups"} | (COLUMNS_OF_SPLITS if dividing.split_file else set()):
+        if is_table(dividing.groups or ""):
             raise DataError(
-                f"data.groups = {show(value)}: {source} has no files with names; the name of {GROUP_IS[kind]} is right"
+                f"data.groups = {show(dividing.groups)}: {source} has no files with names; the name of "
+                f"{GROUP_IS[kind]} is right"
             )
         return
     if kind != "folder":

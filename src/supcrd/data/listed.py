@@ -35,6 +35,17 @@ class Dividing(NamedTuple):
         return tuple(value for value in self if value is not None)
 
     @property
+    def of_splits(self) -> tuple[str, ...]:
+        """What is said of `split_file`, that first; nothing where there is none."""
+        said = (self.split_file, self.file_column, self.split_column)
+        return tuple(str(value) for value in said) if self.split_file is not None else ()
+
+    @property
+    def split_files(self) -> list[Path]:
+        """`split_file` as a path."""
+        return [user_path(name, error=DataError) for name in (self.split_file,) if name is not None]
+
+    @property
     def tables(self) -> list[Path]:
         """The files that it names; `groups` counts as one."""
         return [user_path(name, error=DataError) for name in (self.split_file, self.groups) if name is not None]

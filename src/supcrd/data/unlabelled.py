@@ -84,9 +84,8 @@ def read_further(source: str, settings: DataSettings, levels: tuple[float, float
     kind = source.partition(":")[0]
     if settings.stream:
         check_stream(source, settings.image_size)
-    size = settings.image_size if kind in FILES else None
     reading = Reading(
-        size, settings.stream, settings.workers, settings.levels or levels, settings.damaged,
+        settings.image_size, settings.stream, settings.workers, settings.levels or levels, settings.damaged,
         settings.draft and kind in FILES,
     )  # fmt: skip
     columns = Dividing(file_column=settings.file_column) if kind == "csv" else AS_THEY_ARE
@@ -138,7 +137,7 @@ def _check(source: str, further: Split, images: ImageSet) -> None:
     if size != images.image_size:
         raise DataError(
             f"data.unlabelled = {source}: its images are {size} px, those of {images.source} {images.image_size} px; "
-            f"data.image_size = {images.image_size} resizes image files, and arrays of that size are right"
+            f"data.image_size = {images.image_size} resizes them"
         )
     if channels > images.channels:
         raise DataError(

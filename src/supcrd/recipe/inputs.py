@@ -50,22 +50,23 @@ class DataSettings(Settings):
     split_seed: Seed = 0
     """seed of the splits that are drawn; separate from `seed`, so that all runs and their teacher share one split"""
     split_file: Name | None = None
-    """table of your own splits, of a folder: or csv: source without any: a .csv, .tsv or .jsonl with a column of files
-    and one of splits; images that it leaves out are not used"""
+    """table of your own splits, of a source without any: a .csv, .tsv or .jsonl with a column of files (folder:, csv:),
+    of samples (shards:) or of row numbers from 0 (npz:, parquet:, hf:) and one of splits; images that it leaves out are
+    not used"""
     groups: Name | None = None
     """groups such as patients, which splits that are drawn do not divide: a column of a csv:, parquet: or hf: source,
     G for the arrays train_G, val_G, test_G of an npz: source, a field of the .json of a shards: source, or the path of
     a table (.csv, .tsv, .jsonl) with a column of files and one of groups"""
     file_column: Name | None = None
-    """column of the files of a csv: source, split_file or groups; by its usual names if not given"""
+    """column of the files (samples, rows) of a csv: source, split_file or groups; by its usual names if not given"""
     label_column: Name | None = None
     """column of the labels of a csv: source; by its usual names if not given"""
     split_column: Name | None = None
     """column of the splits of a csv: source or of split_file; by its usual names if not given; the source has no splits
     if there is none"""
     image_size: Pixels | None = None
-    """height and width in pixels that images are resized to; for sources of image files (folder:, csv:, shards:,
-    parquet:, hf:)"""
+    """height and width in pixels that images are brought to, files and arrays alike: the shorter side is resized, the
+    centre cropped"""
     channels: Literal[3] | None = None
     """3: grey images are read as RGB, for a teacher or pretrained weights that take RGB; if not given, a set is grey if
     every image is"""

@@ -48,7 +48,7 @@ SETS = {
     ),
 }
 
-# Names are the reference's where it has one (see `supcrd export-layout` and REFERENCE's plots).
+# Names are the reference's where it has one (see `supcrd reproduce layout` and REFERENCE's plots).
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "undistilled": ("method.name=cross_entropy",),
     "kd": ("method.name=kd", "method.temperature=4.0"),

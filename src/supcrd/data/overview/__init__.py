@@ -74,7 +74,8 @@ def look(
         Classes with counts, groups, sizes, modes, what cannot be read, duplicates and leaks, channel statistics.
 
     Raises:
-        DataError: as `data.load`; but images that cannot be read, or have no label, are counted and left out.
+        DataError: as `data.load`, and an image_size for arrays, which are looked at as they are; but images that cannot
+            be read, or have no label, are counted and left out.
 
     Cost: every image is decoded once or twice; O(N^2) for near duplicates of up to 100,000 images
     (`duplicates.near`): CIFAR-100's 60,000 in 20 s on one core.
@@ -85,12 +86,14 @@ def look(
         ({'train': 1438, 'test': 359}, {'L': 1797}, [8, 8])
     """
     of_files, size = source.partition(":")[0] in FILES, SIZE if image_size is None else image_size
+    if image_size is not None and not of_files:
+        raise DataError(f"image_size = {image_size} is for image files; {source} has arrays, looked at as they are")
     images = load(
         source,
         folder=folder,
         validation=0,
         test=0,
-        image_size=size if of_files else image_size,
+        image_size=size if of_files else None,
         require_train=False,
         stream=of_files,
         workers=workers,

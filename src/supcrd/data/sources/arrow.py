@@ -16,6 +16,8 @@ from supcrd.base.wording import show
 from supcrd.data.encoded import Reading, contents
 from supcrd.data.grouped import numbered
 from supcrd.data.images import Contents
+from supcrd.data.keyed import assigned
+from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.data.sources.tablelabels import Values, classes, groups
 from supcrd.errors import DataError
 
@@ -111,6 +113,7 @@ def read(
     notes: Sequence[str] = (),
     *,
     source: object,
+    dividing: Dividing = AS_THEY_ARE,
 ) -> Contents:
     """The contents of tables.
 
@@ -122,6 +125,7 @@ def read(
             label is read, and all images are of one class.
         notes: messages about the set so far.
         source: for messages.
+        dividing: its `split_file`, of row numbers, divides tables of train alone.
 
     Raises:
         DataError: a label that is null or names no class, an image without a group, a group in two splits, images that
@@ -141,7 +145,13 @@ def read(
         split: [Values(where, which.label, table.column(which.label)) for where, table in tables]
         for split, tables in splits.items()
     }
+    own = assigned(dividing, splits, sum(table.num_rows for _, table in splits.get("train", ())), source)
     names, labels, rows, lines = classes(values, which.class_names, unlabelled)
+    if own is not None:
+        messages += own.notes
+        inside = {split: np.isin(rows["train"], places) for split, places in own.places.items()}
+        splits = dict.fromkeys(inside, splits["train"])
+        labels, rows = ({split: held["train"][part] for split, part in inside.items()} for held in (labels, rows))
     files: dict[str, tuple[ArrowFiles, Tensor]] = {}
     grouped: dict[str, list[str]] = {}
     for split, tables in splits.items():

@@ -21,6 +21,7 @@ from supcrd.base import locks
 from supcrd.base.wording import show
 from supcrd.data import decoded
 from supcrd.data.images import Contents, Split
+from supcrd.data.sized import all_sized
 from supcrd.data.sources import Request
 from supcrd.data.sources.unpickle import restricted_load
 from supcrd.errors import DataError
@@ -214,4 +215,10 @@ PLACES = {
 def source(request: Request) -> Contents:
     """`cifar10` and `cifar100`."""
     paths = [request.folder / place for place in PLACES[request.kind]]
-    return decoded.kept(lambda: read(request.kind, request.folder), kind=request.kind, paths=paths)
+    size = request.reading.image_size
+    return decoded.kept(
+        lambda: all_sized(read(request.kind, request.folder), request.reading),
+        kind=request.kind,
+        paths=paths,
+        settings=() if size is None else (size,),
+    )

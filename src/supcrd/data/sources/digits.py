@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from supcrd.data.images import Contents, Split
+from supcrd.data.sized import all_sized
 from supcrd.data.sources import Request
 from supcrd.data.split import stratified, subset
 
@@ -31,4 +32,4 @@ def read() -> Contents:
 
 def source(request: Request) -> Contents:
     """`digits`."""
-    return read()
+    return all_sized(read(), request.reading)

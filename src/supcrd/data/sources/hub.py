@@ -146,9 +146,13 @@ def source(request: Request) -> Contents:
     reading = request.reading
 
     def decode() -> Contents:
-        return arrow.read(splits, which, reading, request.unlabelled, notes, source=f"hf:{request.rest}")
+        named = f"hf:{request.rest}"
+        return arrow.read(splits, which, reading, request.unlabelled, notes, source=named, dividing=request.dividing)
 
     if reading.stream or not files:
         return decode()
     settings = (*reading.settings, request.unlabelled, *request.dividing.given)
-    return decoded.kept(decode, kind=request.kind, paths=files, settings=settings, require_train=request.require_train)
+    return decoded.kept(
+        decode, kind=request.kind, paths=files, settings=settings, require_train=request.require_train,
+        further=request.dividing.split_files,
+    )  # fmt: skip

@@ -10,9 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from supcrd.data import decoded
+from supcrd.data.encoded import AS_IT_IS, Reading
 from supcrd.data.grouped import numbered
 from supcrd.data.images import Contents, Split
+from supcrd.data.keyed import assigned
+from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.data.listing import split_of
+from supcrd.data.sized import sized
 from supcrd.data.sources import Request
 from supcrd.errors import DataError
 
@@ -22,7 +26,15 @@ KERAS = {"x": "images", "y": "labels"}
 """How names begin in the archives that Keras' data sets come in (`mnist.npz`): x_train, y_train."""
 
 
-def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True, groups: str | None = None) -> Contents:
+def read(
+    path: Path,
+    *,
+    unlabelled: str = "refuse",
+    require_train: bool = True,
+    groups: str | None = None,
+    reading: Reading = AS_IT_IS,
+    dividing: Dividing = AS_THEY_ARE,
+) -> Contents:
     """Read `{train,val,test}_images`, `{train,val,test}_labels` and, where it is there, `class_names`.
 
     Keras' names mean the same: `x_train` and `y_train`, `x_test` and `y_test`.
@@ -37,6 +49,8 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True, 
             "skip" them. "use": labels need not be there and are not read, all images are of one class.
         require_train: False allows a file with only val or test arrays.
         groups: G, of `{train,val,test}_G`, the groups of the images: integers or texts, (N,) or (N, 1).
+        reading: with an image_size images may have any shape, (N, H, W) or (N, H, W, channels), and are `sized`.
+        dividing: its `split_file`, of the numbers of train_images, divides a file with no other images.
 
     Raises:
         DataError: the file is missing or damaged, or an array is missing or not as above.
@@ -50,7 +64,7 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True, 
     for split in SPLITS:
         pair = f"{split}_images", f"{split}_labels"
         if all(name in arrays for name in pair):
-            images[split], labels[split] = _pair(path, split, arrays[pair[0]], arrays[pair[1]])
+            images[split], labels[split] = _pair(path, split, arrays[pair[0]], arrays[pair[1]], reading)
         elif any(name in arrays for name in pair):
             there, missing = pair if pair[0] in arrays else pair[::-1]
             raise DataError(f"{path}: {there} without {missing}; both are needed")
@@ -62,18 +76,25 @@ def read(path: Path, *, unlabelled: str = "refuse", require_train: bool = True, 
         raise DataError(f"{path}: train_images and train_labels are missing; it holds {_listed(arrays)}")
 
     of_images = _groups(path, arrays, images, groups) if groups is not None else {}
-    notes = _without_unlabelled(path, images, labels, of_images, unlabelled)
+    own = assigned(dividing, images, len(images.get("train", ())), path)
+    if own is not None:
+        for held in (images, labels, of_images):
+            whole = held.pop("train", None)
+            if whole is not None:
+                held |= {"val" if key == "validation" else key: whole[rows] for key, rows in own.places.items()}
+    notes = (*(own.notes if own else ()), *_without_unlabelled(path, images, labels, of_images, unlabelled))
     if other:
         notes = (f"arrays that are not read: {', '.join(other)}", *notes)
     first = next(iter(images))
     for split, array in images.items():
-        if array.shape[1:] != images[first].shape[1:]:
+        shapes = [one.shape[1:] if reading.image_size is None else one.shape[3:] for one in (array, images[first])]
+        if shapes[0] != shapes[1]:
             raise DataError(f"{path}: {split}_images are {_size(array)}, but {first}_images are {_size(images[first])}")
     names, indices = _classes(path, labels, arrays.get("class_names"))
     numbers = numbered({key: array.tolist() for key, array in of_images.items()}, path)
     splits = {
         key: Split(
-            torch.from_numpy(np.ascontiguousarray(images[key])),
+            sized(torch.from_numpy(np.ascontiguousarray(images[key])), reading),
             torch.from_numpy(indices[key].astype(np.int64)),
             numbers.get(key),
         )
@@ -186,8 +207,8 @@ def _known(name: str, groups: str | None) -> str | None:
     return f"{'val' if meant == 'validation' else meant}_{kind}"
 
 
-def _pair(path: Path, split: str, images: Array, labels: Array) -> tuple[Array, Array]:
-    """Check one split's arrays; return images as (N, H, H, channels), labels as (N,)."""
+def _pair(path: Path, split: str, images: Array, labels: Array, reading: Reading) -> tuple[Array, Array]:
+    """Check one split's arrays; return images as (N, H, W, channels), labels as (N,)."""
     name = f"{path}: {split}_images"
     if images.dtype != np.uint8:
         raise DataError(f"{name} are {images.dtype}; uint8 in 0..255 is needed")
@@ -197,8 +218,9 @@ def _pair(path: Path, split: str, images: Array, labels: Array) -> tuple[Array, 
         raise DataError(f"{name} have shape {images.shape}; (N, H, H), (N, H, H, 1) or (N, H, H, 3) is needed")
     if images.size == 0:
         raise DataError(f"{name} are empty, shape {images.shape}; leave the array out, or fill it")
-    if images.shape[1] != images.shape[2]:
-        raise DataError(f"{name} are {_size(images)}; square images are needed")
+    if images.shape[1] != images.shape[2] and reading.image_size is None:
+        raise DataError(f"{name} are {_size(images)}; square images are needed, or data.image_size=N, which resizes "
+                        "and crops")  # fmt: skip
 
     name = f"{path}: {split}_labels"
     if labels.dtype.kind not in "iu":
@@ -254,11 +276,14 @@ def _listed(arrays: Mapping[str, Array]) -> str:
 
 def source(request: Request) -> Contents:
     """`npz:PATH`."""
-    groups = request.dividing.groups
+    dividing, reading = request.dividing, request.reading
+    options: dict[str, Any] = {"unlabelled": request.unlabelled, "require_train": request.require_train}
+    further = (dividing.groups, *dividing.of_splits, reading.image_size)
     return decoded.kept(
-        lambda: read(request.path, unlabelled=request.unlabelled, require_train=request.require_train, groups=groups),
+        lambda: read(request.path, **options, groups=dividing.groups, reading=reading, dividing=dividing),
         kind=request.kind,
         paths=[request.path],
-        settings=(request.unlabelled, *([] if groups is None else [groups])),
+        settings=(request.unlabelled, *(one for one in further if one is not None)),
         require_train=request.require_train,
+        further=dividing.split_files,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading
 from supcrd.data.images import Contents
+from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.data.listing import NAMES, split_in, split_of, walk
 from supcrd.data.sources import Request, arrow
 from supcrd.errors import DataError
@@ -24,6 +25,7 @@ def read(
     require_train: bool = True,
     unlabelled: str = "refuse",
     group: str | None = None,
+    dividing: Dividing = AS_THEY_ARE,
 ) -> Contents:
     """Read PATH: a Parquet file, a folder of them, a pattern such as `data/*.parquet`, or a folder of `save_to_disk`.
 
@@ -40,6 +42,7 @@ def read(
         require_train: False allows a set with only validation or test.
         unlabelled: "refuse" labels that are null or -1, or "skip" such images; "use": read no label.
         group: the column of groups (whole numbers or texts), None for none.
+        dividing: as for `arrow.read`.
 
     Raises:
         DataError: pyarrow is missing; no file, or none of train; a file that is damaged or cut short; a column that is
@@ -57,7 +60,7 @@ def read(
     if require_train and "train" not in files:
         raise DataError(f"{path}: no train split, only {', '.join(files)}; train-*.parquet is expected")
     tables, which = _tables(files, labels=unlabelled != "use", group=group)
-    return arrow.read(tables, which, reading, unlabelled, notes, source=path)
+    return arrow.read(tables, which, reading, unlabelled, notes, source=path, dividing=dividing)
 
 
 def _tables(
@@ -223,13 +226,15 @@ def source(request: Request) -> Contents:
 
     def decode() -> Contents:
         return read(
-            path, reading=reading, require_train=request.require_train, unlabelled=request.unlabelled, group=group
-        )
+            path, reading=reading, require_train=request.require_train, unlabelled=request.unlabelled, group=group,
+            dividing=request.dividing,
+        )  # fmt: skip
 
     if reading.stream:
         return decode()
     settings = (*reading.settings, request.unlabelled, *request.dividing.given)
     files = [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
     return decoded.kept(
-        decode, kind=request.kind, paths=files or [path], settings=settings, require_train=request.require_train
-    )
+        decode, kind=request.kind, paths=files or [path], settings=settings, require_train=request.require_train,
+        further=request.dividing.split_files,
+    )  # fmt: skip

@@ -5,7 +5,7 @@ import io
 import os
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,8 @@ from supcrd.data import decoded
 from supcrd.data.encoded import AS_IT_IS, Reading, contents
 from supcrd.data.grouped import numbered
 from supcrd.data.images import Contents
-from supcrd.data.listed import group
+from supcrd.data.keyed import Assigned, assigned
+from supcrd.data.listed import AS_THEY_ARE, Dividing, group
 from supcrd.data.sources import Request
 from supcrd.data.sources.samplelabels import Labels
 from supcrd.data.sources.samples import CLASS_NAMES, complete, samples_of
@@ -35,6 +36,7 @@ def read(
     require_train: bool = True,
     labels: bool = True,
     groups: str | None = None,
+    dividing: Dividing = AS_THEY_ARE,
 ) -> Contents:
     """Read PATH/train*.tar and, where they are there, PATH/val*.tar (or validation*.tar) and PATH/test*.tar.
 
@@ -56,6 +58,7 @@ def read(
         reading: as for `folder.read`.
         require_train: False allows a folder without train*.tar.
         groups: the field of the samples' .json that names their group.
+        dividing: its `split_file` divides the samples of a folder with train shards alone; see `ShardFiles.keys`.
         labels: False: samples need none, none is read, and all images are of one class.
 
     Raises:
@@ -81,10 +84,13 @@ def read(
     files = {split: ShardFiles(tars, known, skipped, groups) for split, tars in shards.items()}
     for other in others:
         skipped[f"tar file of no split ({other})"] += 1
+    own = _assigned(dividing, files, path)
+    if own is not None:
+        files = {split: files["train"].subset(rows) for split, rows in own.places.items()}
     numbers = {split: held.labels for split, held in files.items()}
     names, numbers = known.names(path, numbers) if known is not None else (("any",), numbers)
     left_out = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
-    notes = [f"left out: {left_out}"] if skipped else []
+    notes = [f"left out: {left_out}"] * bool(skipped) + (own.notes if own is not None else [])
     of_images = numbered({split: held.groups for split, held in files.items()}, path) if groups is not None else None
     return contents(names, {split: (held, numbers[split]) for split, held in files.items()}, reading, notes, of_images)
 
@@ -126,6 +132,29 @@ class ShardFiles:
         if not len(files.shard) == len(files.offsets) == len(files.sizes) == len(files.names):
             raise ValueError("arrays of different lengths")
         return files
+
+    def subset(self, rows: NDArray[np.int64]) -> "ShardFiles":
+        """Some of the images, in this order."""
+        few = ShardFiles([], None, Counter(), None)
+        few.shards, few.unpacked, few.labels = self.shards, self.unpacked, self.labels[torch.from_numpy(rows)]
+        few.shard, few.offsets, few.sizes = (np.asarray(held)[rows] for held in (self.shard, self.offsets, self.sizes))
+        for row in rows.tolist():
+            few.names.append(self.names[row])
+        few.groups = [self.groups[row] for row in rows.tolist()] if self.groups else []
+        return few
+
+    def keys(self) -> dict[str, int | None]:
+        """What a table may call an image -> its row: the sample's key, or the image's member, alone where they are in
+        one shard only (else None), or behind SHARD.tar/.
+        """
+        rows: dict[str, int | None] = {}
+        for row in range(len(self)):
+            member = self.names[row].decode("utf-8", "backslashreplace")
+            folder, slash, last = member.rpartition("/")
+            for name in {member, f"{folder}{slash}{last.partition('.')[0]}"}:
+                rows[name] = None if name in rows else row
+                rows[f"{self.shards[self.shard[row]].name}/{name}"] = row
+        return rows
 
     def state(self) -> State:
         """See `shardindex.Kept`."""
@@ -176,6 +205,15 @@ class ShardFiles:
         return b"%b\0%b\0%d\0%d\0" % (shard, self.names[row], self.offsets[row], self.sizes[row])
 
 
+def _assigned(dividing: Dividing, files: Mapping[str, ShardFiles], path: Path) -> Assigned | None:
+    """The splits of `data.split_file`."""
+    if dividing.split_file is None:
+        return None
+    whole = files.get("train")
+    count, keys = (0, {}) if whole is None else (len(whole), whole.keys())
+    return assigned(dividing, files, count, path, keys)
+
+
 def _class_names(path: Path) -> list[str] | None:
     if not path.exists():
         return None
@@ -199,15 +237,23 @@ def _class_names(path: Path) -> list[str] | None:
 
 def source(request: Request) -> Contents:
     """`shards:PATH`."""
-    labels, groups = request.unlabelled != "use", request.dividing.groups
+    labels, dividing = request.unlabelled != "use", request.dividing
+    options: dict[str, Any] = {"labels": labels, "groups": dividing.groups, "dividing": dividing}
     if request.reading.stream:
         path, reading = request.path, request.reading
-        lists = partial(read, path, reading=reading, require_train=request.require_train, labels=labels, groups=groups)
-        settings = (labels, groups)
+        lists = partial(read, path, reading=reading, require_train=request.require_train, **options)
+        if dividing.split_file is not None:  # what is kept of a folder is kept by the splits of its shards
+            return lists()
+        settings = (labels, dividing.groups)
         return streamed(lists, ShardFiles.restored, path, reading, settings, require_train=request.require_train)
     return decoded.images(
-        partial(read, labels=labels, groups=groups),
+        partial(read, **options),
         *(request.kind, request.path, request.reading),
         require_train=request.require_train,
-        further=(*(() if labels else (request.unlabelled,)), *(() if groups is None else (groups,))),
+        listed=dividing.split_files,
+        further=(
+            *(() if labels else (request.unlabelled,)),
+            *(() if dividing.groups is None else (dividing.groups,)),
+            *dividing.of_splits,
+        ),
     )
