@@ -157,7 +157,8 @@ def check_command(words: list[str], done: set[str]) -> None:
 
 
 def _train(recipe: str, overrides: list[str]) -> None:
-    settings_of(tables(recipes.load(recipe, overrides or [])))
+    file = Path(recipe).name if recipe.endswith(".toml") else recipe  # also one of a container
+    settings_of(tables(recipes.load(file, overrides or [])))
 
 
 def _distil(data: str, student: str, teacher: str, overrides: list[str], methods: str) -> None:
