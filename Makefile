@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test long hand test-lowest quick fuzz check docs dist format bench chaos mutate clean
+.PHONY: demo test test-all long hand test-lowest quick fuzz check docs dist format bench chaos mutate clean
 
 demo: .venv/installed
 	$(BIN)/supcrd demo
 
 # The tests start many processes: without files of bytecode each of them compiles all of the package anew.
-test long hand quick fuzz chaos mutate: export PYTHONDONTWRITEBYTECODE =
+test test-all long hand quick fuzz chaos mutate dist: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not hand"
@@ -18,6 +18,20 @@ long: .venv/installed-dev
 
 hand: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 -m hand
+
+# `make test` under every Python that pyproject.toml names and that is on PATH, each in an environment of its own.
+VERSIONS := $(shell sed -n 's/.*Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml)
+test-all:
+	@passed= failed= missing=; for version in $(VERSIONS); do \
+		python$$version -c '' 2> /dev/null || { missing="$$missing $$version"; continue; }; \
+		echo "== Python $$version"; own=build/python$$version/bin/python; \
+		python$$version -m venv build/python$$version && \
+		$$own -m pip install --quiet -c constraints.txt -e '.[dev]' && \
+		$$own -m pytest -n 2 --dist worksteal -m "not long and not hand" && \
+		passed="$$passed $$version" || failed="$$failed $$version"; \
+	done; \
+	echo "== passed:$${passed:- none}; failed:$${failed:- none}; not found:$${missing:- none}"; \
+	test -z "$$failed" && test -n "$$passed"
 
 # The oldest versions that pyproject.toml allows, in an environment of their own; the browser, the notebook and the guides need newer ones,
 # and an old huggingface_hub asks the hub that HF_ENDPOINT named when it was imported, where the tests' own cannot stand yet.
@@ -45,12 +59,15 @@ docs: .venv/installed-dev
 	$(BIN)/python -m sphinx -q -E -a -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
-# What is uploaded; `pip install build twine check-wheel-contents` first.
-dist:
-	rm -rf build/dist
+# What is uploaded; `pip install build twine check-wheel-contents` first. Of the sdist, unpacked, the fast tests run.
+dist: .venv/installed-dev
+	rm -rf build/dist build/sdist
 	$(PYTHON) -m build --outdir build/dist
 	$(PYTHON) -m twine check build/dist/*
 	$(PYTHON) -m check_wheel_contents build/dist/*.whl
+	mkdir build/sdist && tar -xzf build/dist/*.tar.gz -C build/sdist --strip-components 1
+	cd build/sdist && PYTHONPATH=$(CURDIR)/build/sdist/src $(CURDIR)/$(BIN)/python -m pytest -n 2 --dist worksteal \
+		-m "not slow and not hand and not long" tests
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix src tests benchmarks examples

@@ -68,13 +68,6 @@ def test_the_first_page_is_short():
     assert len(README.splitlines()) < 150
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_the_guide_to_loops_of_ones_own_runs(number):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "loop.md").read_text(), re.DOTALL)
-    assert len(blocks) == 4
-    exec(blocks[number], {"__name__": "guide"})
-
-
 def test_no_page_has_the_name_of_one_of_sphinxs_own():
     """Which would take its place, without a word."""
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")}

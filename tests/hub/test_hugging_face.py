@@ -111,6 +111,24 @@ def test_pushed_and_loaded_it_is_the_same_model(runs, server):
     assert asked == [path for kind, path in server.calls if kind in ("GET", "HEAD") and "/resolve/" in path]
 
 
+def test_a_rehearsal_in_a_folder_is_what_is_pushed(runs, server, tmp_path):
+    folder, out = runs / "lw_supcrd", tmp_path / "pushed"
+    before = contents(folder)
+    result = invoke("push", folder, "ann/tiny", "--license", "mit", "--folder", out)
+    assert result.stdout == f"{out}: what would be pushed to ann/tiny\n"
+    assert server.calls == []
+    written = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert invoke("push", folder, "ann/tiny", "--license", "mit").exit_code == 0
+    assert server.repositories["ann/tiny"] == written
+    own = load_file(folder / "model.safetensors")
+    assert all(torch.equal(tensor, own[key]) for key, tensor in supcrd.load_model(out).state_dict().items())
+    assert invoke("push", folder, "ann/tiny", "--license", "mit", "--folder", out).exit_code == 0  # once more
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == written
+    line = refused("push", folder, "ann/tiny", "--folder", folder)
+    assert "an empty or a new folder is right" in line
+    assert contents(folder) == before
+
+
 def test_no_path_of_this_machine_is_pushed(runs, server, tmp_path):
     shutil.copytree(runs / "lw_supcrd", tmp_path / "lw_supcrd")
     shutil.copytree(runs / "teacher", tmp_path / "teacher")

@@ -9,7 +9,7 @@ from PIL import Image
 from classifies import digits_model, saved
 from supcrd.errors import SupcrdError
 from supcrd.jobs.assess import evaluate_file
-from supcrd.jobs.deploy import Wanted, export
+from supcrd.jobs.deploy import Wanted, _processor, export
 from supcrd.jobs.predict import predict_files
 from supcrd.models.weights import save_model
 from typed import invoke
@@ -158,3 +158,21 @@ def test_the_command(model, tmp_path):
         shown.stdout.splitlines()[-1] == f"{tmp_path / 'a.onnx'}: float32, input uint8 (batch, channels, height, width)"
     )
     assert invoke("export", str(model), "--out", str(tmp_path / "a.onnx"), "--input", "int4").exit_code == 2
+
+
+@pytest.mark.parametrize(("machine", "flags", "said"), [
+    ("x86_64", "flags\t\t: fpu avx2 fma", True), ("AMD64", "flags\t\t: fpu avx2", True),
+    ("x86_64", "flags\t\t: avx512f avx512_vnni", False), ("x86_64", "flags\t\t: avx2 avx_vnni", False),
+    ("aarch64", "Features\t: fp asimd", False), ("x86_64", None, False),
+])  # fmt: skip
+def test_a_processor_without_vnni_is_said(machine, flags, said, tmp_path, monkeypatch):
+    """As Linux lists a processor's instructions; where no such file is, nothing is known."""
+    listed = tmp_path / "cpuinfo"
+    if flags is not None:
+        listed.write_text(f"processor\t: 0\n{flags}\n")
+    asked = []
+    monkeypatch.setattr("supcrd.jobs.deploy.Path", lambda path: (asked.append(path), listed)[1])
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    notes = _processor()
+    assert asked == ["/proc/cpuinfo"]
+    assert ["VNNI" in note for note in notes] == [True] * said

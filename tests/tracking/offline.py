@@ -58,5 +58,11 @@ def tracked(folder):
     return name, config, history, summary
 
 
+def artifacts(folder):
+    """What `tracked` leaves out: the files that the run logged as its own."""
+    (path,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+    return [record.artifact for record in records(path) if record.WhichOneof("record_type") == "artifact"]
+
+
 def read(items):
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}

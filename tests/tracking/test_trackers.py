@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+from pathlib import Path
 
 import offline
 import pytest
@@ -16,7 +17,7 @@ from supcrd.errors import RecipeError
 from supcrd.jobs import run as pipeline
 from supcrd.runs.folder import RunFolder
 from supcrd.tracking import mlflow as mlflow_tracker
-from supcrd.tracking.tracker import Tracking, tracked
+from supcrd.tracking.tracker import LARGEST, Tracking, tracked
 from supcrd.tracking.wandb import Tracker as Wandb
 from typed import contents, refused, student, write_npz
 
@@ -94,6 +95,11 @@ def test_wandb_has_each_epoch_once(cut):
     assert config["method.name"] == "cross_entropy"
     assert "train.device" not in config
     assert len(list((cut / "wandb").glob(f"offline-run-*-{name}"))) == 1
+    (artifact,) = offline.artifacts(cut)
+    assert (artifact.name, artifact.type) == (f"model-{name}", "model")
+    assert {file.path: Path(file.local_path).read_bytes() for file in artifact.manifest.contents} == {
+        name: (cut / name).read_bytes() for name in ("model.safetensors", "model.json")
+    }
 
 
 def test_mlflow_has_each_epoch_once(cut):
@@ -106,7 +112,10 @@ def test_mlflow_has_each_epoch_once(cut):
         assert held == [(row["epoch"], row[key]) for row in rows]
     assert run.data.metrics["evaluation/accuracy"] == RunFolder(cut).evaluation["accuracy"]
     named = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert named == {"recipe.toml", "figures"}
+    assert named == {"recipe.toml", "figures", "model"}
+    for name in ("model.safetensors", "model.json"):
+        model = Path(client.download_artifacts(run.info.run_id, f"model/{name}"))
+        assert model.read_bytes() == (cut / name).read_bytes()
     drawn = {file.path for file in client.list_artifacts(run.info.run_id, "figures")}
     assert drawn == {f"figures/{kind}.png" for kind in FIGURES}
 
@@ -171,7 +180,7 @@ def test_an_online_run_goes_on_where_its_server_is(monkeypatch):
     assert logged == [(3, {"epoch": 3, "loss": 1.0}), (4, {"epoch": 4, "loss": 1.0})]
 
 
-@pytest.mark.parametrize("moment", ["__init__", "epochs", "evaluated", "pictures", "close"])
+@pytest.mark.parametrize("moment", ["__init__", "epochs", "evaluated", "pictures", "model", "close"])
 def test_a_tracker_that_fails_is_one_warning(moment, tmp_path, environment, monkeypatch, caplog):
     def fails(*arguments):
         raise ConnectionError("the server\nis gone")
@@ -185,12 +194,32 @@ def test_a_tracker_that_fails_is_one_warning(moment, tmp_path, environment, monk
             tracking.epochs([{"epoch": epoch, "loss": 1.0} for epoch in range(1, epochs + 1)])
         tracking.evaluated({"accuracy": 0.5})
         tracking.pictures({})
+        tracking.model()
         tracking.close("finished")
     (record,) = caplog.records
     assert record.message.endswith("tracker mlflow failed and is left out from here on (the server is gone)")
     assert [path.name for path in sorted((tmp_path / "tensorboard").iterdir())] == [
         f"events.out.tfevents.{number}.supcrd" for number in range(3)
     ]
+
+
+def test_a_large_model_is_not_sent_and_that_is_said(tmp_path, environment, monkeypatch, caplog):
+    run = RunFolder(tmp_path, recipe.load("digits-kd", ["train.track=mlflow"]))
+    run.write_recipe({})
+    run.weights.write_bytes(bytes(70))
+    run.card_file.write_bytes(bytes(31))
+    sent = []
+    monkeypatch.setattr(mlflow_tracker.Tracker, "model", lambda tracker, files: sent.append(len(files)))
+    tracking = Tracking(run, ["mlflow"])
+    for largest in (100, 101):
+        monkeypatch.setattr("supcrd.tracking.tracker.LARGEST", largest)
+        with caplog.at_level(logging.INFO, "supcrd"):
+            tracking.model()
+    tracking.close("finished")
+    assert sent == [2]
+    (record,) = caplog.records
+    assert "do not get the model" in record.message
+    assert LARGEST == 10**8  # as docs/tracking.md says
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow", "tensorboard"])

@@ -41,11 +41,20 @@ def push(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face hub; made if needed.")],
     private: Annotated[bool, typer.Option("--private", help="A new repository that others cannot see.")] = False,
     license: LicenseOption = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Write what would be pushed into this folder; nothing is sent.")
+    ] = None,
 ) -> None:
     """Put a model with its card on the Hugging Face hub; supcrd.load_model("hf://OWNER/NAME") loads it from there."""
     from supcrd.hub.repository import push as put
+    from supcrd.hub.repository import rehearse
     from supcrd.runs.folder import RunFolder
 
+    if folder is not None:
+        folder = user_path(folder, "--folder")
+        rehearse(RunFolder.open(run), repository, folder, license=license)
+        _say(f"{folder}: what would be pushed to {repository}")
+        return
     address = put(RunFolder.open(run), repository, private=private, license=license)
     _say(address)
     _say(f'supcrd.load_model("hf://{repository}") loads it')

@@ -7,13 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from supcrd.base.files import write_json, write_text
+from supcrd.base.files import replacing, write_json, write_text
 from supcrd.errors import CheckpointError, SupcrdError, one_line
 from supcrd.hub.names import parts, repository, without_paths
 from supcrd.hub.page import text
 from supcrd.models.card import CARD, WEIGHTS, Card
 from supcrd.models.weightfiles import METADATA_KEY, read_safetensors
 from supcrd.runs.folder import RunFolder
+
+README = "README.md"
 
 
 def push(run: RunFolder, name: str, *, private: bool = False, license: str | None = None) -> str:
@@ -41,8 +43,7 @@ def push(run: RunFolder, name: str, *, private: bool = False, license: str | Non
     if huggingface_hub.get_token() is None:
         raise SupcrdError("push is not logged in to the hub: hf auth login, or HF_TOKEN")
     with TemporaryDirectory() as folder:
-        write_text(Path(folder, "README.md"), page)
-        _copy(run, Path(folder))
+        _write(run, page, Path(folder))
         try:
             hub = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="supcrd")
             hub.create_repo(name, private=private or None, exist_ok=True)
@@ -52,8 +53,27 @@ def push(run: RunFolder, name: str, *, private: bool = False, license: str | Non
     return str(commit.commit_url)
 
 
-def _copy(run: RunFolder, folder: Path) -> None:
-    """Write the model and its card without paths of this machine.
+def rehearse(run: RunFolder, name: str, folder: Path, *, license: str | None = None) -> None:
+    """Write into a folder what `push` would put into a repository: no network, no login; `load_model` takes it.
+
+    Args:
+        run, name, license: as `push`.
+        folder: made if needed; has nothing but files of an earlier rehearsal, which are replaced.
+
+    Raises:
+        SupcrdError: the run is not finished, no such name, or a folder that holds something else.
+    """
+    page = text(run, license=license, repository=repository(name))
+    other = sorted({path.name for path in folder.iterdir()} - {README, CARD, WEIGHTS}) if folder.is_dir() else []
+    if other or (folder.exists() and not folder.is_dir()):
+        holds = f"holds {other[0]:.80}" if other else "is a file"
+        raise SupcrdError(f"--folder {folder} {holds}; an empty or a new folder is right")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(run, page, folder)
+
+
+def _write(run: RunFolder, page: str, folder: Path) -> None:
+    """Write the page, and the model and its card without paths of this machine.
 
     Raises:
         CheckpointError: the model cannot be read.
@@ -65,10 +85,12 @@ def _copy(run: RunFolder, folder: Path) -> None:
         card = Card.from_json(json.loads(metadata[METADATA_KEY]))
     except (CheckpointError, KeyError, ValueError) as error:
         raise CheckpointError(f"{run.weights}: {error}") from error
+    write_text(folder / README, page)
     described = replace(card, recipe=without_paths(card.recipe)).to_json()
     write_json(folder / CARD, described)
     own = {METADATA_KEY: json.dumps(described, allow_nan=False)}
-    (folder / WEIGHTS).write_bytes(save({key: tensor.contiguous() for key, tensor in state.items()}, metadata=own))
+    with replacing(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(save({key: tensor.contiguous() for key, tensor in state.items()}, metadata=own))
 
 
 def fetch(address: str) -> Path:

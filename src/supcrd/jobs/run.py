@@ -134,6 +134,7 @@ def _run(
             trained = settle(this, student, trained, images, place, report)
             logger.info("%s: evaluating", recipe.name)
             evaluation = measure(this, student, trained, images, taught, place, report, tracking)
+            tracking.model()
             show(tracking)
     first = taught.get(TEACHER)
     return Result(this.path, first.folder if first else None, evaluation, status)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from supcrd.analysis.compare import Comparison, Row
+from supcrd.analysis.statistics import of_images
 from supcrd.report.collect import DataSet
 
 UNUSABLE = 0.2
@@ -49,7 +50,8 @@ def _against(best: Row, equal: Sequence[str], compared: Comparison, names: Mappi
     share = 100 * (_mean(best, "accuracy") or 0.0)
     name = names.get(best.label, best.label)
     text = f"Of those compared with {baseline}, {name} has the highest accuracy, {share:.2f} %"
-    text += f" (as {', '.join(equal)})" if equal else ""
+    beside = [f"as {', '.join(equal)}"] * bool(equal) + _of_images(best, compared)
+    text += f" ({'; '.join(beside)})" if beside else ""
     pairs = best.difference
     if pairs is None or pairs.mean is None:
         return f"{text}; the two have no seed in common, so their difference is not known."
@@ -61,6 +63,15 @@ def _against(best: Row, equal: Sequence[str], compared: Comparison, names: Mappi
     verdict = {"better": "better, and it can be told", "worse": "worse, and it can be told"}
     said = verdict.get(best.verdict, "which cannot be told from chance by these seeds")
     return f"{text}: {known}, {said}.".replace(" -", " −")
+
+
+def _of_images(row: Row, compared: Comparison) -> list[str]:
+    """How far the images alone tell the accuracy of one run; nothing where there are several."""
+    share = _mean(row, "accuracy")
+    if row.n > 1 or share is None or not compared.images:
+        return []
+    low, high = of_images(share, compared.images)
+    return [f"95 % interval {100 * low:.1f} to {100 * high:.1f} by its {compared.images:,} images alone"]
 
 
 def _mean(row: Row, key: str) -> float | None:

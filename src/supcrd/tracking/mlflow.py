@@ -117,6 +117,11 @@ class Tracker:
         for file in files.values():
             self.client.log_artifact(self.id, str(file), "figures")
 
+    def model(self, files: Sequence[Path]) -> None:
+        """Files of the run too."""
+        for file in files:
+            self.client.log_artifact(self.id, str(file), "model")
+
     def close(self, status: str) -> None:
         """End the session; a run that was cut runs again when it is resumed."""
         self.client.set_terminated(self.id, STATUS[status])

@@ -119,6 +119,9 @@ class Tracker:
             values.append(Summary.Value(tag=f"figures/{name}", image=picture))
         self._write(self.run.events_pictures, values)
 
+    def model(self, files: Sequence[Path]) -> None:
+        """TensorBoard has no models."""
+
     def close(self, status: str) -> None:
         """Nothing is open between two calls."""
 

@@ -20,6 +20,8 @@ logger = logging.getLogger("supcrd")
 
 REASON = 120
 """Letters of a failure that a warning shows."""
+LARGEST = 100_000_000
+"""Bytes of a model that is sent."""
 
 
 class Tracker(Protocol):
@@ -38,6 +40,9 @@ class Tracker(Protocol):
 
     def pictures(self, files: Mapping[str, Path]) -> None:
         """Show figures of the finished run: name -> PNG file, which is removed afterwards."""
+
+    def model(self, files: Sequence[Path]) -> None:
+        """Show the finished run's model: its weights and their card, files of the run folder."""
 
     def close(self, status: str) -> None:
         """End the session: "finished", "interrupted" or "failed"."""
@@ -98,6 +103,16 @@ class Tracking:
     def pictures(self, files: Mapping[str, Path]) -> None:
         """See `Tracker.pictures`."""
         self._all(lambda tracker: tracker.pictures(files))
+
+    def model(self) -> None:
+        """See `Tracker.model`; one that is too large for what others pay for, or wait for, stays where it is."""
+        files = [file for file in (self.run.weights, self.run.card_file) if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
+        if size <= LARGEST:
+            self._all(lambda tracker: tracker.model(files))
+        elif any(name != "tensorboard" for name in self.trackers):
+            said = f"{size / 1e6:,.0f} MB, more than the {LARGEST / 1e6:.0f} MB that are sent"
+            logger.info("%s: its trackers do not get the model (%s); it is in the run folder", self.run.name, said)
 
     def close(self, status: str) -> None:
         """See `Tracker.close`."""

@@ -104,6 +104,15 @@ class Tracker:
 
         self.live.log({f"figures/{name}": wandb.Image(str(file)) for name, file in files.items()}, step=self.next)
 
+    def model(self, files: Sequence[Path]) -> None:
+        """An artifact of the run, whose name says which: a model that is trained again is a new version of it."""
+        import wandb
+
+        artifact = wandb.Artifact(f"model-{self.live.id}", type="model")
+        for file in files:  # read where they are: a run's model does not change, and is not copied to a cache
+            artifact.add_file(str(file), policy="immutable", skip_cache=True)
+        self.live.log_artifact(artifact)
+
     def close(self, status: str) -> None:
         """Finish the session; one that was cut is marked so until the run goes on."""
         self.live.finish(exit_code=0 if status == "finished" else 1)
