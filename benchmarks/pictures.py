@@ -177,7 +177,7 @@ def draw_weights(theme: Theme) -> Figure:
 
 def draw_field(theme: Theme) -> Figure:
     """Which way LW-SupCRD moves students round the circle, and where they come to rest."""
-    figure = new_figure(theme, width=WIDE, height=56)
+    figure = new_figure(theme, width=WIDE, height=53)
     degrees = (np.arange(STUDENTS) + 0.5) * 360 / STUDENTS
     moves = {name: descent(degrees, opinion) for name, opinion in OPINIONS.items()}
     longest = max(np.abs(move).max() for move in moves.values())
@@ -273,15 +273,20 @@ PICTURES: Mapping[str, Callable[[Theme], Figure]] = {
 }
 
 
+def save_both(draw: Callable[[Theme], Figure], path: Path) -> None:
+    """NAME.svg on a light ground, and NAME-dark.svg."""
+    save(draw(LIGHT), path)
+    save(draw(DARK), path.with_stem(f"{path.stem}-dark"))
+
+
 def main() -> None:
-    """Draw them all: NAME.svg and NAME-dark.svg."""
+    """Draw them all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for name, draw in PICTURES.items():
-        for theme, ending in ((LIGHT, ""), (DARK, "-dark")):
-            save(draw(theme), options.out / f"{name}{ending}.svg")
+        save_both(draw, options.out / f"{name}.svg")
 
 
 if __name__ == "__main__":
