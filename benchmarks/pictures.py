@@ -8,6 +8,7 @@ china.jpg.
 """
 
 import argparse
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -132,6 +133,7 @@ def spreads() -> dict[str, Spread]:
     }
 
 
+@functools.cache
 def photographs() -> NDArray[np.uint8]:
     """A flower and a temple as small squares, (2, SIDE, SIDE, 3)."""
     from sklearn.datasets import load_sample_image
