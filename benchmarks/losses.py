@@ -1,6 +1,6 @@
 """Time and memory of the contrastive losses, forward and backward, against whole-matrix implementations.
 
-    python benchmarks/losses.py --out docs/results/losses-cpu.json --plot docs/figures/losses-growth.png
+    python benchmarks/losses.py --out docs/results/losses-cpu.json --plot docs/figures/losses-growth.svg
 
 Against: the published formulas on a whole B x N matrix (benchmarks/plain.py), pytorch-metric-learning's SupConLoss, and
 lightly's NTXentLoss for SupCon on pairs; the last two where they are installed and fit. Embeddings are random, D = 64,
@@ -11,8 +11,9 @@ process of its own gains at its peak. Then how cost grows with B, N, C and D.
 import argparse
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,11 @@ import plain
 from measure import keep, load, peak_memory, synchronise, table, take_turns, told
 from supcrd.base import device
 from supcrd.losses import crd, lw_supcrd, supcon
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from supcrd.figures.style import Theme
 
 WHOLE = 16384  # the whole matrix is measured up to this B; peers up to a quarter of it
 SCRIPT = """
@@ -143,33 +149,27 @@ def growth(where: torch.device, rounds: int) -> dict[str, list[dict[str, float]]
     return found
 
 
-def draw(grown: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """The growth as four small plots."""
-    import matplotlib
+def draw(grown: dict[str, list[dict[str, float]]], theme: "Theme") -> "Figure":
+    """The growth: a row of two small plots for each of B, N, C and D."""
+    from pictures import WIDE
+    from supcrd.figures.style import FONT, dress, new_figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, 4, figsize=(13, 5.6), layout="constrained", sharey="row", sharex="col")
-    for column, (name, rows) in enumerate(grown.items()):
-        x = [row[name] for row in rows]
-        others = ", ".join(f"{key} = {rows[0][key]:,}" for key in "BNCD" if key != name)
-        axes[0, column].set_title(others, fontsize=9)
-        told = {"ms": [row["median_ms"] for row in rows], "MB": [row.get("peak_bytes", 1e6) / 1e6 for row in rows]}
-        for axis, (what, y), colour in zip(axes[:, column], told.items(), ("#0072B2", "#D55E00"), strict=True):
-            axis.loglog(x, y, "o-", color=colour)
-            axis.loglog(x, [y[-1] * value / x[-1] for value in x], ":", color="grey", linewidth=1)
+    figure = new_figure(theme, width=WIDE, height=150)
+    axes = figure.subplots(4, 2, sharex="row", sharey="col")
+    for row, (name, points) in zip(axes, grown.items(), strict=True):
+        x = [point[name] for point in points]
+        others = ", ".join(f"{key} = {points[0][key]:,}" for key in "BNCD" if key != name)
+        ms, mb = [point["median_ms"] for point in points], [point.get("peak_bytes", 1e6) / 1e6 for point in points]
+        for axis, what, y, color in ((row[0], "ms", ms, theme.accent), (row[1], "MB", mb, theme.second)):
+            dress(axis, theme, x=name, y=what)
+            axis.loglog(x, y, "o-", color=color, markersize=3.5, linewidth=1.4)
+            axis.loglog(x, [y[-1] * value / x[-1] for value in x], ":", color=theme.muted, linewidth=1)
             axis.set_xticks(x, [f"{value:,}" for value in x])
             axis.minorticks_off()
-            axis.grid(alpha=0.3)
-            if column == 0:
-                axis.set_ylabel({"ms": "milliseconds", "MB": "megabytes gained"}[what])
-        axes[1, column].set_xlabel(name)
-    for axis in axes[:, 0]:
+        row[0].set_title(others, color=theme.ink, fontsize=FONT - 0.5, loc="left")
+    for axis in axes[0]:
         axis.yaxis.set_major_formatter("{x:,.0f}")
-    figure.suptitle("LW-SupCRD, forward and backward; dotted: linear growth", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return figure
 
 
 def main() -> None:
@@ -178,12 +178,16 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1024, 4096, 16384, 65536])
     parser.add_argument("--rounds", type=int, default=100, help="at B = 256; fewer for larger ones, 3 at least")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--plot", type=Path, help="also measure the growth, and draw it here")
+    parser.add_argument(
+        "--plot", type=Path, help="also measure the growth, and draw it here: NAME.svg and NAME-dark.svg"
+    )
     parser.add_argument("--redraw", type=Path, help="only draw the plot anew, from this JSON file")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.plot:
+        from pictures import save_both  # matplotlib is not everywhere where losses are measured
     if options.redraw:
-        draw(load(options.redraw)["growth"], options.plot)
+        save_both(partial(draw, load(options.redraw)["growth"]), options.plot)
         return
     where = device.choose(options.device).device
 
@@ -205,7 +209,7 @@ def main() -> None:
             print(f"lw_supcrd: 1/{sizes[str(size)]['memory_ratio']} of the memory of the whole matrix")
     keep(options.out, options, {"place": str(where), "sizes": sizes, "growth": grown})
     if options.plot:
-        draw(grown, options.plot)
+        save_both(partial(draw, grown), options.plot)
 
 
 if __name__ == "__main__":

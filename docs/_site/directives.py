@@ -1,12 +1,15 @@
-"""What the site has beside its pages: commands and public names from the package itself, formulas, titles of links."""
+"""What the site has beside its pages: commands and public names from the package itself, formulas, titles of links, and
+pictures on the ground of the page."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import latex2mathml.converter
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from typer.testing import CliRunner
 
@@ -58,6 +61,24 @@ def mathml(self: Any, node: nodes.math | nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+class Grounds(SphinxTransform):
+    """A picture NAME.svg that has a NAME-dark.svg beside it is that one on a dark page."""
+
+    default_priority = 200  # before Sphinx collects the files of pictures
+
+    def apply(self, **others: Any) -> None:
+        """Put the second picture after the first; furo's classes show one of them."""
+        for image in list(self.document.findall(nodes.image)):
+            light = Path(image["uri"])
+            dark = light.with_stem(f"{light.stem}-dark")
+            if light.suffix == ".svg" and (Path(self.env.srcdir) / dark).is_file():
+                other = image.deepcopy()
+                other["uri"] = dark.as_posix()
+                for picture, ground in ((image, "only-light"), (other, "only-dark")):
+                    picture["classes"] += ["picture", ground]
+                image.parent.insert(image.parent.index(image) + 1, other)
+
+
 def titled(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Links that read `page.md`, as they should in a repository, read as the page's title here."""
     for link in doctree.findall(nodes.reference):
@@ -70,6 +91,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of it."""
     app.add_directive("commands", Commands)
     app.add_directive("names", Names)
+    app.add_transform(Grounds)
     app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
     app.connect("doctree-resolved", titled)
     return {"parallel_read_safe": True}
