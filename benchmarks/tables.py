@@ -21,7 +21,10 @@ import scale_recipes
 import student_tables
 import summary
 import terms as timed
+from supcrd.benchmark import published
 from supcrd.benchmark import table as benchmark_table
+from supcrd.benchmark.orderings import orderings
+from supcrd.benchmark.pairs import Pair
 from supcrd.evaluation.measures import MEASURES
 from supcrd.recipe.meanings import Table, group_of, groups
 from supcrd.recipe.settings import METHOD_SETTINGS
@@ -353,6 +356,21 @@ def field_table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *orderings, "", told_of(results)])
 
 
+def fields() -> dict[Path, dict[str, Any]]:
+    """What `supcrd benchmark` left, with the published orderings of today: more are known than when it ran."""
+    documents = {}
+    for path in sorted(RESULTS.glob("field-*.json")):
+        document = json.loads(path.read_text())
+        for result in document["pairs"]:
+            last = {
+                name: {run["seed"]: run["last"] for run in row["runs"] if run["last"] is not None}
+                for name, row in result["rows"].items()
+            }
+            result["orderings"] = orderings(Pair(*result["pair"].split(":")), last) if result["comparable"] else []
+        documents[path] = document | {"sources": published.sources()}
+    return documents
+
+
 def process_table(results: dict[str, Any]) -> str:
     """The table of benchmarks/processes.py."""
     lines = ["| way | images/s | to the first |", "|---|---:|---:|"]
@@ -444,6 +462,9 @@ def measured_recipes(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 if __name__ == "__main__":
     if sys.argv[1:]:
         sys.exit(f"{__doc__}\nIt takes no arguments.")
+    for path, field in fields().items():
+        path.write_text(json.dumps(field, indent=1) + "\n")
+        path.with_suffix(".md").write_text(benchmark_table.markdown(field))
     for document in DOCUMENTS:
         path = ROOT / document
         path.write_text(filled(path.read_text()))

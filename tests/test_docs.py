@@ -37,6 +37,9 @@ def test_tables_are_made_from_the_results(monkeypatch):
         assert tables.filled(text) == text, f"run python benchmarks/tables.py: {name} is out of date"
     assert (ROOT / "docs" / "recipes.md").read_text() == tables.keys(), "run python benchmarks/tables.py"
     assert json.loads(tables.METHODS.read_text()) == tables.methods(), "run python benchmarks/tables.py"
+    for path, field in tables.fields().items():
+        page = path.with_suffix(".md").read_text()
+        assert page == tables.benchmark_table.markdown(field), f"run python benchmarks/tables.py: {path.name}"
     for path, text in tables.recipe_lines().items():
         assert path.read_text() == text, f"run python benchmarks/tables.py: {path.name} is out of date"
 

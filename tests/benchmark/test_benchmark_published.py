@@ -14,6 +14,7 @@ from supcrd.benchmark.results import results
 from supcrd.benchmark.table import markdown, notes, ordering_lines, rows
 from supcrd.figures.superclasses import SUPERCLASSES
 from supcrd.recipe.settings import METHOD_SETTINGS
+from supcrd.reproduction.published import TABLES, TEACHER
 
 CIFAR100 = sorted(name for group in SUPERCLASSES.values() for name in group)
 # of RepDistiller's README, typed from its page: KD, FitNet, RKD, CRD and the undistilled student
@@ -47,17 +48,67 @@ def test_figures_are_those_of_the_source(key):
 def test_the_table_is_whole():
     table = published._table()
     assert {row["source"] for row in [*table["figures"], *table["settings"]]} == set(table["sources"])
+    first = [row for row in table["figures"] if "quotes" not in row]
+    own = {(row["pair"], row["method"], row["source"]): row["accuracy"] for row in first}
     for row in table["figures"]:
         assert row["method"] in (*METHOD_SETTINGS, published.TEACHER)
         assert 0.5 < row["accuracy"] < 0.82
+        if "quotes" in row:  # one of them by another hundredth
+            assert own[row["pair"], row["method"], row["quotes"]] == pytest.approx(row["accuracy"], abs=0.00011)
     places = [(row["pair"], row["method"], row["source"]) for row in table["figures"]]
     assert len(places) == len(set(places))
     for source in table["sources"].values():
         assert source["epoch"] in ("last", "best", "not stated")
-        assert source["url"].startswith("https://")
+        assert source.get("url", "https://").startswith("https://")
     for row in table["settings"]:
         assert row["key"] in METHOD_SETTINGS[row["method"]].model_fields
-    assert {row["method"] for row in table["figures"]} >= {"dkd", "dist", "review", "simkd", "mlkd", "rrd"}
+    assert {row["method"] for row in table["figures"]} >= {"dkd", "dist", "review", "simkd", "mlkd", "rrd", "ls"}
+
+
+# of resnet56 to resnet20, typed from each page: what stands in one table
+TOGETHER = {
+    "mdistiller": {"kd": 70.66, "dkd": 71.97},
+    "ls": {"kd": 70.66, "ls": 71.43, "dkd": 71.97, "mlkd": 72.19},
+    "nd": {"teacher": 72.34, "cross_entropy": 69.06, "kd": 70.66, "dist": 71.78, "dkd": 71.97, "review": 71.89},
+    "dist": {"teacher": 72.34, "cross_entropy": 69.06, "dist": 71.75},
+    "rrd": {"teacher": 72.34, "cross_entropy": 69.06, "kd": 70.66, "fitnet": 69.21, "at": 70.55, "sp": 69.67,
+            "cc": 69.63, "vid": 70.38, "rkd": 69.61, "pkt": 70.34, "nst": 69.60, "crd_nce": 71.16, "rrd": 70.71},
+}  # fmt: skip
+RANKED = {
+    "mdistiller": {("dkd", "kd")},
+    "ls": {("ls", "kd"), ("mlkd", "kd"), ("dkd", "ls"), ("mlkd", "ls"), ("mlkd", "dkd")},  # dkd > kd is mdistiller's
+    "nd": {("dist", "kd"), ("review", "kd"), ("dkd", "dist"), ("review", "dist"), ("dkd", "review")},
+    "dist": set(),
+    "rrd": {("rrd", "kd")},
+}
+
+
+@pytest.mark.parametrize("source", TOGETHER)
+def test_a_source_ranks_what_it_prints_in_one_table_unless_it_quotes_both(source):
+    pair = Pair("resnet56", "resnet20")
+    printed = {name: 100 * value for name, (value, _) in published.printed(pair, source).items()}
+    assert printed == pytest.approx(TOGETHER[source])
+    names = ("kd", "dkd", "dist", "review", "mlkd", "ls", "rrd")
+    values = {name: {0: 0.7 + 0.01 * at, 1: 0.71 + 0.01 * at} for at, name in enumerate(names)}
+    ranked = [(row["better"], row["worse"]) for row in orderings(pair, values) if row["source"] == source]
+    assert sorted(ranked) == sorted(RANKED[source])
+
+
+def test_the_references_figures_are_those_that_its_tables_have():
+    rows = {row.experiment: row.published for row in TABLES["main"]}
+    rows |= {"teacher": TEACHER}
+    names = {"cross_entropy": "undistilled", "supcon": "baseline_supcon", "crd": "baseline_crd",
+             "lw_supcrd": "lw_supcrd", "hybrid": "hybrid_lambda_0.3", "teacher": "teacher"}  # fmt: skip
+    for name, experiment in names.items():
+        (one,) = published.figures(Pair("resnet50", "resnet18"), name)
+        views = 50 if name in ("cross_entropy", "teacher") else 100  # 50 epochs, of one view or two
+        assert (one.accuracy, one.view_epochs) == (rows[experiment].accuracy, views)
+
+
+def test_the_published_settings_of_ls_are_those_that_its_logs_are_named_after():
+    assert published.settings(Pair("resnet56", "resnet20"), "ls") == {}
+    assert published.settings(Pair("vgg13", "vgg8"), "ls") == {"temperature": 3.0}
+    assert published.settings(Pair("resnet110", "resnet20"), "ls") == {"temperature": 4.0, "weight": 12.0}
 
 
 def test_two_views_are_said():
@@ -120,7 +171,7 @@ def test_published_figures_stand_beside_ours(tmp_path):
     cells = {row[0]: row for row in rows(found)}
     assert cells["kd"][:3] == ["kd", "3", "71.00 ± 1.00"]
     assert cells["kd"][-1] == "73.33 (last, 240) [repdistiller]; 74.42 (epoch?, 240) [simkd]"
-    assert cells["dist"][-1] == "76.31 ± 0.19 (epoch?, 240) [dist]"
+    assert cells["dist"][-1] == "76.31 ± 0.19 (epoch?, 240) [dist]; 75.79 (epoch?, 240) [nd]"
     assert cells["mlkd"][-1] == "77.08 (best, 480) [ls]"
     assert cells["simkd"][-1] == "78.08 (epoch?, 240) [simkd]"
     assert cells["simkd"][-2] == "1,000"
@@ -149,7 +200,7 @@ def test_published_figures_stand_beside_ours(tmp_path):
     assert "* ls: [logit-standardization-KD" in page
     assert "best test epoch" in page
     assert "on npz:cifar.npz;" in page
-    assert "* nd: " not in page
+    assert "* papers: " not in page
 
 
 def test_a_pair_of_ones_own_is_held_against_the_smallest_published_one(tmp_path):
@@ -165,6 +216,10 @@ def test_a_pair_of_ones_own_is_held_against_the_smallest_published_one(tmp_path)
     lines = ordering_lines(result)
     assert lines[0] == "nothing was published of this pair: the orderings are those of resnet56 to resnet20"
     assert lines[1] == "repdistiller: of 3 published orderings of two methods 3 hold, 0 are reversed, 0 cannot be told"
+    ours = {"at": 0.002, "cross_entropy": None}
+    close = [row | {"verdict": "cannot tell", "ours": ours[row["worse"]]} for row in result["orderings"]]
+    told = "kd > cross_entropy (-), at > cross_entropy (-), kd > at (+0.20)"
+    assert ordering_lines(result | {"orderings": close})[-1] == f"repdistiller, cannot be told: {told}"
 
 
 def test_other_classes_have_no_published_figures(tmp_path):

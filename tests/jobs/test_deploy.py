@@ -11,6 +11,8 @@ from supcrd.errors import SupcrdError
 from supcrd.jobs.assess import evaluate_file
 from supcrd.jobs.deploy import Wanted, _processor, export
 from supcrd.jobs.predict import predict_files
+from supcrd.models import Model
+from supcrd.models.card import Card
 from supcrd.models.weights import save_model
 from typed import invoke
 
@@ -154,9 +156,9 @@ def test_the_command(model, tmp_path):
     told = json.loads(result.stdout)
     assert (told["precision"], set(told["files"])) == ("int8", {"torch", "float32", "int8"})
     shown = invoke("export", str(model), "--out", str(tmp_path / "a.onnx"))
-    assert (
-        shown.stdout.splitlines()[-1] == f"{tmp_path / 'a.onnx'}: float32, input uint8 (batch, channels, height, width)"
-    )
+    size = f"{told['parameters']:,} parameters"
+    line = f"{tmp_path / 'a.onnx'}: {size}, float32, input uint8 (batch, channels, height, width)"
+    assert shown.stdout.splitlines()[-1] == line
     assert invoke("export", str(model), "--out", str(tmp_path / "a.onnx"), "--input", "int4").exit_code == 2
 
 
@@ -176,3 +178,17 @@ def test_a_processor_without_vnni_is_said(machine, flags, said, tmp_path, monkey
     notes = _processor()
     assert asked == ["/proc/cpuinfo"]
     assert ["VNNI" in note for note in notes] == [True] * said
+
+
+def test_a_students_projector_is_counted(tmp_path):
+    """By hand: convolutions, two numbers a channel of each batch norm, the classifier of three classes."""
+    stages = (9 * 3 * 16 + 2 * 16, 2 * 9 * 16 * 16 + 4 * 16, 9 * (16 * 32 + 32 * 32) + 16 * 32 + 6 * 32,
+              9 * (32 * 64 + 64 * 64) + 32 * 64 + 6 * 64)  # fmt: skip
+    projector = 64 * 32 + 9 * 32 * 32 + 32 * 64 + 2 * (32 + 32 + 64)
+    torch.manual_seed(0)
+    student = Model(3, "resnet8+64", image_size=8)
+    card = Card(arch="resnet8+64", num_classes=3, image_size=8, mean=(0.5,) * 3, std=(0.25,) * 3)
+    weights = save_model(tmp_path, student, card)
+    command = ("export", str(weights), "--out", str(tmp_path / "a.pt2"), "--to", "torch")
+    told = json.loads(invoke(*command, "--json").stdout)
+    assert told["parameters"] == sum(stages) + projector + 64 * 3 + 3

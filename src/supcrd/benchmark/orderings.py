@@ -16,6 +16,8 @@ SMALLEST = Pair("resnet56", "resnet20")
 def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dict[str, Any]]:
     """Every two methods that one source ranks, with our difference; the noise is pooled over all methods.
 
+    Of two figures that a source quotes both, it ranks nothing itself.
+
     Args:
         pair: of networks; where nothing is published of it, the orderings are those of `SMALLEST`.
         values: by configuration, seed -> accuracy of the last epoch, 0..1.
@@ -36,12 +38,12 @@ def orderings(pair: Pair, values: Mapping[str, Mapping[int, float]]) -> list[dic
     ranked: list[tuple[str, str, str, float, Paired]] = []
     noise = Pooled(values)
     for source in published.sources():
-        known = {name: one.accuracy for name in values for one in published.figures(pair, name) if one.source == source}
-        for a, b in combinations(known, 2):
-            better, worse = (a, b) if known[a] > known[b] else (b, a)
-            if known[a] != known[b]:
-                difference = noise.difference(better, worse)
-                ranked.append((source, better, worse, known[better] - known[worse], difference))
+        printed = published.printed(pair, source)
+        for a, b in combinations([name for name in values if name in printed], 2):
+            (one, quoted), (other, quoted_too) = printed[a], printed[b]
+            if one != other and not (quoted and quoted_too):
+                better, worse = (a, b) if one > other else (b, a)
+                ranked.append((source, better, worse, abs(one - other), noise.difference(better, worse)))
     corrected = holm([difference.p for *_, difference in ranked])
     return [
         {

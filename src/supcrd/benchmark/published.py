@@ -31,7 +31,7 @@ class Figure:
 
 
 def figures(pair: Pair, method: str) -> list[Figure]:
-    """What was published of a method on a pair.
+    """What was published of a method on a pair, each figure once: not where another source quotes it.
 
     Args:
         method: name of a method, cross_entropy for the undistilled student, or `TEACHER`.
@@ -40,7 +40,8 @@ def figures(pair: Pair, method: str) -> list[Figure]:
         >>> [(one.accuracy, one.epoch, one.source) for one in figures(Pair("resnet56", "resnet20"), "kd")]
         [(0.7066, 'last', 'repdistiller')]
     """
-    chosen = [row for row in _table()["figures"] if (row["pair"], row["method"]) == (pair.key, method)]
+    own = [row for row in _table()["figures"] if "quotes" not in row]
+    chosen = [row for row in own if (row["pair"], row["method"]) == (pair.key, method)]
     return [
         Figure(
             accuracy=row["accuracy"],
@@ -51,6 +52,17 @@ def figures(pair: Pair, method: str) -> list[Figure]:
         )
         for row in chosen
     ]
+
+
+def printed(pair: Pair, source: str) -> dict[str, tuple[float, bool]]:
+    """What a source's table prints of a pair: method -> accuracy, 0..1, and whether it is quoted from another source.
+
+    Example:
+        >>> printed(Pair("resnet56", "resnet20"), "mdistiller")
+        {'dkd': (0.7197, False), 'kd': (0.7066, True)}
+    """
+    rows = [row for row in _table()["figures"] if (row["pair"], row["source"]) == (pair.key, source)]
+    return {row["method"]: (row["accuracy"], "quotes" in row) for row in rows}
 
 
 def settings(pair: Pair, method: str) -> dict[str, float]:
@@ -65,7 +77,7 @@ def settings(pair: Pair, method: str) -> dict[str, float]:
 
 
 def sources() -> dict[str, dict[str, Any]]:
-    """Key -> title, url, commit where it is known, epoch, view_epochs and protocol, in words.
+    """Key -> title, url and commit where there are, epoch, view_epochs and protocol, in words.
 
     Example:
         >>> sources()["repdistiller"]["epoch"]

@@ -22,6 +22,8 @@ LEGEND = (
 )
 DETACHED = ("supcon", "crd", "lw_supcrd", "hybrid")
 """Methods whose classifier is a linear probe, trained together with the encoder."""
+VERDICTS = {"holds": "holds", "reversed": "reversed", "cannot tell": "cannot be told"}
+"""Of a published ordering, and how a list of such begins."""
 
 
 def rows(result: Mapping[str, Any]) -> list[list[str]]:
@@ -135,22 +137,22 @@ def _accuracy(teacher: Mapping[str, Any]) -> str:
 
 
 def ordering_lines(result: Mapping[str, Any]) -> list[str]:
-    """Which of the published orderings hold, a line a source and verdict."""
+    """Which of the published orderings hold, a line a source and verdict, with our differences in points."""
     lines = []
     pair = next((row["pair"] for row in result["orderings"]), result["pair"])
     if pair != result["pair"]:
         lines.append(f"nothing was published of this pair: the orderings are those of {pair.replace(':', ' to ')}")
     for source in dict.fromkeys(row["source"] for row in result["orderings"]):
         own = [row for row in result["orderings"] if row["source"] == source]
-        by = {verdict: [row for row in own if row["verdict"] == verdict] for verdict in ("holds", "reversed")}
+        by = {verdict: [row for row in own if row["verdict"] == verdict] for verdict in VERDICTS}
         lines.append(
             f"{source}: of {len(own)} published orderings of two methods {len(by['holds'])} hold, "
-            f"{len(by['reversed'])} are reversed, {len(own) - len(by['holds']) - len(by['reversed'])} cannot be told"
+            f"{len(by['reversed'])} are reversed, {len(by['cannot tell'])} cannot be told"
         )
         for verdict, those in by.items():
             if those:
                 shown = ", ".join(f"{row['better']} > {row['worse']} ({_points(row['ours'])})" for row in those)
-                lines.append(f"{source}, {verdict}: {shown}")
+                lines.append(f"{source}, {VERDICTS[verdict]}: {shown}")
     return lines
 
 
@@ -174,7 +176,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     lines += ["", "## Columns", "", *(f"* {line}" for line in LEGEND)]
     used = {
         one["source"] for result in document["pairs"] for row in result["rows"].values() for one in row["published"]
-    }
+    } | {row["source"] for result in document["pairs"] for row in result["orderings"]}
     if used:
         lines += ["", "## Published figures", ""]
         lines += [f"* {key}: {source(key)}" for key in published.sources() if key in used]
@@ -185,8 +187,9 @@ def source(key: str) -> str:
     """A source of figures in a line."""
     of = published.sources()[key]
     commit = f", commit {of['commit']}" if "commit" in of else ""
+    title = f"[{of['title']}]({of['url']})" if "url" in of else of["title"]
     epoch = {"last": "last test epoch", "best": "best test epoch"}.get(of["epoch"], "which test epoch is not stated")
-    return f"[{of['title']}]({of['url']}){commit}: {epoch}, {of['view_epochs']} view-epochs; {of['protocol']}"
+    return f"{title}{commit}: {epoch}, {of['view_epochs']} view-epochs; {of['protocol']}"
 
 
 def about(document: Mapping[str, Any]) -> list[str]:

@@ -95,6 +95,8 @@ def show(result: dict[str, Any]) -> None:
         lines.append(f"{name:10}{accuracy:>10}{error:>8}{size:>9}{times}")
     lines.append(f"one image on {threads}{where}; float32 logits within {result['difference']:.1g} of the model's")
     lines += [f"note: {note}" for note in result["notes"]]
-    lines.append(f"{result['file']}: {result['precision']}, input {result['input']} (batch, channels, height, width)")
+    size = f"{result['parameters']:,} parameters"
+    shape = "(batch, channels, height, width)"
+    lines.append(f"{result['file']}: {size}, {result['precision']}, input {result['input']} {shape}")
     for line in lines:
         stdout.print(line, markup=False, highlight=False, soft_wrap=True)

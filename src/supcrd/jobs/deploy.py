@@ -19,6 +19,7 @@ from supcrd.data import ImageSet, Split
 from supcrd.data.split import subset
 from supcrd.data.stream import fetch
 from supcrd.errors import CheckpointError, DataError
+from supcrd.evaluation.measures import deployed
 from supcrd.export import check, onnx, program, quantise, rounding
 from supcrd.export.about import About
 from supcrd.export.extra import need
@@ -105,7 +106,8 @@ def export(
         mean, std, known: as `supcrd.models.weights.load_model`.
 
     Returns:
-        file, model, precision, input, source, split, n; difference, of the float32 file's logits from the model's as a
+        file, model, parameters (of encoder and classifier, a student's projector included), precision, input, source,
+        split, n; difference, of the float32 file's logits from the model's as a
         share of the largest; threads; files: megabytes, milliseconds of one image (median and p95), accuracy, nll and
         ece of the model ("torch": times alone), of the float32 file and, of --int8, of the int8 one; lost, by int8, in
         points; notes.
@@ -137,7 +139,8 @@ def export(
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
     named = {} if images is None else {"source": images.source, "split": _there(images, split)}
-    return {"file": str(out), "model": str(path), "precision": about.precision, "input": about.input} | named | result
+    described = {"file": str(out), "model": str(path), "parameters": deployed(model)}
+    return described | {"precision": about.precision, "input": about.input} | named | result
 
 
 def checked_input(text: str) -> Input:

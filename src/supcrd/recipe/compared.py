@@ -95,6 +95,13 @@ class MLKDKeys(Settings):
     """z-score both logits first (Sun et al. 2024)"""
 
 
+class LSKeys(Settings):
+    """Keys of `ls`."""
+
+    temperature: Temperature = 2.0
+    """divides the z-scores of both logits before the softmax"""
+
+
 class RRDKeys(Settings):
     """Keys of `rrd`."""
 
@@ -155,6 +162,7 @@ _PRESETS = {
                 changed={"ce_weight": 0.1}),
     "simkd": _Of((), 1.0, "SimKD: the teacher's classifier, reused (Chen et al. 2022)", changed={"ce_weight": 0.0}),
     "rrd": _Of((RRDKeys,), 1.0, "Relational representation distillation (Giakoumoglou & Stathaki 2024)", others=True),
+    "ls": _Of((LSKeys,), 9.0, "Logit standardisation: KD of z-scores (Sun et al. 2024)", changed={"ce_weight": 0.1}),
 }  # fmt: skip
 """Weights are those of RepDistiller's and, for the later ones, of the authors' scripts; see docs/terms.md."""
 

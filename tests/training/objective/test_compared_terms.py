@@ -70,11 +70,12 @@ def made(name, of=None, **settings):
     return kind(kind.Settings(**settings), of or context())
 
 
-# The weights of RepDistiller's scripts (gamma, alpha, beta), and for the last four of their authors'.
+# The weights of RepDistiller's scripts (gamma, alpha, beta), and for the last five of their authors'.
 PUBLISHED = {
     "fitnet": (1, 0, 100), "at": (1, 0, 1000), "sp": (1, 0, 3000), "cc": (1, 0, 0.02), "vid": (1, 0, 1),
     "rkd": (1, 0, 1), "pkt": (1, 0, 30000), "nst": (1, 0, 50), "crd_nce": (1, 0, 0.8), "review": (1, 0, 5),
     "dist": (1, 0, 1), "mlkd": (0.1, 0, 0.9), "rrd": (1, 0, 1), "simkd": (0, 0, 1),
+    "ls": (0.1, 0, 9),
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ DEFAULTS = {
     "dist": {"beta": 2.0, "gamma": 2.0, "temperature": 4.0},
     "mlkd": {"temperatures": (2.0, 3.0, 4.0, 5.0, 6.0), "standardise": False},
     "rrd": {"queue": 16384, "temperature": 0.1, "teacher_temperature": 0.02, "dim": 128},
+    "ls": {"temperature": 2.0},
 }  # fmt: skip
 WARMUP = {"review": 20.0}
 MAPS = {"student_maps": (), "teacher_maps": ()}
@@ -57,6 +58,19 @@ def test_a_term_is_its_loss_at_its_settings(name, part, settings):
     now = step(context())
     ours, theirs = getattr(now.student, part), getattr(now.teachers["teacher"], part)
     assert made(name, **settings)(now).item() == getattr(losses, name)(ours, theirs, **settings).mean().item()
+
+
+def test_ls_is_the_divergence_of_z_scores():
+    """Torch's own divergence, of z-scores by the textbook; nine times it beside a tenth of cross-entropy."""
+    now = step(context())
+    logits = [part.logits.double().detach() for part in (now.student, now.teachers["teacher"])]
+    student, teacher = ((x - x.mean(1, keepdim=True)) / x.std(1, correction=0, keepdim=True) for x in logits)
+    divergence = functional.kl_div((student / 2).log_softmax(1), (teacher / 2).softmax(1), reduction="batchmean")
+    assert made("ls")(now).item() == pytest.approx(4 * divergence.item(), rel=1e-5)
+    found = build(tables(preset_of("ls")), context(), epochs=1, views=1)(now, now)
+    assert found["ls"].item() == pytest.approx(36 * divergence.item(), rel=1e-5)
+    plain = functional.cross_entropy(logits[0], now.batch.labels)
+    assert found["cross_entropy"].item() == pytest.approx(0.1 * plain.item(), rel=1e-5)
 
 
 def test_rrd_compares_with_a_queue_that_the_batch_is_in():

@@ -9,15 +9,15 @@ from supcrd.figures.style.palette import SHADES, TEN
 from supcrd.recipe.settings import Recipe
 
 # What is most often shown beside one another has Petroff's ten colours (`palette`), plain training the grey one. Then
-# his shades but for the greys, and five more: each the colour farthest (OKLab) from all before it under the
+# his shades but for the greys, and six more: each the colour farthest (OKLab) from all before it under the
 # simulations of Machado 2009.
 FIRST = {
     "cross_entropy": TEN[8], "kd": TEN[0], "dkd": TEN[9], "supcon": TEN[4], "crd": TEN[1], "lw_supcrd": TEN[2],
     "hybrid": TEN[6], "joint": TEN[5], "crd_nce": TEN[7], "imported": TEN[3],
 }  # fmt: skip
-OTHERS = ("fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "nst", "review", "dist", "mlkd", "simkd", "rrd")
+OTHERS = ("fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "nst", "review", "dist", "mlkd", "simkd", "rrd", "ls")
 OF_OTHERS = (*(shade for at, shade in enumerate(SHADES) if at not in (3, 8)),
-             "#6cb4fc", "#a818fc", "#900c60", "#546ccc", "#5400e4")  # fmt: skip
+             "#6cb4fc", "#a818fc", "#900c60", "#546ccc", "#5400e4", "#602424")  # fmt: skip
 COLORS = FIRST | dict(zip(OTHERS, OF_OTHERS, strict=True))
 """Method -> its colour, #rrggbb."""
 DASHES = ((0, "solid"), ((5, 2), "dash"), ((1, 1.6), "dot"), ((5, 2, 1, 2), "dashdot"), ((9, 2), "longdash"),
