@@ -91,6 +91,7 @@ SLOW = (
     "tests/training/test_compile.py",
     "tests/training/test_generators.py",
     "tests/training/test_plugins.py",
+    "tests/training/test_synchronised.py",
     "tests/training/test_training.py::test_half_and_resumed_equals_whole_run",
     "tests/training/test_world.py::test_a_",
 )
@@ -146,6 +147,7 @@ LONG = (
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[kd",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[lw",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[supcon]",
+    "tests/jobs/test_shared_stream.py",
     "tests/jobs/test_shared_training.py::test_a_dead_process_ends_the_others_and_one_goes_on",
     "tests/jobs/test_shared_training.py::test_a_failure_of_the_first_process_alone_ends_all",
     "tests/jobs/test_shared_training.py::test_a_signal_saves_and_the_same_command_goes_on",

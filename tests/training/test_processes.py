@@ -8,9 +8,10 @@ from supcrd.base.device import choose
 from supcrd.data.loader import Batch
 from supcrd.data.shares import Shares
 from supcrd.errors import RunError
+from supcrd.models.names import PROJECTED
 from supcrd.training import processes
 from supcrd.training.objective.build import build
-from supcrd.training.objective.term import Context, Outputs, Shapes, Step
+from supcrd.training.objective.term import TERMS, Context, Outputs, Shapes, Step
 from supcrd.training.processes import Group
 from supcrd.training.world import ALONE
 
@@ -20,18 +21,20 @@ MAP = (3, 4, 4)
 TABLES = {
     "supcon": {}, "crd": {"bank": 9}, "crd_plain": {"term": "crd"}, "lw_supcrd": {"bank": 5},
     "lw_plain": {"term": "lw_supcrd"}, "pkt": {}, "rkd": {}, "dist": {},
-    "mlkd": {}, "sp": {}, "rrd": {"queue": 24}, "crd_nce": {"negatives": 30}, "kd": {}, "cross_entropy": {},
+    "mlkd": {}, "sp": {}, "cc": {"dim": 7}, "rrd": {"queue": 24}, "crd_nce": {"negatives": 30}, "kd": {},
+    "cross_entropy": {},
 }  # fmt: skip
-FLOAT32 = ("crd_nce", "rrd", "kd", "cross_entropy", "crd", "lw_supcrd")
-"""Terms that compute in float32 whatever they are given, or have a bank in it."""
-CLOSE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.float64: {"rtol": 1e-12, "atol": 1e-12}}
+NEEDED = {"review": {"preact": False}}
+"""What terms that look at one image at a time need to be made here."""
+CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
 
-def objective():
-    shapes = Shapes(features=F, projections=P, logits=C, maps={f"stage{i}": MAP for i in (1, 2, 3)})
+def objective(tables=TABLES, features=F, **maps):
+    """In float64, with layers, banks and queues."""
+    shapes = Shapes(features=features, projections=P, logits=C, maps={f"stage{i}": MAP for i in (1, 2, 3)} | maps)
     context = Context(classes=C, labels=LABELS, student=shapes, teachers={"teacher": shapes}, seed=3)
     torch.manual_seed(0)
-    return build(TABLES, context, epochs=1, views=V)
+    return build(tables, context, epochs=1, views=V).double()
 
 
 def outputs(rows, seed):
@@ -53,17 +56,19 @@ def computed(world, images, shares=None):
         world.begin(images)
         factor = world.size * len(own) / images
         for name, term in terms.terms.items():
-            kind = torch.float32 if name in FLOAT32 else torch.float64
-            parts = [{key: value[rows].to(kind).requires_grad_() for key, value in part.items()} for part in whole]
+            parts = [{key: value[rows].requires_grad_() for key, value in part.items()} for part in whole]
             value = term(Step(batch, Outputs.of(parts[0]), {"teacher": Outputs.of(parts[1])}, world))
-            leaves = [leaf for part in parts for leaf in part.values()] + list(term.parameters())
-            leaves = [leaf for leaf in leaves if leaf.requires_grad]
-            gradients = torch.autograd.grad(factor * value, leaves, allow_unused=True)
+            assert value.dtype == torch.float64, name
+            leaves = [leaf for part in parts for leaf in part.values()]
+            adapters = [parameter for parameter in term.parameters() if parameter.requires_grad]
+            gradients = torch.autograd.grad(factor * value, leaves + adapters, allow_unused=True)
+            gradients = [None if g is None else g / world.size for g in gradients]
             found[f"{name} {number}"] = (
                 value.detach() * len(own) / images,
                 rows,
-                [None if g is None else g / world.size for g in gradients[: len(leaves) - len([*term.parameters()])]],
-                [g / world.size for g in gradients if g is not None][-1:] if [*term.parameters()] else [],
+                gradients[: len(leaves)],
+                gradients[len(leaves) :],
+                [part.clone() for part in term.buffers()],
             )
     return found
 
@@ -100,28 +105,50 @@ def gathered(folder, size, images, broken=""):
             ordered[rows] = joined
             gradients.append(ordered)
         adapters = [sum(g) for g in zip(*(part[name][3] for part in parts), strict=True)]
-        whole[name] = (value, gradients, adapters)
+        whole[name] = (value, gradients, adapters, [part[name][4] for part in parts])
     return whole
 
 
 @pytest.mark.parametrize(("size", "images"), [(2, 8), (2, 7), (4, 10)])
 def test_terms_have_the_value_and_gradient_of_one_process(tmp_path, size, images):
     right, found = computed(ALONE, images), gathered(tmp_path, size, images)
-    for name, (value, _, gradients, adapters) in right.items():
-        near = CLOSE[value.dtype] | {"msg": lambda text, name=name: f"{name}: {text}"}
+    for name, (value, _, gradients, adapters, buffers) in right.items():
+        near = CLOSE | {"msg": lambda text, name=name: f"{name}: {text}"}
         torch.testing.assert_close(found[name][0], value, **near)
         for one, other in zip(found[name][1], gradients, strict=True):
             assert (one is None) == (other is None), name
             if one is not None:
                 torch.testing.assert_close(one, other, **near)
         torch.testing.assert_close(found[name][2], adapters, **near)
+        for own in found[name][3]:  # banks and queues, in every process
+            torch.testing.assert_close(own, buffers, **near)
+
+
+def compared(tables):
+    """Built-in terms that look at other images, by whether these tables have them."""
+    there = {table.get("term", name) for name, table in tables.items()}
+    others = set()
+    for name in TERMS:
+        if TERMS.get(name).__module__.startswith("supcrd."):
+            tables = {name: (TABLES | NEEDED).get(name, {})}
+            (term,) = objective(tables, features=MAP[0], **{PROJECTED: MAP}).terms.values()  # as simkd wants them
+            others |= {name} if term.reads.others else set()
+    return others & there, others - there
+
+
+def test_every_term_that_compares_images_is_compared_here():
+    """A new one has to be added to TABLES; one that is left out there is named."""
+    there, missing = compared(TABLES)
+    assert missing == set()
+    assert {"cc", "supcon", "sp"} <= there
+    assert compared({name: table for name, table in TABLES.items() if name != "cc"})[1] == {"cc"}
 
 
 def test_detached_rows_of_others_are_seen(tmp_path):
     """The mistake that this is tested against: every term that gathers has another gradient then."""
     right, found = computed(ALONE, 8), gathered(tmp_path, 2, 8, "detached")
-    for name in ("supcon", "crd_plain", "lw_plain", "rkd", "pkt", "sp"):
-        _, _, gradients, _ = right[f"{name} 0"]
+    for name in ("supcon", "crd_plain", "lw_plain", "rkd", "pkt", "sp", "cc"):
+        _, _, gradients, *_ = right[f"{name} 0"]
         pairs = zip(found[f"{name} 0"][1], gradients, strict=True)
         assert not all(torch.allclose(one, other) for one, other in pairs if other is not None), name
 

@@ -12,7 +12,7 @@ from supcrd.data.order import WINDOW, index_batches
 from supcrd.data.shares import LEAST, WHOLE, Shares
 from supcrd.data.stream import fetch
 from supcrd.data.views.make import make_view
-from supcrd.data.views.mix import apart, draw_pairs, mix_bytes, mix_in_place
+from supcrd.data.views.mix import Pairs, apart, draw_pairs, mix_bytes, mix_in_place
 from supcrd.data.views.parameters import ViewParameters, draw_view
 from supcrd.errors import DataError
 from supcrd.recipe.settings import AugmentSettings
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
         start, stop, _ = places.indices(images)
 
         def rows(whole: Tensor) -> Tensor:
-            return whole.view(-1, images, *whole.shape[1:])[:, places].flatten(0, 1)
+            return whole.view(len(self.labels) // images, images, *whole.shape[1:])[:, places].flatten(0, 1)
 
         return self._replace(
             inputs=rows(self.inputs),
@@ -105,7 +105,7 @@ class ViewBatches:
         device: where batches are.
         taught: kept features of teachers by name, whose views are then shown; not for views that are mixed.
         sampling: as `train.sampling`.
-        shares: what of each batch this process has; of its images alone views are made, unless some are mixed.
+        shares: what of each batch this process has; views are made of its images, and of those they are mixed with.
         least: as `index_batches`.
         block: as `data.block`.
     """
@@ -158,56 +158,62 @@ class ViewBatches:
             seed, shown = cached.seed, epoch % cached.epochs
         readers = {name: cached.reader(shown) for name, cached in self.taught.items()}
         places = self._order(epoch)[start:]
-        mixes = any(settings.mixes for settings in self.settings)
-        # an image that is mixed in may be another process's
-        seen = places if mixes else [self._own(place) for place in places]
-        batches = self.views(seen, seed=seed, epoch=shown)
-        for step, (place, own, (index, views)) in enumerate(zip(places, seen, batches, strict=True), start):
-            features = {name: read(own).to(self.device, non_blocking=True) for name, read in readers.items()}
+        seen = [self._seen(place, epoch, step) for step, place in enumerate(places, start)]
+        batches = self.views([place[rows] for place, rows in zip(places, seen, strict=True)], seed=seed, epoch=shown)
+        for step, (place, rows, (index, views)) in enumerate(zip(places, seen, batches, strict=True), start):
+            own, pairs = self.shares.images(len(place)), self._pairs(place, epoch, step)
+            index = index if self.shares.size == 1 else place.to(self.device)
             labels = self.labels[index].repeat(len(self.settings))
-            batch = Batch(
-                views, labels, index, features or None, epoch, step, self.steps, labelled=self._with_labels(own)
-            )
-            batch = self._mixed(batch) if mixes else batch
-            yield batch if self.shares.size == 1 else self._share(batch, place)
+            nothing = views.new_empty(len(labels), 0)
+            whole = Batch(nothing, labels, index, None, epoch, step, self.steps, labelled=self._with_labels(place))
+            whole = self._with_partners(whole, pairs)
+            features = {name: read(place[own]).to(self.device, non_blocking=True) for name, read in readers.items()}
+            batch = whole if self.shares.size == 1 else whole.of_images(own)._replace(whole=whole)
+            yield batch._replace(inputs=self._inputs(views, own, rows, pairs), taught=features or None)
 
-    def _own(self, places: Tensor) -> Tensor:
-        """Those of a batch that are shown here: where this process has none, one, which `_share` leaves out."""
-        own = places[self.shares.images(len(places))]
-        return own if len(own) else places[:1]
+    def _seen(self, places: Tensor, epoch: int, step: int) -> Tensor:
+        """Rows of a batch that are shown here: this process's, then those that they are mixed with."""
+        every, own = torch.arange(len(places)), self.shares.images(len(places))
+        if self.shares.size == 1:
+            return every
+        others = torch.zeros(len(places), dtype=torch.bool)
+        for pairs in self._pairs(places, epoch, step).values():
+            others[pairs.partners[own]] = True
+        others[own] = False
+        rows = torch.cat([every[own], every[others]])
+        return rows if len(rows) else every[:1]  # of none there are no views; `_inputs` leaves it out
 
-    def _share(self, batch: Batch, places: Tensor) -> Batch:
-        """This process's images of a batch, with what terms may have to know of the others."""
-        images = self.shares.images(len(places))
-        if batch.partner_labels is not None:
-            whole = batch._replace(inputs=batch.inputs[:, :0, :0, :0], taught=None)
-            return batch.of_images(images)._replace(whole=whole)
-        index = places.to(self.device)
-        labels = self.labels[index].repeat(len(self.settings))
-        whole = batch._replace(inputs=batch.inputs.new_empty(len(labels), 0), labels=labels, indices=index, taught=None,
-                               labelled=self._with_labels(places))  # fmt: skip
-        return batch.of_images(slice(0, images.stop - images.start))._replace(whole=whole)
-
-    def _mixed(self, batch: Batch) -> Batch:
-        """The batch with its views mixed as their settings say; in place."""
-        count, size = len(batch.indices), batch.inputs.shape[2]
-        partners, shares, mixed = torch.arange(len(batch.labels)), torch.ones(len(batch.labels)), []
+    def _pairs(self, places: Tensor, epoch: int, step: int) -> dict[int, Pairs]:
+        """How a batch is mixed: number of a view -> its pairs, of the views that are mixed in this step."""
+        labelled, drawn = self._with_labels(places), {}
         for view, settings in enumerate(self.settings):
             pairs = draw_pairs(
-                settings, count, size=size, seed=self.seed, epoch=batch.epoch, step=batch.step, view=view
+                settings, len(places), size=self.images.shape[1], seed=self.seed, epoch=epoch, step=step, view=view
             )  # fmt: skip
             if pairs is not None:
-                if batch.labelled is not None:
-                    pairs = pairs._replace(partners=apart(pairs.partners, batch.labelled))
-                rows = slice(view * count, (view + 1) * count)
-                mix_in_place(batch.inputs[rows], pairs)
-                partners[rows], shares[rows] = view * count + pairs.partners, pairs.shares
-                mixed.append(view)
+                drawn[view] = pairs if labelled is None else pairs._replace(partners=apart(pairs.partners, labelled))
+        return drawn
+
+    def _with_partners(self, batch: Batch, pairs: Mapping[int, Pairs]) -> Batch:
+        """A batch that knows with what its views are mixed; as it is where no view ever is."""
+        if not any(settings.mixes for settings in self.settings):
+            return batch
+        count, partners, shares = len(batch.indices), torch.arange(len(batch.labels)), torch.ones(len(batch.labels))
+        for view, drawn in pairs.items():
+            rows = slice(view * count, (view + 1) * count)
+            partners[rows], shares[rows] = view * count + drawn.partners, drawn.shares
         return batch._replace(
             partner_labels=batch.labels[partners.to(self.device, non_blocking=True)],
             shares=shares.to(self.device, non_blocking=True),
-            mixed=tuple(mixed),
+            mixed=tuple(pairs),
         )
+
+    def _inputs(self, views: Tensor, own: slice, rows: Tensor, pairs: Mapping[int, Pairs]) -> Tensor:
+        """The views of this process's images, mixed; of the views of these rows of a batch, which are changed."""
+        count, parts = own.stop - own.start, torch.split(views, len(rows))
+        for view, drawn in pairs.items():
+            mix_in_place(parts[view], drawn.of(own, rows))
+        return views if count == len(rows) else torch.cat([part[:count] for part in parts])  # still channels-last
 
     def views(self, places: Sequence[Tensor], *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Indices (B,) and the views of these images, (V B, channels, H, W), for each batch of places on the CPU.

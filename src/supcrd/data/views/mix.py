@@ -18,6 +18,23 @@ class Pairs(NamedTuple):
     shares: Tensor  # (B,) float32, of the own image
     boxes: Tensor | None  # (B, 4) int64 top, left, bottom, right of the partner's part; None: mixup
 
+    def of(self, own: slice, rows: Tensor) -> "Pairs":
+        """Those of some images of the batch, with partners told by their places among `rows`.
+
+        Args:
+            own: rows of the batch.
+            rows: (M,) int64, rows of the batch without doubles: first `own`, then others, with all partners.
+
+        Example:
+            >>> pairs = Pairs(torch.tensor([3, 2, 1, 0]), torch.tensor([0.1, 0.2, 0.3, 0.4]), None)
+            >>> pairs.of(slice(2, 4), torch.tensor([2, 3, 0, 1]))
+            Pairs(partners=tensor([3, 2]), shares=tensor([0.3000, 0.4000]), boxes=None)
+        """
+        places = torch.empty_like(self.partners)
+        places[rows] = torch.arange(len(rows))
+        boxes = None if self.boxes is None else self.boxes[own]
+        return Pairs(places[self.partners[own]], self.shares[own], boxes)
+
 
 def draw_pairs(
     settings: AugmentSettings, count: int, *, size: int, seed: int, epoch: int, step: int, view: int
@@ -39,9 +56,12 @@ def draw_pairs(
         >>> sorted(pairs.partners.tolist()), pairs.boxes.shape
         ([0, 1, 2, 3], torch.Size([4, 4]))
     """
-    s, random = settings, generator("views.mix", seed, epoch, step, view)
+    s = settings
+    if not s.mixes:
+        return None
+    random = generator("views.mix", seed, epoch, step, view)
     chance, which = random.random(2)
-    if not s.mixes or chance >= s.mix:
+    if chance >= s.mix:
         return None
     partners = torch.from_numpy(random.permutation(count))
     cut = s.cutmix > 0 and (s.mixup == 0 or which < 0.5)
@@ -103,8 +123,8 @@ def mix_in_place(images: Tensor, pairs: Pairs) -> Tensor:
     """Mix every image of a batch with its partner.
 
     Args:
-        images: (B, channels, H, W) float, changed in place.
-        pairs: of this batch.
+        images: (M, channels, H, W) float; the first B are changed in place, further ones are partners only.
+        pairs: of B images.
 
     Returns:
         `images` itself.
@@ -117,12 +137,14 @@ def mix_in_place(images: Tensor, pairs: Pairs) -> Tensor:
         [0.25, 0.75]
     """
     device = images.device
-    partners = images.index_select(0, pairs.partners.to(device, non_blocking=True))
+    own, partners = images[: len(pairs.partners)], images.index_select(0, pairs.partners.to(device, non_blocking=True))
     if pairs.boxes is None:
         shares = pairs.shares.to(device, non_blocking=True)[:, None, None, None]
-        return images.mul_(shares).add_(partners.mul_(1 - shares))
-    box = inside(pairs.boxes.to(device, non_blocking=True), *images.shape[2:])[:, None]
-    return images.copy_(torch.where(box, partners, images))
+        own.mul_(shares).add_(partners.mul_(1 - shares))
+    else:
+        box = inside(pairs.boxes.to(device, non_blocking=True), *images.shape[2:])[:, None]
+        own.copy_(torch.where(box, partners, own))
+    return images
 
 
 def mix_bytes(images: Tensor, partners: Tensor, shares: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ NEVER = -2
 class Drawn(NamedTuple):
     """K rows drawn from a bank."""
 
-    rows: Tensor  # (K, D) float32, of norm 1
+    rows: Tensor  # (K, D) of norm 1, in the type of the bank
     labels: Tensor  # (K,) int64
     valid: Tensor  # (K,) bool; False if no row could be drawn
 
@@ -25,7 +25,8 @@ class Bank(nn.Module):
     """One row per training image: row = momentum * row + (1 - momentum) * feature, renormalised.
 
     Only rows written in this epoch or the one before are drawn: rows that are not yet written and stale ones are masked
-    and never used. All its state is in `state_dict()`.
+    and never used. All its state is in `state_dict()`. Rows are float32, after
+    `bank.double()` float64.
 
     Args:
         labels: (N,) int64, of all training images.
@@ -69,7 +70,7 @@ class Bank(nn.Module):
     def update(self, batch: Batch, features: Tensor) -> None:
         """Write the batch's rows: the mean direction over the views of `features` (V B, D), ordered view after view."""
         rows, written = self.get_buffer("rows"), self.get_buffer("written")
-        by_view = unit_rows(features.float()).view(-1, len(batch.indices), features.shape[1])
+        by_view = unit_rows(features.to(rows.dtype)).view(-1, len(batch.indices), features.shape[1])
         fresh = unit_rows(by_view.mean(dim=0))
         # a row that is not yet written is zero, so that the mixture is the new one
         mixed = self.momentum * rows[batch.indices] + (1 - self.momentum) * fresh

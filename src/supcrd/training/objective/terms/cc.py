@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from supcrd import losses
 from supcrd.recipe.compared import CCKeys
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
+from supcrd.training.objective.terms.banked import gathered
 
 
 @term("cc")
 class CC(Term):
     """`supcrd.losses.cc` of embeddings of both networks' features; see there for the source.
 
-    The embeddings are linear layers, both trained. In several processes each compares its own images.
+    The embeddings are linear layers, both trained. In several processes neighbours are those of the batch in one.
     """
 
     class Settings(CCKeys, TermSettings):
@@ -28,6 +29,7 @@ class CC(Term):
         self.teacher = nn.Linear(context.teachers[settings.teacher].features, settings.dim)
 
     def forward(self, step: Step) -> Tensor:
-        """Mean over pairs of neighbouring rows."""
-        theirs = step.teachers[self.settings.teacher].features
-        return losses.cc(self.student(step.student.features), self.teacher(theirs)).mean()
+        """Mean over pairs of neighbouring rows of all processes, view after view."""
+        own = self.student(step.student.features), self.teacher(step.teachers[self.settings.teacher].features)
+        ours, theirs = (gathered(rows, step.batch, step.world)[1] for rows in own)
+        return losses.cc(ours, theirs).mean()

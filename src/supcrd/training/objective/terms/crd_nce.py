@@ -63,12 +63,12 @@ class CRDNCE(Term):
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows of the sum of both directions, nats."""
         batch, banks, log_z = step.batch, self.get_buffer("banks"), self.get_buffer("log_z")
-        ours = unit_rows(self.student(step.student.features).float())
-        theirs = unit_rows(self.teacher(step.teachers[self.settings.teacher].features).float())
+        ours = unit_rows(self.student(step.student.features).to(banks.dtype))
+        theirs = unit_rows(self.teacher(step.teachers[self.settings.teacher].features).to(banks.dtype))
         drawn = self._drawn(batch)
         own = batch.indices.repeat(len(ours) // len(batch.indices))
         valid = self.get_buffer("labels")[drawn] != batch.labels[:, None]
-        total = torch.zeros(len(ours), device=ours.device)
+        total = ours.new_zeros(len(ours))
         for bank, anchors in ((TEACHER, ours), (STUDENT, theirs)):
             positives, negatives = banks[bank][own], banks[bank][drawn]
             self._set_z(bank, anchors.detach(), negatives, step.world)

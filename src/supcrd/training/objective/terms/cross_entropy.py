@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from supcrd.losses.similarity import at_least_float32
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 
 
@@ -58,8 +59,9 @@ class CrossEntropy(Term):
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows; with class weights the mean that they weigh, as torch's `cross_entropy(weight=)` has."""
-        logits, batch = step.student.logits.float(), step.batch
+        logits, batch = at_least_float32(step.student.logits), step.batch
         weight: Tensor | None = self._buffers["class_weights"]
+        weight = None if weight is None else weight.to(logits.dtype)
         if not batch.mixed or batch.shares is None or batch.partner_labels is None:
             return functional.cross_entropy(logits, batch.labels, weight=weight, label_smoothing=self.label_smoothing)
         both = (batch.labels, batch.partner_labels)
@@ -69,8 +71,9 @@ class CrossEntropy(Term):
             )
             for labels in both
         )
-        loss = torch.lerp(partner, own, batch.shares)
+        shares = batch.shares.to(logits.dtype)
+        loss = torch.lerp(partner, own, shares)
         if weight is None:
             return loss.mean()
         mine, theirs = (weight[labels] for labels in both)
-        return loss.sum() / torch.lerp(theirs, mine, batch.shares).sum()
+        return loss.sum() / torch.lerp(theirs, mine, shares).sum()

@@ -8,6 +8,7 @@ from torch import Tensor
 from supcrd.errors import RecipeError
 from supcrd.losses import kd
 from supcrd.losses.logit import standardise
+from supcrd.losses.similarity import at_least_float32
 from supcrd.recipe.settings import Temperature
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
 
@@ -57,6 +58,6 @@ class KD(Term):
         """Logits whose softened probabilities are the mean of the teachers'."""
         if len(logits) == 1:
             return logits[0]
-        softened = [torch.log_softmax(part.float() / self.temperature, dim=1) for part in logits]
+        softened = [torch.log_softmax(at_least_float32(part) / self.temperature, dim=1) for part in logits]
         # the softmax of (temperature times a log-probability) / temperature is that probability again
         return self.temperature * torch.logsumexp(torch.stack(softened), dim=0)

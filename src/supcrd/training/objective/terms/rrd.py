@@ -39,7 +39,7 @@ class RRD(Term):
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows, nats."""
         theirs = self.teacher(step.teachers[self.settings.teacher].features)
-        self._enter(gathered(unit_rows(theirs.float()), step.batch, step.world)[1])
+        self._enter(gathered(unit_rows(theirs.to(self.get_buffer("queue").dtype)), step.batch, step.world)[1])
         ours = self.student(step.student.features)
         return losses.rrd(ours, theirs, self.get_buffer("queue"), **self.options).mean()
 
