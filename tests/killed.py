@@ -13,6 +13,7 @@ from supcrd.evaluation import final
 from supcrd.jobs import run as pipeline
 from supcrd.jobs import student as stages
 from supcrd.runs import folder as runs
+from supcrd.training import fit
 from supcrd.training import task as tasks
 
 
@@ -28,8 +29,8 @@ def run_until_killed(text, out, moment):
     pipeline.run(recipe.parse(text, "test"), out)
 
 
-def at_event(count):
-    """Before the nth of: a step of any stage, a file, a file's renaming, an epoch's metrics."""
+def before(count, places):
+    """Before the nth call of any of these."""
     seen = []
 
     def watch(owner, name):
@@ -43,7 +44,13 @@ def at_event(count):
 
         setattr(owner, name, watched)
 
-    for owner, name in (
+    for owner, name in places:
+        watch(owner, name)
+
+
+def at_event(count):
+    """Before the nth of: a step of any stage, a file, a file's renaming, an epoch's metrics."""
+    places = (
         (tasks.Distillation, "forward"),
         (tasks.Distillation, "remember"),
         (tasks.HeadFit, "forward"),
@@ -55,8 +62,13 @@ def at_event(count):
         (torch, "save"),
         (os, "replace"),
         (os, "fsync"),
-    ):
-        watch(owner, name)
+    )
+    before(count, places)
+
+
+def at_step(count):
+    """Before the nth step of any training."""
+    before(count, [(fit, "take_step")])
 
 
 def while_writing(count, share):

@@ -2,14 +2,17 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
+import killed
 from supcrd import recipe
 from supcrd.base.files import fingerprint
 from supcrd.errors import RecipeError, RunError
@@ -23,18 +26,21 @@ from supcrd.runs.opening import open_run
 from supcrd.training.plan import check_processes
 from typed import invoke, refused
 
-SMALL = ["data.limit=200", "train.batch_size=48", "head.epochs=1", "probe.epochs=1",
-         "teacher.override.head.epochs=1", "teacher.override.probe.epochs=1"]  # fmt: skip
+SMALL = ["data.limit=200", "train.batch_size=48", "head.epochs=1", "probe.epochs=1"]
+TEACHER = ["teacher.override.head.epochs=1", "teacher.override.probe.epochs=1", "teacher.override.train.epochs=1"]
 METHODS = {
     "lw": ["digits-lw-supcrd", "method.bank=64", "train.ema=0.9"],
     "crd": ["digits-crd", "method.bank=40", "method.kd_weight=0.5"],
+    "supcon": ["digits-supcon"],
+    "kd": ["digits-kd"],
     "joint": ["digits-joint", "train.grad_clip=1.0", "teacher.cache=2", "train.optimizer=sgd", "train.dot=0.05"],
 }
 
 
 def command(name, out, *more, shards=2, epochs=2):
-    changes = [*METHODS[name], *SMALL, f"train.epochs={epochs}", f"train.shards={shards}", "name=it",
-               "teacher.override.train.epochs=1", f"teacher.override.train.shards={shards}"]  # fmt: skip
+    changes = [*METHODS[name], *SMALL, f"train.epochs={epochs}", f"train.shards={shards}", "name=it"]
+    if name != "supcon":
+        changes += [*TEACHER, f"teacher.override.train.shards={shards}"]
     return [sys.executable, "-m", "supcrd", "train", *changes, "--out", str(out), *map(str, more)]
 
 
@@ -70,10 +76,11 @@ def test_two_processes_give_the_numbers_of_one(tmp_path, name):
     assert trained(name, tmp_path / "two", "--devices", 2) == trained(name, tmp_path / "one")
 
 
-def test_four_processes_give_the_numbers_of_one(tmp_path):
+@pytest.mark.parametrize("name", ["lw", "supcon", "kd"])
+def test_four_processes_give_the_numbers_of_one(tmp_path, name):
     """The last batch is too small for four parts, so that a process has none of it."""
-    four = trained("lw", tmp_path / "four", "--devices", 4, shards=4)
-    assert four == trained("lw", tmp_path / "one", shards=4)
+    four = trained(name, tmp_path / "four", "--devices", 4, shards=4)
+    assert four == trained(name, tmp_path / "one", shards=4)
 
 
 def test_a_dead_process_ends_the_others_and_one_goes_on(tmp_path, whole):
@@ -90,6 +97,43 @@ def test_a_dead_process_ends_the_others_and_one_goes_on(tmp_path, whole):
     assert time.monotonic() - began < 45
     assert not (tmp_path / "cut" / "it" / "evaluation.json").exists()
     assert trained("lw", tmp_path / "cut", epochs=8) == whole
+
+
+# In any process and stage of teacher and student: before a step, in the first process also before a file and the like.
+KILLED = [(2, 1, 0), (1, 2, 4), (2, 1, 2), (2, 1, 6), (2, 1, 9), (1, 2, 1), (4, 2, 0), (4, 2, 10), (4, 1, 8)]
+
+
+@pytest.mark.parametrize(("before", "after", "seed"), KILLED)
+def test_killed_at_a_random_moment_another_number_goes_on(tmp_path, whole, before, after, seed):
+    chance = random.Random(seed)
+    rank = chance.randrange(before)
+    moment = f"at_event({chance.randrange(1, 130)})" if rank == 0 else f"at_step({chance.randrange(1, 25)})"
+    text = KILLER.format(tests=str(Path(killed.__file__).parent), rank=rank, moment=moment)
+    (tmp_path / "killed_run.py").write_text(text)
+    shards = max(before, after)
+    arguments = command("lw", tmp_path / "cut", shards=shards, epochs=8)
+    script = [str(tmp_path / "killed_run.py")]
+    if before > 1:
+        script = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(before), *script]
+    arguments[1:3] = script
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    cut = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=600)
+    assert cut.returncode == -signal.SIGKILL if before == 1 else "SIGKILL" in cut.stderr, (rank, moment)
+    assert not (tmp_path / "cut" / "it" / "evaluation.json").exists()
+    expected = whole if shards == 2 else trained("lw", tmp_path / "whole", shards=shards, epochs=8)
+    number = ("--devices", after) if after > 1 else ()
+    assert trained("lw", tmp_path / "cut", *number, shards=shards, epochs=8) == expected, (rank, moment)
+
+
+KILLER = """
+import os, sys
+sys.path.insert(0, {tests!r})
+from killed import at_event, at_step
+if int(os.environ.get("RANK", "0")) == {rank}:
+    {moment}
+from supcrd.cli import main
+main()
+"""
 
 
 def test_torchrun_begins_anew_after_a_death(tmp_path, whole):

@@ -10,6 +10,7 @@ import pytest
 
 from supcrd import recipe as recipes
 from supcrd.errors import RecipeError, RunError, SupcrdError
+from supcrd.report.collect import collect
 from supcrd.runs.folder import RunFolder
 from supcrd.sweep.cluster import Cluster
 from supcrd.sweep.file import load_sweep, read_sweep
@@ -285,6 +286,9 @@ def test_real_runs_pause_and_go_on_to_the_bit(tmp_path, quick):
     assert "3 trials: " in said
     assert "Chosen by the validation accuracy, without the test split: trial " in said
     again = json.loads(invoke("sweep", path, "--out", tmp_path / "r", "--json").stdout)
+    (line,) = collect([tmp_path / "r"]).searches
+    assert line.startswith("Search s: 3 trials: ")
+    assert line.removeprefix("Search s: ") in said
     best = again["search"]["best"]
     folder = RunFolder(tmp_path / "r" / best["run"])
     assert folder.evaluation["validation_accuracy"] == best["validation_accuracy"]

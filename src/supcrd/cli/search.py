@@ -12,7 +12,7 @@ from rich.text import Text
 from supcrd.cli.console import fail, print_json
 from supcrd.cli.screen import FULL, stdout
 from supcrd.sweep.space import Range, Search
-from supcrd.sweep.trials import SUMMARY, Trial, folder_of
+from supcrd.sweep.trials import SUMMARY, Trial, folder_of, in_words
 
 
 def show_search(trials: Sequence[Trial], result: Mapping[str, Any], as_json: bool) -> None:
@@ -39,27 +39,6 @@ def show_search(trials: Sequence[Trial], result: Mapping[str, Any], as_json: boo
         )
     if result["best"] is None:
         fail(f"none of {result['trials']} trials came to its end", 2)
-
-
-def in_words(result: Mapping[str, Any]) -> list[str]:
-    """How many trials there were, and how one was chosen.
-
-    Example:
-        >>> in_words({"trials": 3, "complete": 1, "pruned": 2, "failed": 0, "sampler": "tpe", "pruner": "halving",
-        ...           "seed": 0, "best": {"number": 2, "run": "a", "validation_accuracy": 0.5}})[0]
-        '3 trials: 1 complete, 2 pruned, 0 failed (sampler tpe, pruner halving, seed 0).'
-    """
-    counts = ", ".join(f"{result[state]} {state}" for state in ("complete", "pruned", "failed"))
-    how = ", ".join(f"{key} {result[key]}" for key in ("sampler", "pruner", "seed"))
-    lines = [f"{result['trials']} trials: {counts} ({how})."]
-    best = result["best"]
-    if best is not None:
-        lines.append(
-            f"Chosen by the validation accuracy, without the test split: trial {best['number']}, {best['run']}, "
-            f"{best['validation_accuracy']:.2%}. The best of {result['trials']} is an optimistic figure; the run's "
-            "test accuracy is not."
-        )
-    return lines
 
 
 def show_space(search: Search, out: Path, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from supcrd.base import device
 from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
 from supcrd.data.order import grouped_by_class
+from supcrd.data.sources.rowgroups import read_often
 from supcrd.data.unlabelled import with_unlabelled
 from supcrd.errors import CheckpointError, RecipeError, SupcrdError
 from supcrd.evaluation.measures import deployed
@@ -253,6 +254,9 @@ def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
             "random order, or data.block=0",
             *(recipe.data.block, images.source),
         )
+    slow = read_often(images.train.images, recipe.data.block)
+    if slow is not None:
+        logger.warning("%s: %s", images.source, slow)
     needed = 2 if recipe.method.contrastive else 1
     if len(images.train) < needed:
         raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")

@@ -8,6 +8,7 @@ from typing import Any
 from supcrd.analysis.configurations import checked, configurations
 from supcrd.errors import RunError
 from supcrd.recipe.settings import Recipe
+from supcrd.report.searches import searches
 from supcrd.runs.catalogue import Unread, find
 from supcrd.runs.folder import RunFolder
 
@@ -46,6 +47,8 @@ class Material:
     sets: tuple[DataSet, ...]
     unfinished: tuple[Unfinished, ...]
     notes: tuple[str, ...]
+    searches: tuple[str, ...] = ()
+    """what is said of the searches that the runs come of"""
 
 
 def collect(folders: Sequence[str | Path]) -> Material:
@@ -61,13 +64,15 @@ def collect(folders: Sequence[str | Path]) -> Material:
     runs: list[RunFolder] = []
     unfinished: list[Unfinished] = []
     unread = Unread()
-    for run, named in find(folders).items():
+    asked_for = find(folders)
+    for run, named in asked_for.items():
         with unread.noting(run, asked=named):
             if run.finished:
                 runs.append(checked(run))
             else:
                 unfinished.append(Unfinished(run, run.recipe, run.progress))
-    notes = unread.notes()
+    searched, unreadable = searches(asked_for)
+    notes = unread.notes() + unreadable
     asked = set(runs)
     for run in runs:  # grows, for a teacher may have one too
         teacher = run.teacher
@@ -80,7 +85,7 @@ def collect(folders: Sequence[str | Path]) -> Material:
             notes.append(f"the teacher of {run.recipe.name} is left out: {error}")
     if not runs and not unfinished:
         raise RunError(next(iter(unread.reasons.values()), "no run is given"))
-    return Material(_sets(runs), tuple(unfinished), tuple(notes))
+    return Material(_sets(runs), tuple(unfinished), tuple(notes), tuple(searched))
 
 
 def _sets(runs: Sequence[RunFolder]) -> tuple[DataSet, ...]:

@@ -94,6 +94,8 @@ def build(
     }
     drawn = make([task for of_set in wanted.values() for task in of_set], notify=notify)
     parts = []
+    if material.searches:
+        parts.append(Part(None, [Section("searches", "Searches", html("lead", lines=material.searches))]))
     if material.unfinished:
         parts.append(Part(None, [Section("under-way", "Under way", unfinished(material.unfinished))]))
     for number, data in enumerate(material.sets, 1):

@@ -1,6 +1,6 @@
 """What a search has found so far: its trials, how many there were, and which one was chosen by what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,3 +76,27 @@ def summary(search: Search, trials: Sequence[Trial]) -> dict[str, Any]:
 def write_summary(search: Search, out: Path, result: dict[str, Any]) -> None:
     """Keep a summary beside the study."""
     write_json(folder_of(search, out) / SUMMARY, result)
+
+
+def in_words(result: Mapping[str, Any]) -> list[str]:
+    """How many trials there were, and how one was chosen.
+
+    Args:
+        result: of `summary`.
+
+    Example:
+        >>> in_words({"trials": 3, "complete": 1, "pruned": 2, "failed": 0, "sampler": "tpe", "pruner": "halving",
+        ...           "seed": 0, "best": {"number": 2, "run": "a", "validation_accuracy": 0.5}})[0]
+        '3 trials: 1 complete, 2 pruned, 0 failed (sampler tpe, pruner halving, seed 0).'
+    """
+    counts = ", ".join(f"{result[state]} {state}" for state in ("complete", "pruned", "failed"))
+    how = ", ".join(f"{key} {result[key]}" for key in ("sampler", "pruner", "seed"))
+    lines = [f"{result['trials']} trials: {counts} ({how})."]
+    best = result["best"]
+    if best is not None:
+        lines.append(
+            f"Chosen by the validation accuracy, without the test split: trial {best['number']}, {best['run']}, "
+            f"{best['validation_accuracy']:.2%}. The best of {result['trials']} is an optimistic figure; the run's "
+            "test accuracy is not."
+        )
+    return lines

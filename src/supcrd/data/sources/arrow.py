@@ -18,6 +18,7 @@ from supcrd.data.grouped import numbered
 from supcrd.data.images import Contents
 from supcrd.data.keyed import assigned
 from supcrd.data.listed import AS_THEY_ARE, Dividing
+from supcrd.data.sources.chunks import Chunk, held
 from supcrd.data.sources.tablelabels import Values, classes, groups
 from supcrd.errors import DataError
 
@@ -48,6 +49,8 @@ class Table(NamedTuple):
 
     where: str
     table: Any  # pyarrow.Table with at least the columns that are read
+    later: Sequence[Chunk] | None = None
+    """of images that are read when they are asked for, which the table then lacks"""
 
 
 def pyarrow() -> Any:
@@ -135,31 +138,31 @@ def read(
     if which.others:
         messages.append(f"classes are those of column {which.label}; not read: {', '.join(which.others)}")
     if which.label is None:
-        whole = {split: sum(table.num_rows for _, table in tables) for split, tables in splits.items()}
+        whole = {split: sum(table.table.num_rows for table in tables) for split, tables in splits.items()}
         every = {
             split: (ArrowFiles(splits[split], which.image, np.arange(count)), torch.zeros(count, dtype=torch.int64))
             for split, count in whole.items()
         }
         return contents(("any",), every, reading, messages)
     values = {
-        split: [Values(where, which.label, table.column(which.label)) for where, table in tables]
+        split: [Values(table.where, which.label, table.table.column(which.label)) for table in tables]
         for split, tables in splits.items()
     }
-    own = assigned(dividing, splits, sum(table.num_rows for _, table in splits.get("train", ())), source)
+    own = assigned(dividing, splits, sum(table.table.num_rows for table in splits.get("train", ())), source)
     names, labels, rows, lines = classes(values, which.class_names, unlabelled)
     if own is not None:
         messages += own.notes
         inside = {split: np.isin(rows["train"], places) for split, places in own.places.items()}
         splits = dict.fromkeys(inside, splits["train"])
-        labels, rows = ({split: held["train"][part] for split, part in inside.items()} for held in (labels, rows))
+        labels, rows = ({split: of["train"][part] for split, part in inside.items()} for of in (labels, rows))
     files: dict[str, tuple[ArrowFiles, Tensor]] = {}
     grouped: dict[str, list[str]] = {}
     for split, tables in splits.items():
-        if len(rows[split]) == 0 and any(table.num_rows for _, table in tables):
+        if len(rows[split]) == 0 and any(table.table.num_rows for table in tables):
             continue  # all of them unlabelled
         files[split] = ArrowFiles(tables, which.image, rows[split]), torch.from_numpy(labels[split])
         if which.group is not None:
-            columns_of = [Values(where, which.group, table.column(which.group)) for where, table in tables]
+            columns_of = [Values(table.where, which.group, table.table.column(which.group)) for table in tables]
             grouped[split] = groups(columns_of, rows[split])
     of_images = numbered(grouped, source) if which.group is not None else None
     return contents(names, files, reading, messages + lines, of_images)
@@ -180,19 +183,19 @@ class ArrowFiles:
     def __init__(self, tables: Sequence[Table], column: str, rows: NDArray[np.int64]) -> None:
         self.rows = rows
         self.where: list[str] = []
-        self.chunks: list[Any] = []  # arrays of bytes
+        self.chunks: list[Chunk] = []
         self.paths: list[Any] = []  # arrays of text, or None
         self.table, self.inside, self.starts = array("q"), array("q"), array("q", [0])
-        for where, table in tables:
-            self.where.append(where)
+        for table in tables:
+            self.where.append(table.where)
             before = 0
-            for content, paths in _chunks(table.column(column), where, column):
-                self.chunks.append(content)
+            for chunk, paths in _chunks(table, column):
+                self.chunks.append(chunk)
                 self.paths.append(paths)
                 self.table.append(len(self.where) - 1)
                 self.inside.append(before)
-                self.starts.append(self.starts[-1] + len(content))
-                before += len(content)
+                self.starts.append(self.starts[-1] + len(chunk))
+                before += len(chunk)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -213,30 +216,27 @@ class ArrowFiles:
     def open(self, row: int) -> IO[bytes]:
         """The image's bytes; none where they are null."""
         chunk, at = self._place(row)
-        return io.BytesIO(self.chunks[chunk][at].as_py() or b"")
+        return io.BytesIO(self.chunks[chunk].content(at) or b"")
 
     def identity(self, row: int) -> bytes:
         """Name of the file, row and size."""
         chunk, at = self._place(row)
-        content = self.chunks[chunk][at].as_buffer()
         file = self.where[self.table[chunk]].rpartition("/")[2].encode("utf-8", "surrogateescape")
-        return b"%b\0%d\0%d\0" % (file, self.inside[chunk] + at, 0 if content is None else content.size)
+        return b"%b\0%d\0%d\0" % (file, self.inside[chunk] + at, self.chunks[chunk].size(at))
 
 
-def _chunks(column: Any, where: str, name: str) -> list[tuple[Any, Any]]:
-    """(bytes, paths or None) of each chunk of a column."""
-    arrow = pyarrow()
+def _chunks(table: Table, name: str) -> list[tuple[Chunk, Any]]:
+    """(images, paths or None) of each chunk of a column."""
+    if table.later is None:
+        return held(table.table.column(name), table.where, name)
     from pyarrow import compute
 
-    if not arrow.types.is_struct(column.type):
-        return [(chunk, None) for chunk in column.chunks]
-    content = compute.struct_field(column, "bytes")
-    if len(content) and content.null_count == len(content):
-        raise DataError(f"{where}: column {name} has only the paths of its images; their bytes are needed (as "
-                        "datasets' save_to_disk and push_to_hub write them)")  # fmt: skip
-    has_paths = any(column.type.field(at).name == "path" for at in range(column.type.num_fields))
-    paths = compute.struct_field(column, "path").chunks if has_paths else [None] * len(content.chunks)
-    return list(zip(content.chunks, paths, strict=True))
+    paths = compute.struct_field(table.table.column(name), "path") if name in table.table.column_names else None
+    starts = np.cumsum([0, *map(len, table.later)]).tolist()
+    return [
+        (chunk, None if paths is None else paths.slice(start, len(chunk)))
+        for chunk, start in zip(table.later, starts, strict=False)
+    ]
 
 
 def _features(schema: Any) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,9 @@ from supcrd.data.encoded import AS_IT_IS, Reading
 from supcrd.data.images import Contents
 from supcrd.data.listed import AS_THEY_ARE, Dividing
 from supcrd.data.listing import NAMES, split_in, split_of, walk
-from supcrd.data.sources import Request, arrow
+from supcrd.data.sources import Request, arrow, rowgroups
+from supcrd.data.sources.chunks import has_paths
+from supcrd.data.sources.rowgroups import damage
 from supcrd.errors import DataError
 
 DICT, STATE = "dataset_dict.json", "state.json"  # of `save_to_disk`
@@ -38,7 +40,8 @@ def read(
 
     Args:
         path: as above.
-        reading: as for `folder.read`. Streamed Parquet is held encoded in memory; a saved set is mapped from the disk.
+        reading: as for `folder.read`. Streamed, the images of Parquet files are read by row group when they are asked
+            for (`rowgroups`); a saved set is mapped from the disk.
         require_train: False allows a set with only validation or test.
         unlabelled: "refuse" labels that are null or -1, or "skip" such images; "use": read no label.
         group: the column of groups (whole numbers or texts), None for none.
@@ -48,7 +51,8 @@ def read(
         DataError: pyarrow is missing; no file, or none of train; a file that is damaged or cut short; a column that is
             missing; as `arrow.read` for labels and images. Each names the file.
 
-    Cost: the memory of the encoded images of Parquet files.
+    Cost: the memory of the encoded images of Parquet files; streamed, `rowgroups.LIMIT`, and of each image 8 bytes,
+    its label, its group and the letters of its path.
 
     Source: https://huggingface.co/docs/datasets (the layout; no code).
     """
@@ -59,14 +63,18 @@ def read(
         files, notes = _found(path)
     if require_train and "train" not in files:
         raise DataError(f"{path}: no train split, only {', '.join(files)}; train-*.parquet is expected")
-    tables, which = _tables(files, labels=unlabelled != "use", group=group)
+    recent = rowgroups.Recent(rowgroups.LIMIT) if reading.stream else None
+    tables, which = _tables(files, recent, labels=unlabelled != "use", group=group)
     return arrow.read(tables, which, reading, unlabelled, notes, source=path, dividing=dividing)
 
 
 def _tables(
-    files: Mapping[str, Sequence[Path]], *, labels: bool, group: str | None
+    files: Mapping[str, Sequence[Path]], recent: rowgroups.Recent | None, *, labels: bool, group: str | None
 ) -> tuple[dict[str, list[arrow.Table]], arrow.Columns]:
-    """The tables of each split, with the columns that are read; those of the first file count."""
+    """The tables of each split, with the columns that are read; those of the first file count.
+
+    With `recent` the images of Parquet files are read later, and held by it.
+    """
     which: arrow.Columns | None = None
     tables: dict[str, list[arrow.Table]] = {}
     for split, paths in files.items():
@@ -80,7 +88,7 @@ def _tables(
                                 f"{which.label} as in the files before it")  # fmt: skip
             if there.class_names != which.class_names:
                 raise DataError(f"{path}: names other classes than the files before it")
-            tables[split].append(arrow.Table(str(path), reader.table(which.names)))
+            tables[split].append(reader.table(which, recent))
     if which is None:
         raise DataError("no file to read")
     return tables, which
@@ -92,7 +100,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file: Any
-        with _damage(path):
+        with damage(path):
             if path.suffix == ".arrow":
                 pa = arrow.pyarrow()
                 mapped = pa.memory_map(str(path))
@@ -107,35 +115,24 @@ class _Reader:
                 self.file = parquet.ParquetFile(path)
                 self.schema = self.file.schema_arrow
 
-    def table(self, columns: list[str]) -> Any:
-        """The columns, of Arrow's files mapped into memory."""
-        with _damage(self.path):
+    def table(self, which: arrow.Columns, recent: rowgroups.Recent | None) -> arrow.Table:
+        """The columns, of Arrow's files mapped into memory; of images that `recent` will hold the paths alone."""
+        later = None
+        with damage(self.path):
             if self.path.suffix == ".arrow":
-                table = self.file.read_all().select(columns)
+                table = self.file.read_all().select(which.names)
             else:
+                names = which.names
+                if recent is not None:
+                    later = rowgroups.ParquetImages(self.path, which.image, recent).groups
+                    paths = [f"{which.image}.path"] if has_paths(self.schema.field(which.image).type) else []
+                    names = [*paths, *(name for name in names if name != which.image)]
                 with self.file:
-                    table = self.file.read(columns=columns)
+                    table = self.file.read(columns=names)
             table.validate(full=True)  # wrong offsets would read memory of others
-            return table
-
-
-class _damage:
-    """What pyarrow raises on a damaged file, as one line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, DataError):
-            return
-        if isinstance(error, PermissionError | FileNotFoundError):
-            raise DataError(f"{self.path}: cannot be read ({error.strerror})") from error
-        if isinstance(error, OSError | ValueError | EOFError | arrow.pyarrow().ArrowException):
-            reason = " ".join(str(error).split())[:90] or type(error).__name__
-            raise DataError(f"{self.path}: damaged or cut short, or no file of its kind ({reason})") from error
+            if later is not None and sum(map(len, later)) != table.num_rows:
+                raise ValueError("row groups of other lengths")
+            return arrow.Table(str(self.path), table, later)
 
 
 def _found(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
