@@ -239,7 +239,7 @@ def test_a_misspelt_key_is_told_the_right_one(method):
 UNRELATED = [
     "dropout", "resume", "verbose", "entity", "notes",
     "tags", "steps", "kappa", "rho", "nesterov", "eps", "swa", "ddp", "world_size",
-    "port", "host", "password", "token", "lora", "prune", "quantise", "onnx", "banana",
+    "port", "host", "password", "token", "lora", "prune", "onnx", "banana",
     "zebra", "save_every",
 ]  # fmt: skip
 
