@@ -19,7 +19,7 @@ SETTINGS = {
     "lr-3e-3-all": ["train.lr=3e-3", "train.decay=all"],
     "lr-2e-3-weights": ["train.lr=2e-3", "train.decay=weights"],
 }
-"""Those of distil until now, and those of benchmarks/best_student.py."""
+"""Those that distil had, and those of benchmarks/best_student.py."""
 
 
 def recipe_of(name: str, seed: int, options: argparse.Namespace) -> Recipe:

@@ -21,7 +21,11 @@ METHODS: dict[str, dict[str, Any]] = {"joint": {"contrast_weight": 0.5}, "kd": {
 joint was chosen on validation, where the others were measured too: docs/best-student.md."""
 VIEWS = {"views": 1}
 """Of an image in an epoch: at equal view-epochs a second one costs half of the steps (docs/best-student.md)."""
-TRAIN = {"batch_size": 128, "lr": 3e-3, "weight_decay": 5e-4, "optimizer": "adamw", "schedule": "one_cycle"}
+TRAIN = {
+    "batch_size": 128, "lr": 2e-3, "weight_decay": 5e-4, "decay": "weights", "optimizer": "adamw",
+    "schedule": "one_cycle",
+}  # fmt: skip
+"""As in the experiments of docs/best-student.md (benchmarks/best_student.py)."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ MEASURES = (
         "refit_accuracy",
         "Refitted %",
         "Accuracy of the saved encoder with the classifier fitted on its frozen features; missing where none "
-        "was fitted: a column where another classifier is saved.",
+        "was fitted. A column where another classifier is saved.",
         short="refitted",
     ),
     share(
