@@ -40,8 +40,8 @@ SETS = {
     ),
     "strong": RecipeSet(
         "reproduce-strong",
-        "the reference's networks and view-epochs, one better recipe for every method: SGD, cosine, decay of weights, one "
-        "view, the classifier that is better on validation",
+        "the reference's networks and view-epochs, one better recipe for every method: SGD, cosine, decay of weights, "
+        "one view, the classifier that is better on validation",
     ),
     "small": RecipeSet(
         "reproduce-small",
