@@ -19,6 +19,7 @@ BASELINES: dict[str, str | dict[str, str]] = {
     "teachers": STRONGER,
     "pair": "cross_entropy-1",
     "headline": "cross_entropy-1",
+    "settings": "lr-3e-3-all",
 }
 """Table -> the configuration that differences are from, or that of each."""
 

@@ -358,7 +358,7 @@ def test_a_refitted_classifier_is_beside_the_trained_one(runs):
     several(runs, "base", [0.80, 0.82], trained_accuracy=0.36, train_accuracy=0.35)
     several(runs, "other", [0.70, 0.73], "method.temperature=0.2", trained_accuracy=0.4)
     compared = compare([runs], "base")
-    assert compared.refitted
+    assert compared.beside("trained_accuracy")
     assert rows_of(compared)["other"].difference.mean == pytest.approx(-0.095)
     assert [line.partition(":")[0] for line in compared.warnings] == ["baseline base may be under-trained"]
     assert "test accuracy 36.0 %" in compared.warnings[0]
@@ -377,7 +377,27 @@ def test_a_refitted_classifier_is_beside_the_trained_one(runs):
     assert "at best" not in head
 
 
+def test_both_classifiers_and_the_calibration_have_room(runs):
+    """The accuracy that is not the saved one's has a column; of probe, kNN and ECE the mean is shown."""
+    more = {"probe_accuracy": 0.61, "knn_accuracy": 0.7, "alignment": 0.25, "uniformity": -3.0, "accuracy_at_best": 0.5}
+    for seed, ece in enumerate((0.02, 0.04)):
+        make(runs, f"kept-seed{seed}", seed, 0.6, trained_accuracy=0.6, refit_accuracy=0.5, ece=ece, **more)
+        make(runs, f"one-of-twenty-letters-seed{seed}", seed, 0.62 + 0.1 * seed, "method.temperature=0.2",
+             trained_accuracy=0.3 + 0.1 * seed, refit_accuracy=0.62 + 0.1 * seed, ece=ece, **more)  # fmt: skip
+    lines = invoke("compare", runs).stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    head = next(line for line in lines if "configuration" in line).split()[1:]
+    assert head == ["n", "acc.", "95", "%", "trained", "refitted", "probe", "kNN", "ECE", "align.", "unif."]
+    shown = next(line for line in lines if line.startswith("kept")).split()
+    assert shown[1:] == ["2", "60.00", "±0.00", "-", "60.00", "±0.00", "50.00", "±0.00", "61.00", "70.00", "3.00",
+                         "0.25", "-3.00"]  # fmt: skip
+    other = next(line for line in lines if line.startswith("one-of-a")).split()
+    assert other[5:9] == ["35.00", "±7.07", "67.00", "±7.07"]
+    head = next(line for line in invoke("compare", runs, "--metric", "ece").stdout.splitlines() if "95 %" in line)
+    assert head.split() == ["configuration", "n", "acc.", "ece", "95", "%", "align.", "unif."]
+
+
 def test_a_classifier_as_trained_has_no_second_column(runs):
     several(runs, "base", [0.80, 0.82])
     make(runs, "one", 0, 0.7, "method.temperature=0.2", trained_accuracy=0.7)
-    assert not compare([runs]).refitted
+    assert not compare([runs]).beside("trained_accuracy")

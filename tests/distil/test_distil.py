@@ -3,12 +3,14 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from supcrd import recipe as recipes
 from supcrd.distil.plan import plan
 from supcrd.jobs.assess import load_model
 from supcrd.training.budget import EpochTime
-from typed import invoke, refused
+from typed import contents, invoke, refused
 
 QUICK = ["train.batch_size=16", "train.lr=1e-3", "probe.epochs=2", "head.epochs=1", "augment.crop_padding=1"]
 
@@ -96,3 +98,48 @@ def test_too_few_minutes_say_what_an_epoch_takes(npz, tmp_path, monkeypatch):
     out, words = tmp_path / "runs", ["--data", f"npz:{npz}", "--student", "resnet8", *QUICK]
     assert "one epoch takes about" in refused("distil", *words, "--minutes", "1e-9", "--out", out)
     assert not list(out.rglob("*.json"))
+
+
+def test_what_would_stop_a_later_student_is_said_before_the_first(npz, tmp_path, monkeypatch):
+    """The undistilled student could be trained, in all of these; nothing is."""
+    monkeypatch.setattr("supcrd.distil.run.run_all", None)
+    out, teacher = tmp_path / "runs", tmp_path / "mine.toml"
+    text = f'[data]\nsource = "npz:{npz}"\n[model]\narch = "convnet"\n[method]\nname = "cross_entropy"\n'
+    teacher.write_text(f"{text}[train]\nepochs = 1\n[head]\nepochs = 0\n")
+    words = ["distil", "--data", f"npz:{npz}", "--student", "resnet8", "--epochs", "1", "--out", out, *QUICK]
+    assert refused(*words, "--teacher", teacher).startswith(
+        "error: joint cannot run: the teacher mine has no trained projection head, which joint reads; "
+        "teacher.override.head.epochs=10 "
+    )
+    other = ["teacher.override.head.epochs=1", "model.projector=[32,16]"]
+    line = refused(*words, "--teacher", teacher, *other, "--methods", "kd,joint")
+    assert line == (
+        "error: joint cannot run: objective.lw_supcrd: model.projector ends in 16 dimensions, the teacher's in 64; "
+        "they are compared and must be equal"
+    )
+    assert not out.exists()
+
+
+def test_a_run_without_a_trained_head_gets_one(npz, tmp_path, no_figures, monkeypatch):
+    monkeypatch.setattr("supcrd.distil.deployed.SECONDS", 0.01)
+    bare, out = tmp_path / "bare", tmp_path / "runs"
+    changes = [f"data.source=npz:{npz}", "model.arch=convnet", "train.epochs=1", *QUICK, "head.epochs=0", "name=bare"]
+    assert invoke("train", "digits-cross-entropy", *changes, "--out", tmp_path).exit_code == 0
+    before = contents(bare)
+    words = ["distil", "--data", f"npz:{npz}", "--student", "resnet8", "--epochs", "1", "--teacher", bare, *QUICK]
+    assert "teacher.head.epochs=10 trains one" in refused(*words, "--out", out, "teacher.head.epochs=0")
+    assert not out.exists()
+    shown = invoke(*words, "--out", out, "teacher.head.epochs=1")
+    assert shown.exit_code == 0, shown.output
+    assert shown.stderr.splitlines()[0] == (
+        f"--teacher {bare}: its projection head is not trained; a copy of it in the folder of --out gets one, "
+        "fitted on its frozen features"
+    )
+    (copy,) = out.glob("teacher-bare-*")
+    assert load_model(copy).card.projection_trained
+    own, copied = (load_file(folder / "model.safetensors") for folder in (bare, copy))
+    changed = {name.partition(".")[0] for name, tensor in own.items() if not torch.equal(tensor, copied[name])}
+    assert changed == {"projector"}
+    for name in ("undistilled", "joint"):
+        assert json.loads((out / name / "evaluation.json").read_text())["teacher"] == copy.name
+    assert contents(bare) == before

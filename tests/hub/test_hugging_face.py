@@ -28,6 +28,10 @@ CLASSES = {
     "warnings": ["the student is worse than chance on Mondays"],
     "source": "npz:/home/ann/private/digits.npz",
     "stopped_early": False,
+    "trained_accuracy": 0.375,
+    "refit_accuracy": 0.4,
+    "ece_before": 0.125,
+    "classifier": {"saved": "refit", "why": "the refitted one is right on 9 of 20", "temperature": 2.0},
 }
 
 
@@ -77,6 +81,8 @@ def test_the_card_says_what_the_run_says(runs, tmp_path):
     assert f"{epochs} epochs with {views} views an image: {epochs * views} view-epochs" in text
     assert f"off by {values['ece']:.2%} on average" in text
     assert "the lowest is 25.0%" in text
+    assert {"| As trained | 37.50% |", "| Refitted | 40.00% |", "| ECE before | 12.50% |"} <= set(text.split("\n"))
+    assert "The classifier saved is one fitted on the encoder's frozen features: the refitted one is right on 9" in text
     assert "* The student is worse than chance on Mondays" in text
     assert "/home" not in text
 

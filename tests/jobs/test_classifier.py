@@ -61,6 +61,8 @@ def test_digits_are_as_good_as_their_probe(tmp_path):
     # the file alone has what was measured
     card = load_model(folder)[1]
     assert (card.classifier, card.temperature) == ("refit", e["classifier"]["temperature"])
+    both = ("accuracy", "trained_accuracy", "refit_accuracy", "ece", "ece_before")
+    assert {key: card.evaluation[key] for key in both} == {key: e[key] for key in both}
     again = evaluate_file(folder, None, device="cpu")
     assert {key: again[key] for key in ("accuracy", "ece", "nll", "probe_accuracy")} == pytest.approx(
         {key: e[key] for key in ("accuracy", "ece", "nll", "probe_accuracy")}, rel=1e-6

@@ -169,7 +169,8 @@ def test_a_teacher_that_does_not_fit_is_refused(tmp_path, quick):
 def test_a_head_that_was_not_trained_is_refused(tmp_path, quick, quick_teacher):
     changes = [*quick, *quick_teacher, "teacher.override.head.epochs=0"]
     with pytest.raises(RecipeError, match="has no trained projection head, which crd reads"):
-        pipeline.run(load("digits-crd", changes), tmp_path)
+        pipeline.run(load("digits-crd", changes), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()  # nor is the teacher trained
     kd = pipeline.run(load("digits-kd", changes), tmp_path)  # reads logits only
     assert kd.status == "trained"
 

@@ -218,3 +218,10 @@ def test_accuracy_as_trained_has_a_column_where_another_classifier_is_saved(runs
     assert found["best"].about == "crd · resnet8 · refitted classifier"
     assert [cell.text for cell in found["best"].cells] == ["80.00", "30.00", "10.00"]
     assert [cell.text for cell in found["plain"].cells] == ["70.00", "70.00", "–"]
+    make(runs, "kept", 0, 0.6, "train.lr=0.1", trained_accuracy=0.6, refit_accuracy=0.5)
+    assert [column.key for column in columns(only(runs))] == [
+        "accuracy",
+        "trained_accuracy",
+        "refit_accuracy",
+        "ece_before",
+    ]

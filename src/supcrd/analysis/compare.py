@@ -65,10 +65,9 @@ class Comparison:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
-    @property
-    def refitted(self) -> bool:
-        """Whether a configuration saved other classifiers than those trained with its encoders."""
-        return any(row.values["trained_accuracy"] not in (None, row.values["accuracy"]) for row in self.rows)
+    def beside(self, key: str) -> bool:
+        """Whether a configuration has this accuracy, of a classifier that is not the saved one, beside its accuracy."""
+        return any(row.values[key] not in (None, row.values["accuracy"]) for row in self.rows)
 
     def signed(self, difference: float) -> str:
         """A difference as tables have it: of shares in points, of others with three digits."""

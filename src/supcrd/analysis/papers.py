@@ -11,11 +11,11 @@ from supcrd.analysis.compare import Comparison, Row
 from supcrd.base.wording import choices, no_formula, printable, show
 from supcrd.errors import SupcrdError
 from supcrd.evaluation.measure import Measure
-from supcrd.evaluation.measures import MEASURES
+from supcrd.evaluation.measures import MEASURES, UNSAVED
 
 FORMATS = {"latex": ".tex", "csv": ".csv", "markdown": ".md"}
 """Names of formats, and the endings of their files."""
-SHOWN = ("accuracy", "trained_accuracy", "probe_accuracy", "knn_accuracy", "ece")
+SHOWN = ("accuracy", "trained_accuracy", "refit_accuracy", "probe_accuracy", "knn_accuracy", "ece")
 """Columns beside the measure that is compared, where a configuration has the number."""
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -185,8 +185,7 @@ def _measures(compared: Comparison) -> list[Measure]:
     own = Measure(key=compared.metric, title=compared.metric, meaning="", scale=compared.scale, digits=digits)
     first = known.get(compared.metric, own)  # a plug-in's is known by its key
     others = [known[key] for key in SHOWN if key != first.key]
-    if not compared.refitted:  # it is the accuracy
-        others = [measure for measure in others if measure.key != "trained_accuracy"]
+    others = [measure for measure in others if measure.key not in UNSAVED or compared.beside(measure.key)]
     return [first, *(measure for measure in others if any(row.values.get(measure.key) for row in compared.rows))]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from supcrd import recipe as recipes
 from supcrd.base import device
-from supcrd.base.files import user_path
 from supcrd.base.seeding import seed_for
 from supcrd.benchmark.pairs import Pair
 from supcrd.benchmark.plan import Plan
@@ -16,27 +15,20 @@ from supcrd.benchmark.protocol import KD
 from supcrd.data import ImageSet, Split
 from supcrd.data.loader import ViewBatches
 from supcrd.errors import RecipeError, SupcrdError
-from supcrd.jobs import teacher as teachers
-from supcrd.jobs.classifier import check_classifier
+from supcrd.jobs.beforehand import rehearse, stand_ins
 from supcrd.jobs.images import load_images
-from supcrd.jobs.network import new_student, statistics
-from supcrd.jobs.objective import check_objective, make_objective
-from supcrd.jobs.taught import TEACHER, Teacher, Tried
-from supcrd.jobs.trial import judge, own_accuracy, trial
-from supcrd.models.card import MISSING
-from supcrd.models.normalised import Normalised
-from supcrd.models.weights import load_model
+from supcrd.jobs.network import new_student
+from supcrd.jobs.objective import make_objective
+from supcrd.jobs.taught import Teacher
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
 from supcrd.runs.opening import as_begun, check_same
 from supcrd.training.budget import time_epoch
 from supcrd.training.task import Distillation
-from supcrd.training.teacher import reuse_classifier
 
 logger = logging.getLogger("supcrd")
 
 LIMIT = 10.0  # seconds of timing a teacher's steps
-UNTRIED = Tried(0.0, "", 0, 0.0)
 REMEDY = "give another --out"
 
 
@@ -86,8 +78,8 @@ def check(planned: Plan, out: Path, asked: Collection[str] = ()) -> Checked:
         untried = {name: group for name, group in groups.items() if not _finished(group, out)}
         if not untried:
             continue
-        stand_in = _stand_in(groups[KD][0], images)
-        reasons = {name: reason for name, group in untried.items() if (reason := _reason(group[0], images, stand_in))}
+        taught = stand_ins(groups[KD][0], images, out)
+        reasons = {name: reason for name, group in untried.items() if (reason := _reason(group[0], images, taught))}
         wrong = [name for name in reasons if name in asked or groups[name][0].method.name in (KD, "cross_entropy")]
         if wrong:
             rest = ", ".join(name for name in groups if name not in reasons) or "none"
@@ -120,48 +112,10 @@ def _within(recipe: Recipe, images: int) -> Recipe:
     return recipe.model_copy(update={"method": recipe.method.model_copy(update={"negatives": images})})
 
 
-def _stand_in(recipe: Recipe, images: ImageSet) -> Teacher:
-    """The teacher of a recipe with one output per class of the data, untrained where it is trained first.
-
-    Raises:
-        SupcrdError: it cannot be loaded, lacks classes of the data, has another number of channels, or fails its trial.
-    """
-    settings = recipe.teacher
-    assert settings is not None
-    to_train = recipes.teacher_recipe(recipe)
-    if to_train is not None:
-        check_objective(to_train, subject := new_student(to_train, images), images)
-        return Teacher(subject, Path(), "", (), UNTRIED)
-    if settings.run is not None:
-        folder = user_path(settings.run)
-        model, card = load_model(folder)
-        order = teachers.fitted(model, card, images, folder, None)
-        name, own = str(folder), own_accuracy(folder, card, images)
-    else:
-        model, card, name, _ = teachers.from_outside(settings, images)
-        order = teachers.fitted(model, card, images, name, settings)
-        own = card.evaluation.get("accuracy") if card.evaluation else None
-    mean, std = statistics(recipe, images)
-    subject = Normalised(model, card.mean or mean, card.std or std)
-    tried = UNTRIED
-    if card.classifier != MISSING:  # else one is fitted when it is brought in, and tried then
-        tried = trial(subject, images, device.choose(recipe.train.device, "float32"))
-        judge(tried, own, name, settings.check)
-    head = card.projection_trained or (settings.run is None and settings.head.epochs > 0)
-    model.cpu()
-    return Teacher(subject, Path(name), "", order, tried, head)
-
-
-def _reason(recipe: Recipe, images: ImageSet, teacher: Teacher) -> str | None:
-    """Why a configuration cannot run with this teacher; None where nothing speaks against it."""
+def _reason(recipe: Recipe, images: ImageSet, taught: Mapping[str, Teacher]) -> str | None:
+    """Why a configuration cannot run with these teachers; None where nothing speaks against it."""
     try:
-        check_classifier(recipe, images)
-        student = new_student(recipe, images)
-        check_objective(recipe, student, images)
-        if recipe.method.reads_teacher:
-            objective = make_objective(recipe, student, images, {TEACHER: teacher})
-            if any(getattr(term, "reuses_classifier", False) for term in objective.terms.values()):
-                reuse_classifier(student.model, teacher.whole())
+        rehearse(recipe, images, taught)
     except SupcrdError as error:
         return str(error)
     return None

@@ -1,5 +1,6 @@
 """What `compare` shows: means with intervals, differences with tests."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -8,14 +9,16 @@ from rich.text import Text
 
 from supcrd.analysis.statistics import of_images, seeds_to_tell
 from supcrd.cli.screen import FULL, marked, percent, show_warnings, stdout
-from supcrd.evaluation.measures import MEASURES
+from supcrd.evaluation.measures import MEASURES, UNSAVED
 
 if TYPE_CHECKING:
     from supcrd.analysis.compare import Comparison, Row
     from supcrd.analysis.statistics import Summary
 
-SHARES = ("accuracy", "trained_accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
+SHARES = ("accuracy", "trained_accuracy", "refit_accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
 """Measures that are shares of the images."""
+BRIEF = ("probe_accuracy", "knn_accuracy", "ece")
+"""Shown without a spread, for which there is no room, unless one of them is compared."""
 
 
 def show_compare(compared: "Comparison") -> None:
@@ -26,7 +29,8 @@ def show_compare(compared: "Comparison") -> None:
     _dim(
         "95 %: half the width of the 95 % interval of the mean (Student's t)"
         f"{alone if any(_of_images(row, compared) for row in compared.rows) else ''}\n"
-        "trained: with the classifier that was trained with the encoder, where another one is saved\n"
+        "trained, refitted: with the classifier that was trained with the encoder, or fitted on its\n"
+        "features, where another one is saved; probe, kNN and ECE: their means\n"
         "at best: with the weights of the epoch that was best on validation; all others: of the saved model"
     )
     if compared.baseline is not None:
@@ -54,11 +58,14 @@ def _means(compared: "Comparison", width: int) -> Group:
     """A row a configuration; metrics that no configuration has are left out."""
     about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
     title = ", ".join(str(part) for part in about if part) + "; accuracies in %: mean ± std over n seeds"
-    names = {measure.key: measure.short for measure in MEASURES if measure.key in SHARES}
+    wanted = [measure for measure in MEASURES if measure.key in (*SHARES, *BRIEF)]
+    names = {measure.key: measure.short or measure.title.removesuffix(" %") for measure in wanted}
     if compared.metric not in SHARES:  # there is no room for all
         names = {"accuracy": names["accuracy"], compared.metric: compared.metric}
-    less = "accuracy_at_best" if compared.refitted else "trained_accuracy"  # which says little more than the others
-    names.pop(less if less != compared.metric else "", None)
+    less = [key for key in UNSAVED if not compared.beside(key)]  # it is the accuracy
+    if len(less) < len(UNSAVED):
+        less.append("accuracy_at_best")  # which says little more than the others
+    names = {key: name for key, name in names.items() if key == compared.metric or key not in less}
     names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
     columns = []
     for key, name in names.items():
@@ -68,7 +75,9 @@ def _means(compared: "Comparison", width: int) -> Group:
         cells = []
         for key in names:
             value = row.values[key]
-            in_percent = key in SHARES or compared.scale == 100
+            in_percent = key in (*SHARES, *BRIEF) or compared.scale == 100
+            if value is not None and key in BRIEF and key != compared.metric:
+                value = replace(value, std=None)
             cells.append(_mean(value) if in_percent else _plain(value))
             if key == compared.metric:
                 half = None if value is None else value.half_width

@@ -67,6 +67,8 @@ def distil(
         stderr.print(chosen.text, style="dim", markup=False, highlight=False, soft_wrap=True)
         arguments["auto"] = chosen.arch
         planned = plan(data, teacher, student, epochs=whole, **arguments)
+    if planned.note:
+        stderr.print(planned.note, style="dim", markup=False, highlight=False, soft_wrap=True)
     check(planned, out)
     if minutes is not None:
         with Screen() as screen:

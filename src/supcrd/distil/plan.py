@@ -31,6 +31,8 @@ class Plan:
     """Recipes by configuration, the undistilled student's first; each list has a recipe for every seed."""
 
     configurations: dict[str, list[Recipe]]
+    note: str = ""
+    """what is done with the teacher that was given and not asked for, in a line; empty for nothing"""
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -95,7 +97,7 @@ def plan(
         table = common | {"train": common["train"] | long, "method": method, "teacher": by}
         for seed in range(seeds):
             groups[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
-    return Plan(groups)
+    return Plan(groups, _note(teacher, by))
 
 
 TAKEN = {
@@ -143,8 +145,10 @@ def _teacher(teacher: str, student: dict[str, Any], auto: str) -> dict[str, Any]
         return {"recipe": teacher, "resolved": inside | own | {"model": model | {"arch": auto}}}
     if teacher.startswith("timm:"):
         return {"timm": teacher.removeprefix("timm:")}
-    if RunFolder(path).exists:
-        return {"run": str(path)}
+    run = RunFolder(path)
+    if run.exists:
+        headless = run.finished and not run.card.projection_trained
+        return {"checkpoint" if headless else "run": str(path)}  # weights get a head, a run is taken as it is
     if path.is_file() and path.suffix != ".toml":
         return {"checkpoint": str(path)}
     if path.is_file() or teacher in builtin_names():
@@ -152,4 +156,15 @@ def _teacher(teacher: str, student: dict[str, Any], auto: str) -> dict[str, Any]
     raise RecipeError(
         f"--teacher {show(teacher)} is none of: auto, a run folder, a file of weights, timm:NAME, a recipe (looked for "
         f"from {Path.cwd()})"
+    )
+
+
+def _note(teacher: str, by: dict[str, Any]) -> str:
+    """That a run is taken as weights."""
+    given = by.get("checkpoint")
+    if given is None or not RunFolder(Path(given)).exists:
+        return ""
+    return (
+        f"--teacher {teacher}: its projection head is not trained; a copy of it in the folder of --out gets one, "
+        "fitted on its frozen features"
     )

@@ -1,6 +1,5 @@
 """`supcrd distil`: train, choose on validation, say what it came to, write the report."""
 
-import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,15 +12,16 @@ from supcrd.base.files import replacing, write_json
 from supcrd.distil.deployed import Cost, cost
 from supcrd.distil.plan import UNDISTILLED, Plan
 from supcrd.distil.verdict import best_model, paid
-from supcrd.errors import RunError
+from supcrd.errors import RunError, SupcrdError
+from supcrd.jobs.beforehand import quiet, rehearse, stand_ins
 from supcrd.jobs.images import load_images
-from supcrd.jobs.network import new_student
 from supcrd.jobs.start import start_file
 from supcrd.recipe.teachers import teacher_recipe
 from supcrd.report import report as report_runs
 from supcrd.runs.folder import RunFolder
 from supcrd.runs.opening import as_begun, check_same
 from supcrd.sweep.run import Outcome, Report, run_all
+from supcrd.tracking import tracker
 
 BEST = "best"
 """Folder of the chosen model, inside the folder of runs."""
@@ -96,35 +96,44 @@ def distil(
 
 
 def check(planned: Plan, out: Path) -> None:
-    """Find what would stop every run before the first one, so that it is said once and nothing is begun.
+    """Find what would stop a run before the first one, so that it is said once and nothing is begun.
 
     Args:
         planned, out: as for `distil`. Epochs of students that train for minutes may not be known yet. Where all runs
             are finished, no data are loaded.
 
     Raises:
-        RunError: the folder has runs of another distillation.
-        SupcrdError: the data cannot be loaded, the student cannot take them or start from its weights.
+        RunError: the folder has runs of another distillation; a configuration cannot run.
+        SupcrdError: the data or the teacher cannot be loaded, or do not fit one another; the student cannot start from
+            its weights.
     """
-    taught = teacher_recipe(planned.recipes[0])
-    for recipe in [*planned.recipes, *([] if taught is None else [taught])]:
+    first, to_train = planned.recipes[0], teacher_recipe(planned.recipes[0])
+    for recipe in [*planned.recipes, *([] if to_train is None else [to_train])]:
         run = RunFolder(out / recipe.name)
         if not run.exists:
             continue
         begun = as_begun(run.path, recipe)
         # how long: not known yet of students, and a teacher's minutes are compared with those of the trial
-        if recipe.train.minutes is not None and (recipe is not taught or run.recipe.train.minutes is not None):
+        if recipe.train.minutes is not None and (recipe is not to_train or run.recipe.train.minutes is not None):
             begun = begun.model_copy(update={"train": run.recipe.train})
         check_same(run.recipe, begun, run.path, "give another --out")
-    if all(RunFolder(out / recipe.name, recipe).finished for recipe in planned.recipes):
+    undone = {name: next((recipe for recipe in group if not RunFolder(out / recipe.name).finished), None)
+              for name, group in planned.configurations.items()}  # fmt: skip
+    if not any(undone.values()):
         return
-    first = planned.recipes[0]
     start_file(first)
-    logging.disable(logging.WARNING)  # the runs say the same
-    try:
-        new_student(first, load_images(first.data))
-    finally:
-        logging.disable(logging.NOTSET)
+    devices.choose(first.train.device, first.train.precision)
+    if not RunFolder(out / first.name).exists:  # a run under way only warns
+        tracker.check(first)
+    with quiet():
+        images = load_images(first.data)
+        taught = stand_ins(first, images, out)
+    for name, student in undone.items():
+        try:
+            if student is not None:
+                rehearse(student, images, taught)
+        except SupcrdError as error:
+            raise RunError(f"{name} cannot run: {error}") from None
 
 
 def _best(runs: Sequence[RunFolder]) -> RunFolder:

@@ -36,7 +36,7 @@ class Measure:
     high: float = LARGEST
     """the range in which a value can be"""
     short: str = ""
-    """head of a column in a terminal; empty for what no terminal shows, and what may be missing from a run"""
+    """head of a column in a terminal; a run is refused where the number is damaged. Empty where that is a gap"""
     column: bool = True
     """whether the report's table has it"""
     estimated: bool = False

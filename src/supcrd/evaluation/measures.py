@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from supcrd.evaluation.measured import Measured
     from supcrd.models import Model
 
+UNSAVED = ("trained_accuracy", "refit_accuracy")
+"""Accuracies of classifiers of which one is saved: a column of its own where it is not that one."""
 UNEVEN = 2.0  # balanced accuracy has a column from so many images of the largest class to one of the smallest on
 NUMBERS = ("better", "scale", "digits")
 
@@ -60,8 +62,8 @@ MEASURES = (
         "refit_accuracy",
         "Refitted %",
         "Accuracy of the saved encoder with the classifier fitted on its frozen features; missing where none "
-        "was fitted.",
-        column=False,
+        "was fitted. A column where another classifier is saved.",
+        short="refitted",
     ),
     share(
         "probe_accuracy",

@@ -13,7 +13,11 @@ from supcrd.tracking.tracker import settings
 NAME = "MODEL_CARD.md"
 CLASSES = 50
 """Classes that the table shows at most; of more those of lowest accuracy."""
-SHOWN = ("balanced_accuracy", "accuracy_top5", "probe_accuracy", "knn_accuracy", "ece", "nll")
+SHOWN = (
+    "trained_accuracy", "refit_accuracy", "balanced_accuracy", "accuracy_top5", "probe_accuracy", "knn_accuracy", "ece",
+    "ece_before", "nll",
+)  # fmt: skip
+SAVED = {"trained": "the one trained with the encoder", "refit": "one fitted on the encoder's frozen features"}
 TRAINING = ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "ema", "precision")
 
 
@@ -107,7 +111,11 @@ def _results(values: Mapping[str, Any]) -> str:
         if values.get(key) is not None:
             shown = f"{values[key]:.3f} nats" if key == "nll" else f"{values[key]:.2%}"
             rows.append((titles.get(key, key), shown))
-    return f"## Results\n\nOn the {values['split']} split, {n:,} images.\n\n" + _table(("measure", "value"), rows)
+    which = values.get("classifier")
+    saved = SAVED.get(str(which.get("saved"))) if isinstance(which, Mapping) else None
+    about = f"\nThe classifier saved is {saved}: {_cell(str(which.get('why', '')))}.\n" if which and saved else ""
+    head = f"## Results\n\nOn the {values['split']} split, {n:,} images.\n\n"
+    return head + _table(("measure", "value"), rows) + about
 
 
 def _calibration(values: Mapping[str, Any]) -> str:

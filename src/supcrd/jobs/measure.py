@@ -34,6 +34,11 @@ from supcrd.training.task import Normalised
 
 logger = logging.getLogger("supcrd")
 
+ABOUT = (
+    "split", "n", "accuracy", "trained_accuracy", "refit_accuracy", "probe_accuracy", "ece", "ece_before",
+    "saved_weights",
+)  # fmt: skip
+"""The main numbers, which the card has too, wherever the model file is copied."""
 PICTURES = 1000  # of the measured split, saved small for figures: 2.5 MB for CIFAR
 
 
@@ -229,8 +234,7 @@ def _write(
         labels=split.labels.numpy(), logits=measured.logits.numpy(), projections=measured.projections.numpy()
     )
     this.write_pictures(**pictures(split, images.fingerprint))
-    # the card has the main numbers, wherever the model file is copied
-    about = {key: evaluation[key] for key in ("split", "n", "accuracy", "probe_accuracy", "saved_weights")}
+    about = {key: evaluation[key] for key in ABOUT if key in evaluation}
     card = replace(card, evaluation=about, warnings=tuple(evaluation["warnings"]))
     weights = save_model(this.path, student.model, card)
     evaluation["weights"] = fingerprint(weights)  # shows later whether the model file has been replaced by another

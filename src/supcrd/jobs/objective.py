@@ -8,11 +8,11 @@ from supcrd.base.seeding import forked, seed_for
 from supcrd.data import ImageSet
 from supcrd.errors import RecipeError
 from supcrd.jobs.network import new_student
-from supcrd.jobs.taught import Teacher
+from supcrd.jobs.taught import TEACHER, Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe.settings import Recipe
 from supcrd.training.objective import presets
-from supcrd.training.objective.build import Needs, Objective, Planned, build, needs, planned, reads_maps
+from supcrd.training.objective.build import Needs, Objective, Planned, build, needs, planned, reads_maps, settings_of
 from supcrd.training.objective.checks import check_teacher, check_unlabelled, check_widths
 from supcrd.training.objective.term import Context, Reads, Shapes, Term, TermSettings
 from supcrd.training.processes import started
@@ -28,7 +28,7 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     """Refuse, before a teacher is trained, terms that cannot work with any teacher.
 
     Raises:
-        RecipeError: as `make_objective`, except for what the teacher itself lacks.
+        RecipeError: as `make_objective`, except for what a teacher that is there lacks.
     """
     for name, group in recipe.view_groups.items():
         if group.cutout >= images.image_size:
@@ -47,6 +47,10 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     context = _context(recipe, images, ours, dict.fromkeys(wanted, ours) | exact)
     terms = planned(tables(recipe), context, views=recipe.view_groups)
     for name, teacher in to_train.items():
+        if teacher is not None and not _trains_head(teacher):
+            for term in terms:
+                if term.reads is not None and name in term.teachers and "projections" in term.reads.teacher:
+                    raise RecipeError(_no_head(recipe, name, teacher.name))
         for term in terms:
             if name in exact and term.reads is not None and name in term.teachers:
                 check_teacher(term.name, term.reads, name, exact[name])
@@ -86,11 +90,26 @@ def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teache
                                   if isinstance(part, Term)})  # fmt: skip
     for name, teacher in teachers.items():
         if "projections" in objective.needs.teachers.get(name, ()) and not teacher.projection_trained:
-            raise RecipeError(
-                f"the teacher {teacher.folder} has no trained projection head, which {recipe.method.name} reads; "
-                "train it with head.epochs=10"
-            )
+            raise RecipeError(_no_head(recipe, name, str(teacher.folder)))
     return objective
+
+
+def _trains_head(teacher: Recipe) -> bool:
+    """Whether a training leaves a trained projection head, as far as that can be told before it."""
+    if teacher.head.epochs > 0 or teacher.plugins:  # whose terms may not be read yet
+        return True
+    of = [(kind.reads, settings) for kind, settings in settings_of(tables(teacher)).values() if settings.weight > 0]
+    return any(not isinstance(reads, Reads) or "projections" in reads.student for reads, _ in of)
+
+
+def _no_head(recipe: Recipe, name: str, teacher: str) -> str:
+    """What is said of a teacher whose projection head is not trained, and what mends it."""
+    settings, key = recipe.all_teachers[name], name if name == TEACHER else f"teachers.{name}"
+    if settings.run is not None:
+        remedy = f"train it with head.epochs=10, or give its weights as {key}.checkpoint, for which one is fitted"
+    else:
+        remedy = f"{key}.{'override.' if settings.recipe is not None else ''}head.epochs=10 trains one"
+    return f"the teacher {teacher} has no trained projection head, which {recipe.method.name} reads; {remedy}"
 
 
 def _context(recipe: Recipe, images: ImageSet, student: Shapes, teachers: Mapping[str, Shapes]) -> Context:

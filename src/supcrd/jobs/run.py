@@ -11,18 +11,16 @@ from supcrd import recipe as recipes
 from supcrd.base import device
 from supcrd.base.files import fingerprint, user_path
 from supcrd.data import ImageSet
-from supcrd.data.order import grouped_by_class
-from supcrd.data.sources.rowgroups import read_often
 from supcrd.data.unlabelled import with_unlabelled
-from supcrd.errors import CheckpointError, RecipeError, SupcrdError
+from supcrd.errors import CheckpointError, RecipeError
 from supcrd.evaluation.measures import deployed
 from supcrd.jobs import student as stages
 from supcrd.jobs import teacher as teachers
-from supcrd.jobs.classifier import check_classifier, settle
+from supcrd.jobs.beforehand import check_run
+from supcrd.jobs.classifier import settle
 from supcrd.jobs.images import load_images
 from supcrd.jobs.measure import measure
-from supcrd.jobs.network import new_student, note_memory
-from supcrd.jobs.objective import check_objective, make_objective, tables
+from supcrd.jobs.objective import make_objective, tables
 from supcrd.jobs.shared import share, source_of
 from supcrd.jobs.shown import show
 from supcrd.jobs.start import check_start, start_file
@@ -30,7 +28,7 @@ from supcrd.jobs.student import Report
 from supcrd.jobs.taught import TEACHER, Teacher
 from supcrd.models.normalised import Normalised
 from supcrd.recipe import plugins
-from supcrd.recipe.settings import Imported, Recipe, Taught
+from supcrd.recipe.settings import Imported, Recipe
 from supcrd.runs.folder import START, RunFolder
 from supcrd.runs.opening import REMEDY, as_begun, check_origins, check_same, locked, open_run
 from supcrd.tracking import tracker
@@ -105,14 +103,9 @@ def _run(
     begins_with = check_start(recipe, out)
     images = with_unlabelled(images or load_data(recipe), recipe.data)
     share(source_of(recipe, images), images)
-    _check_training_split(recipe, images)
-    check_classifier(recipe, images)
     if force or not RunFolder(out / recipe.name).checkpoint.exists():  # a run under way only warns
         tracker.check(recipe)
-    student = new_student(recipe, images)  # before any work: an impossible network is refused here
-    check_objective(recipe, student, images)
-    assert images.train is not None
-    note_memory(recipe, student, place, len(images.train))
+    student = check_run(recipe, images, place)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     _note_sizes(recipe, student, taught)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own
@@ -231,38 +224,3 @@ def _note_sizes(recipe: Recipe, student: Normalised, taught: Mapping[str, Teache
                 "%s: the student (%s, %s parameters) is larger than its teacher %s (%s)",
                 *(recipe.name, recipe.model.arch, f"{ours:,}", name, f"{theirs:,}"),
             )
-
-
-def _check_training_split(recipe: Recipe, images: ImageSet) -> None:
-    if images.train is None:
-        raise SupcrdError(f"{images.source} has no training images")
-    if recipe.train.patience > 0 and images.validation is None:
-        raise RecipeError(
-            f"train.patience = {recipe.train.patience}: {images.source} has no validation split to stop by; "
-            "data.validation = 0.1 draws one, and train.patience = 0 trains all epochs"
-        )
-    for table, group in recipe.view_groups.items():
-        if group.crop == "padded" and group.crop_padding > images.image_size:
-            key = f"views.{table}" if recipe.views else table
-            raise RecipeError(
-                f"{key}.crop_padding = {group.crop_padding}: the images of {images.source} have {images.image_size} "
-                f"px; at most {images.image_size} is right"
-            )
-    if recipe.data.block and grouped_by_class(images.train.labels):
-        logger.warning(
-            "data.block = %d: images of a class stand together in %s, so that a batch has few classes; write shards in "
-            "random order, or data.block=0",
-            *(recipe.data.block, images.source),
-        )
-    slow = read_often(images.train.images, recipe.data.block)
-    if slow is not None:
-        logger.warning("%s: %s", images.source, slow)
-    needed = 2 if recipe.method.contrastive else 1
-    if len(images.train) < needed:
-        raise SupcrdError(f"{images.source} has {len(images.train)} training images; {needed} or more are needed")
-    drawn = recipe.method.bank if isinstance(recipe.method, Taught) else 0
-    if drawn > len(images.train):
-        raise RecipeError(
-            f"method.bank = {drawn}: {images.source} has {len(images.train)} training images, and a bank has one row "
-            f"per image; at most {len(images.train)} is right"
-        )

@@ -101,9 +101,13 @@ def _finished_run(recipe: Recipe, run: str, images: ImageSet, out: Path) -> Path
         raise RecipeError(f"teacher.run {run} is the folder of the run itself; give it another name=...")
     if not folder.finished:
         raise RunError(f"teacher.run {run} is not finished; run `supcrd train` on it first")
-    if folder.evaluation.get("data_fingerprint") != images.fingerprint:
-        logger.warning("the teacher %s was trained on other data or another validation split", folder.path)
+    _note_other_data(folder, images)
     return folder.path
+
+
+def _note_other_data(run: RunFolder, images: ImageSet) -> None:
+    if run.evaluation.get("data_fingerprint") != images.fingerprint:
+        logger.warning("the teacher %s was trained on other data or another validation split", run.path)
 
 
 def _imported(
@@ -188,6 +192,8 @@ def from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Ca
     """The network of `teacher.checkpoint` or `teacher.timm`, its card, a name, and the fingerprint of the file."""
     if settings.checkpoint is not None:
         path = user_path(settings.checkpoint, "teacher.checkpoint")
+        if RunFolder(path).finished:
+            _note_other_data(RunFolder(path), images)
         model, card = load_model(
             path,
             arch=settings.arch,

@@ -45,7 +45,8 @@ class Card:
     """False where the projection head is fresh, because the weights came without one."""
     recipe: dict[str, Any] | None = None
     evaluation: dict[str, Any] | None = None
-    """What was measured of it: split, n, accuracy, probe_accuracy; None where nothing was."""
+    """What was measured of it: split and n; accuracy, and those of both classifiers (trained_accuracy, refit_accuracy);
+    probe_accuracy; ece, and ece_before its temperature; None where nothing was."""
     warnings: tuple[str, ...] = ()
     """What is wrong with it as far as its run could tell, a line each."""
     stem: str | None = None

@@ -8,7 +8,7 @@ from supcrd.analysis.configurations import clear_bests, number
 from supcrd.analysis.statistics import Summary, summary
 from supcrd.evaluation import health
 from supcrd.evaluation.measure import Measure
-from supcrd.evaluation.measures import UNEVEN, known_of
+from supcrd.evaluation.measures import UNEVEN, UNSAVED, known_of
 from supcrd.figures.style.methods import method_of
 from supcrd.report.collect import DataSet
 from supcrd.runs.folder import RunFolder
@@ -45,13 +45,13 @@ def columns(data: DataSet) -> list[Measure]:
     shown = [
         column for column in known if column.column and any(number(run, column.key) is not None for run in data.runs)
     ]
-    differing = {"balanced_accuracy": _uneven(data), "trained_accuracy": _refitted(data)}
+    differing = {"balanced_accuracy": _uneven(data)} | {key: _beside(data, key) for key in UNSAVED}
     return [column for column in shown if differing.get(column.key, True)]
 
 
-def _refitted(data: DataSet) -> bool:
-    """Whether a run saved another classifier than the one trained with its encoder."""
-    return any(number(run, "trained_accuracy") not in (None, number(run, "accuracy")) for run in data.runs)
+def _beside(data: DataSet, key: str) -> bool:
+    """Whether a run saved another classifier than the one that this accuracy is of."""
+    return any(number(run, key) not in (None, number(run, "accuracy")) for run in data.runs)
 
 
 def _uneven(data: DataSet) -> bool:

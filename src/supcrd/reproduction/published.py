@@ -40,7 +40,8 @@ SETS = {
     ),
     "strong": RecipeSet(
         "reproduce-strong",
-        "the reference's networks and epochs, one better recipe for every method: SGD, cosine, weight decay, two views",
+        "the reference's networks and view-epochs, one better recipe for every method: SGD, cosine, decay of weights, "
+        "one view, the classifier that is better on validation",
     ),
     "small": RecipeSet(
         "reproduce-small",
