@@ -148,6 +148,7 @@ LONG = (
     "tests/jobs/test_shared_training.py::test_killed_at_a_random_moment_another_number_goes_on",
     "tests/jobs/test_shared_training.py::test_processes_that_were_started_with_other_recipes_end",
     "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one",
+    "tests/jobs/test_shared_training.py::test_two_processes_measure_a_file_as_one_does",
     "tests/jobs/test_teachers.py::test_a_teacher_that_another_process_trains_is_waited_for",
     "tests/jobs/test_teachers.py::test_a_teacher_with_another_normalisation_is_refused",
     "tests/jobs/test_terminated.py::test_a_process_that_gets_sigterm_keeps_its_state_and_goes_on",
@@ -181,6 +182,7 @@ LONG = (
     "tests/reproduction/test_reproduce.py::test_the_page_about_it",
     "tests/runs/test_folder.py::test_a_report_reads_each_file_once",
     "tests/sweep/executors/test_slurm.py::test_a_preempted_job_saves_and_goes_on_in_the_next",
+    "tests/sweep/test_launched.py::test_two_processes_give_the_run_of_one",
     "tests/sweep/test_search.py::test_real_runs_pause_and_go_on_to_the_bit",
     "tests/sweep/test_sweep.py::test_a_worker_that_dies_fails_its_run_only",
     "tests/sweep/test_sweep.py::test_interrupted_workers_checkpoint_and_the_same_sweep_goes_on",
@@ -218,10 +220,6 @@ LONG = (
 
 # What only `make hand` runs: more of what `make long` has, for whoever works on it.
 HAND = (
-    "tests/jobs/test_shared_training.py::test_a_failure_of_the_first_process_alone_ends_all",
-    "tests/sweep/test_launched.py::test_two_processes_give_the_run_of_one",
-    "tests/jobs/test_shared_training.py::test_two_processes_measure_a_file_as_one_does",
-    "tests/jobs/test_shared_training.py::test_torchrun_begins_anew_after_a_death",
     "tests/benchmark/test_benchmark.py::test_a_cut_run_goes_on",
     "tests/jobs/test_resume.py::test_killed_twenty_times_and_gone_on_is_the_same_to_the_bit[kd]",
     "tests/export/test_exported_networks.py::test_a_network_of_each_family_answers_as_its_files[mobilenetv2]",
@@ -242,6 +240,7 @@ HAND = (
     "tests/jobs/test_shared_training.py::test_killed_at_a_random_moment_another_number_goes_on[2-1-6]",
     "tests/jobs/test_shared_training.py::test_killed_at_a_random_moment_another_number_goes_on[2-1-9]",
     "tests/jobs/test_shared_training.py::test_killed_at_a_random_moment_another_number_goes_on[4-",
+    "tests/jobs/test_shared_training.py::test_torchrun_begins_anew_after_a_death",
     "tests/jobs/test_shared_training.py::test_two_processes_give_the_numbers_of_one[crd]",
     "tests/jobs/test_recipes_at_scale.py::test_it_takes_two_steps_with_all_of_its_classes[imagenet-r101-r18]",
     "tests/jobs/test_recipes_at_scale.py::test_it_takes_two_steps_with_all_of_its_classes[imagenet-r50-mobilenetv1]",
