@@ -391,7 +391,7 @@ def test_both_classifiers_and_the_calibration_have_room(runs):
     shown = next(line for line in lines if line.startswith("kept")).split()
     assert shown[1:] == ["2", "60.00", "±0.00", "-", "60.00", "±0.00", "50.00", "±0.00", "61.00", "70.00", "3.00",
                          "0.25", "-3.00"]  # fmt: skip
-    other = next(line for line in lines if line.startswith("one-of-a")).split()
+    other = next(line for line in lines if line.startswith("one-of")).split()
     assert other[5:9] == ["35.00", "±7.07", "67.00", "±7.07"]
     head = next(line for line in invoke("compare", runs, "--metric", "ece").stdout.splitlines() if "95 %" in line)
     assert head.split() == ["configuration", "n", "acc.", "ece", "95", "%", "align.", "unif."]

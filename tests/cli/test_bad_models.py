@@ -154,7 +154,7 @@ def test_what_does_not_fit_in_memory(base, tmp_path, monkeypatch, error):
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr("supcrd.jobs.run.new_student", fail)
+    monkeypatch.setattr("supcrd.jobs.beforehand.new_student", fail)
     assert "out of memory" in refused("train", "digits-supcon", *student(base), "--out", tmp_path / "runs")
 
 

@@ -22,7 +22,7 @@ from supcrd.data.loader import Batch, ViewBatches
 from supcrd.data.sources import parquet, rowgroups
 from supcrd.data.sources.rowgroups import Recent, RowGroup, read_often
 from supcrd.errors import DataError
-from supcrd.jobs import run
+from supcrd.jobs import beforehand
 from supcrd.jobs.images import load_images
 from supcrd.recipe.settings import AugmentSettings
 
@@ -220,5 +220,5 @@ def test_a_run_says_so_before_it_trains(
 ) -> None:
     monkeypatch.setattr(rowgroups, "LIMIT", 10_000)
     made = recipes.load("digits-teacher", [f"data.source=parquet:{folder}", "data.stream=true", "data.image_size=8"])
-    run._check_training_split(made, load_images(made.data))
+    beforehand._check_training_split(made, load_images(made.data))
     assert f"parquet:{folder}: data.block = 0 reads row groups of 0.00" in caplog.text

@@ -18,6 +18,7 @@ from supcrd.analysis.papers import format_of
 from supcrd.benchmark import pairs as pairs_of
 from supcrd.benchmark import plan as benchmark
 from supcrd.cli import app
+from supcrd.cli.help import MOVED
 from supcrd.data import READERS
 from supcrd.distil import plan as distil
 from supcrd.export.network import INPUTS
@@ -138,6 +139,13 @@ def _lines(block: Block) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in code.splitlines() if "supcrd" in line]
 
 
+def command(words: list[str]) -> list[str]:
+    """With the command as one word, by its present name."""
+    two = " ".join(words[:2])
+    name, *rest = [two, *words[2:]] if two in COMMANDS.commands else words
+    return [MOVED.get(name, name), *rest]
+
+
 def check_command(words: list[str], done: set[str]) -> None:
     """Parse it as the command line does, and let the package check what it can before any work.
 
@@ -145,7 +153,7 @@ def check_command(words: list[str], done: set[str]) -> None:
         words: behind `supcrd`.
         done: what was checked before, which is not done again.
     """
-    name, *rest = words
+    name, *rest = command(words)
     given = COMMANDS.commands[name].make_context(name, rest).params
     check = CHECKS.get(name)
     if check is None:

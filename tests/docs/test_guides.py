@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guides import COMMANDS, PAGES, ROOT, Block, blocks, check_command, check_toml, commands, write_files
+from guides import COMMANDS, PAGES, ROOT, Block, blocks, check_command, check_toml, command, commands, write_files
 
 from supcrd.cli.console import UsageError
 from supcrd.errors import SupcrdError
@@ -85,7 +85,7 @@ def test_commands_are_those_of_the_command_line(name, folder):
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_commands_within_a_sentence_have_their_options(page):
     for code in re.findall(r"`supcrd ([a-z][^`]*)`", page.read_text()):
-        name, *words = code.split()
+        name, *words = command(code.split())
         options = {option for parameter in COMMANDS.commands[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, code
 

@@ -18,7 +18,7 @@ def never(*arguments: object, **options: object) -> None:
 
 def test_a_network_is_built_after_the_data_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("supcrd.models.check_arch", never, raising=False)  # loads timm, which knows the name too
-    monkeypatch.setattr("supcrd.jobs.run.new_student", never)
+    monkeypatch.setattr("supcrd.jobs.beforehand.new_student", never)
     recipe = load("digits-teacher", [LARGE, f"data.source=folder:{tmp_path}/none"])
     with pytest.raises(DataError, match="no such folder"):
         pipeline.run(recipe, tmp_path / "runs")
@@ -26,7 +26,7 @@ def test_a_network_is_built_after_the_data_are_there(tmp_path: Path, monkeypatch
 
 
 def test_a_mistake_in_the_data_too(tmp_path: Path, npz: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("supcrd.jobs.run.new_student", never)
+    monkeypatch.setattr("supcrd.jobs.beforehand.new_student", never)
     recipe = load("digits-teacher", [LARGE, f"data.source=npz:{npz}", "data.limit=2"])
     with pytest.raises(DataError, match=r"limit = 2 is below the 3 classes"):
         pipeline.run(recipe, tmp_path / "runs")
