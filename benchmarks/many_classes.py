@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=7, help="training images of a class")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images(folder / "images.npz", options.classes, options.each)

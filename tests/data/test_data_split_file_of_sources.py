@@ -99,8 +99,7 @@ def check(data, stream: bool) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_each_image_is_where_the_table_says(made, stream, caplog):
     kind, source, table = made
-    if stream and kind == "npz":
-        pytest.skip("arrays are not streamed")
+    stream = stream and kind != "npz"  # arrays are not streamed
     options = {"stream": True, "image_size": 8} if stream else {}
     for _ in range(2):
         check(load(source, split_file=str(table), **options), stream)
@@ -168,3 +167,13 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)["splits"] == {"train": 11, "validation": 8, "test": 9}
     assert "no such file" in refused("inspect", source, "--split-file", tmp_path / "gone.csv").lower()
+
+
+def test_another_column_is_another_set(made, monkeypatch):
+    monkeypatch.setattr("supcrd.data.decoded.SLOW", -1.0)
+    _, source, table = made
+    by_column = load(source, split_file=str(table), file_column="key")
+    assert by_column.train.groups is None
+    assert load(source, split_file=str(table), groups="patient").train.groups is not None
+    with pytest.raises(DataError, match=r"split '.*' is not right"):
+        load(source, split_file=str(table), split_column="key")

@@ -143,3 +143,5 @@ def test_a_run_without_a_trained_head_gets_one(npz, tmp_path, no_figures, monkey
     for name in ("undistilled", "joint"):
         assert json.loads((out / name / "evaluation.json").read_text())["teacher"] == copy.name
     assert contents(bare) == before
+    of_logits = plan(f"npz:{npz}", str(bare), "resnet8", methods=["kd", "dist"]).recipes[0]
+    assert of_logits.teacher.run == str(bare)  # nothing reads its projections

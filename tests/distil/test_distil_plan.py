@@ -88,6 +88,12 @@ def test_no_teacher_of_auto_is_large_enough(monkeypatch):
         auto_teacher(plan("digits", "auto", "wrn-16-2", overrides=["train.device=cpu"]).recipes[0])
 
 
+def test_rounding_is_for_students():
+    made = plan("digits", "auto", "resnet8", overrides=["train.quantize=true"])
+    assert all(recipe.train.quantize for recipe in made.recipes)
+    assert not made.recipes[0].teacher.resolved["train"].get("quantize")
+
+
 def test_what_a_teacher_may_be(tmp_path):
     weights = tmp_path / "net.pth"
     weights.write_bytes(b"")

@@ -114,6 +114,6 @@ def test_the_layer_with_the_widest_weights_is_the_most_sensitive(plain, tmp_path
     files.write(network, About(card=card, input="uint8", precision="float32"), path)
     _, about, batches = plain
     images, _ = shown_images(32)
-    best = sensitive(path, about, batches, lambda file: Exported(file).logits(images).numpy(), count=2)
+    best = sensitive(path, path, about, batches, lambda file: Exported(file).logits(images).numpy(), count=2)
     assert best[0][0] == "encoder.layer2.0.conv2"
     assert best[0][1] > best[1][1] + 10

@@ -113,3 +113,10 @@ def test_a_channel_of_zeros_and_inputs_that_are_always_zero():
     assert torch.isfinite(after).all()
     zeros = rounded(nn.Sequential(layer), [torch.zeros(30, 6)])[0].weight  # a classifier behind dead units
     torch.testing.assert_close(zeros[1], nearest(layer.weight)[1])
+
+
+def test_inputs_that_no_square_is_known_of_and_layers_that_are_too_wide_stay_as_they_are(monkeypatch):
+    layer = nn.Linear(6, 2)
+    assert torch.equal(rounded(nn.Sequential(layer), [torch.full((3, 6), 1e30)])[0].weight, layer.weight)
+    monkeypatch.setattr("supcrd.export.rounding.WIDEST", 5)
+    assert torch.equal(rounded(nn.Sequential(layer), [torch.randn(30, 6)])[0].weight, layer.weight)

@@ -30,11 +30,6 @@ class Dividing(NamedTuple):
     split_column: str | None = None
 
     @property
-    def given(self) -> tuple[str, ...]:
-        """What is said."""
-        return tuple(value for value in self if value is not None)
-
-    @property
     def of_splits(self) -> tuple[str, ...]:
         """What is said of `split_file`, that first; nothing where there is none."""
         said = (self.split_file, self.file_column, self.split_column)

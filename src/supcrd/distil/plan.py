@@ -90,7 +90,7 @@ def plan(
     teacher_long = long if minutes is None else {"minutes": minutes}
     # with compare the undistilled student's agreement with the teacher is known too
     learns = common | {"train": common["train"] | teacher_long}
-    by = merge(_teacher(teacher, learns, auto), common.get("teacher", {})) | {"compare": True}
+    by = merge(_teacher(teacher, learns, auto, methods), common.get("teacher", {})) | {"compare": True}
     named = {UNDISTILLED: {"name": "cross_entropy"}} | {name: {"name": name} | METHODS[name] for name in methods}
     groups: dict[str, list[Recipe]] = {name: [] for name in named}
     for name, method in named.items():
@@ -130,8 +130,11 @@ def _recipe(table: dict[str, Any]) -> Recipe:
     return resolved(recipe)
 
 
-def _teacher(teacher: str, student: dict[str, Any], auto: str) -> dict[str, Any]:
+def _teacher(teacher: str, student: dict[str, Any], auto: str, methods: Sequence[str]) -> dict[str, Any]:
     """The `[teacher]` table that a user's word for a teacher means; `student` is the table of a student's recipe.
+
+    A finished run whose projection head was not trained is brought in as weights, which get a head, where `methods`
+    read projections.
 
     Raises:
         RecipeError: nothing of that name.
@@ -141,14 +144,15 @@ def _teacher(teacher: str, student: dict[str, Any], auto: str) -> dict[str, Any]
         augment = student.get("augment", {}) | VIEWS
         own = {"name": f"teacher-{auto}", "method": {"name": "cross_entropy"}, "augment": augment}
         inside = {key: student[key] for key in ("data", "train", "plugins") if key in student}
+        inside["train"] = {key: value for key, value in inside["train"].items() if key != "quantize"}
         model = {key: value for key, value in student["model"].items() if key not in START}
         return {"recipe": teacher, "resolved": inside | own | {"model": model | {"arch": auto}}}
     if teacher.startswith("timm:"):
         return {"timm": teacher.removeprefix("timm:")}
     run = RunFolder(path)
     if run.exists:
-        headless = run.finished and not run.card.projection_trained
-        return {"checkpoint" if headless else "run": str(path)}  # weights get a head, a run is taken as it is
+        headless = "joint" in methods and run.finished and not run.card.projection_trained
+        return {"checkpoint" if headless else "run": str(path)}
     if path.is_file() and path.suffix != ".toml":
         return {"checkpoint": str(path)}
     if path.is_file() or teacher in builtin_names():

@@ -166,19 +166,20 @@ def signal_to_noise(logits: NDArray[Any], quantised: NDArray[Any]) -> float:
 
 
 def sensitive(
-    source: Path, about: About, batches: Sequence[NDArray[Any]], logits: Any, count: int = 3
+    plain: Path, source: Path, about: About, batches: Sequence[NDArray[Any]], logits: Any, count: int = 3
 ) -> list[tuple[str, float]]:
     """The layers whose return to float32 brings the logits nearest to those of the float32 file.
 
     Args:
-        source, about, batches: as of `quantise`.
+        plain: the float32 file.
+        source, about, batches: as of `quantise`; the source may have its weights rounded.
         logits: a function from a file to its logits of some images.
         count: of layers to name.
 
     Returns:
         Names and signal-to-noise ratio in dB with that layer alone in float32, the best first.
     """
-    right = logits(source)
+    right = logits(plain)
     ratios: list[tuple[str, float]] = []
     with TemporaryDirectory() as folder:
         for name in layer_names(source):

@@ -14,6 +14,10 @@ N = TypeVar("N", bound=nn.Module)
 
 DAMPING = 0.01
 """Of the mean square of the inputs, added to each: the rounding errors of weights with little input stay small."""
+WIDEST = 8192
+"""Weights of a channel beyond which a layer stays as it is: the products of its inputs would take 0.5 GB and more."""
+IMAGES = 4
+"""That a layer's inputs are looked at by: nine copies of each, for a kernel of 3 x 3."""
 COLUMNS = 128
 """Weights of a channel that are rounded before the others take the sum of their errors."""
 
@@ -27,14 +31,17 @@ def rounded(network: N, batches: Sequence[Tensor], *, but: Collection[str] = ())
     the copy to the nearest level is to find the same steps and to change nothing.
 
     Args:
-        network: in eval mode; layers are looked for by type, and one that pads its images otherwise than with zeros, or
-            that is of a class of its own, stays as it is.
+        network: in eval mode; layers are looked for by type, and one that pads its images otherwise than with zeros,
+            that is of a class of its own, or that has more than `WIDEST` weights a channel stays as it is.
         batches: calibration images, as the network takes them. Layers are rounded in the order in which they have
             their names, each on the inputs that the rounded ones before it give.
         but: names of layers that stay as they are.
 
     Returns:
         The copy, float32.
+
+    Cost: for each layer a pass of the network over all images, and three decompositions of a matrix of n x n for n
+    weights a channel.
 
     Source: Frantar et al. 2023, arXiv:2210.17323 (GPTQ), algorithm 1, with columns in the order of their inputs'
         squares. Difference: the largest weight of a channel is held.
@@ -64,19 +71,24 @@ def rounded(network: N, batches: Sequence[Tensor], *, but: Collection[str] = ())
 
 def _is_known(layer: nn.Module) -> bool:
     if type(layer) is nn.Conv2d:
-        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return type(layer) is nn.Linear
+        plain = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        return plain and layer.weight[0].numel() <= WIDEST
+    return type(layer) is nn.Linear and layer.in_features <= WIDEST
 
 
 def _squares(layer: nn.Module, network: nn.Module, batches: Sequence[Tensor]) -> Tensor | None:
-    """X X^T of a layer's inputs, (groups, n, n) float64 for n weights a channel; None for a layer that never runs."""
+    """X X^T of a layer's inputs, (groups, n, n) float64 for n weights a channel.
+
+    None for a layer that never runs, or whose inputs are too large for float32.
+    """
     total: Tensor | None = None
 
     def add(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         nonlocal total
-        inputs = _columns(layer, args[0].detach().float())
-        product = (inputs @ inputs.mT).double()
-        total = product if total is None else total + product
+        for some in torch.split(args[0].detach().float(), IMAGES):
+            inputs = _columns(layer, some)
+            product = (inputs @ inputs.mT).double()
+            total = product if total is None else total + product
 
     handle = layer.register_forward_pre_hook(add)
     try:
@@ -85,7 +97,7 @@ def _squares(layer: nn.Module, network: nn.Module, batches: Sequence[Tensor]) ->
                 network(batch)
     finally:
         handle.remove()
-    return total
+    return total if total is None or total.isfinite().all() else None
 
 
 def _columns(layer: nn.Module, inputs: Tensor) -> Tensor:

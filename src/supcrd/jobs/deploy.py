@@ -132,10 +132,10 @@ def export(
         if wanted.int8:
             plain, file = file, Path(folder, "int8.onnx")
             about = replace(about, precision="int8", float_layers=wanted.keep)
-            _quantise(network, plain, about, batches, file)
+            near = _quantise(network, plain, about, batches, file)
             result["files"]["int8"] = _of_file(file, part, sample, wanted)
             result["notes"] += _processor()
-            _check_loss(result, network, plain, about, batches, part, wanted)
+            _check_loss(result, network, (plain, near), about, batches, part, wanted)
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
     named = {} if images is None else {"source": images.source, "split": _there(images, split)}
@@ -222,14 +222,15 @@ def _of_file(file: Path, part: Split | None, sample: Tensor, wanted: Wanted) -> 
     return numbers
 
 
-def _quantise(network: Deployed, plain: Path, about: About, batches: list[NDArray[Any]], path: Path) -> None:
-    """Write the 8-bit file of a network whose float32 file is `plain`."""
+def _quantise(network: Deployed, plain: Path, about: About, batches: list[NDArray[Any]], path: Path) -> Path:
+    """Write the 8-bit file of a network whose float32 file is `plain`; the float32 file with rounded weights."""
     quantise.check_layers(plain, about.float_layers)
     images = torch.split(torch.from_numpy(np.concatenate(batches)[:ROUNDED_BY]), BATCH)
     near = rounding.rounded(network, images, but=about.float_layers)
     source = path.with_name("rounded.onnx")
     onnx.write(near, replace(about, precision="float32", float_layers=()), source)
     quantise.quantise(source, about, batches, path)
+    return source
 
 
 def _allowed(limit: float | None, images: int) -> float:
@@ -245,13 +246,15 @@ def _allowed(limit: float | None, images: int) -> float:
 def _check_loss(
     result: dict[str, Any],
     network: Deployed,
-    plain: Path,
+    plain: tuple[Path, Path],
     about: About,
     batches: list[NDArray[Any]],
     part: Split | None,
     wanted: Wanted,
 ) -> None:
     """Refuse an int8 file that loses too much; names the layers that cost most.
+
+    `plain` are the float32 files, as it is and with rounded weights.
 
     Raises:
         CheckpointError: see above.
@@ -265,16 +268,17 @@ def _check_loss(
     if lost <= allowed + ROUNDING:
         return
     some = subset(part, permutation(len(part), "sensitive")[:SENSITIVE])
-    best = quantise.sensitive(plain, about, batches, lambda path: logits(Exported(path), some.images).numpy())
+    best = quantise.sensitive(*plain, about, batches, lambda path: logits(Exported(path), some.images).numpy())
     layers = (*wanted.keep, *(name for name, _ in best))
     with TemporaryDirectory() as folder:
         file = Path(folder, "kept.onnx")
-        _quantise(network, plain, replace(about, float_layers=layers), batches, file)
+        _quantise(network, plain[0], replace(about, float_layers=layers), batches, file)
         then = 100 * (files["float32"]["accuracy"] - measure(Exported(file), part)["accuracy"])
     from_to = f"{files['float32']['accuracy']:.2%} to {files['int8']['accuracy']:.2%}, n = {len(part)}"
     raise CheckpointError(
         f"int8 loses {lost:.2f} points of accuracy ({from_to}); {allowed:.4g} are allowed (--limit). With the most "
-        f"sensitive layers in float32, --keep {','.join(layers)}, it loses {then:.2f}"
+        f"sensitive layers in float32, --keep {','.join(layers)}, it loses {then:.2f}; the other way is some epochs of "
+        "training with train.quantize=true"
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from supcrd.recipe.fits import HeadSettings
-from supcrd.recipe.types import Channels, ClassNames, Deviations, Pixels, Rate, Settings, Widths
+from supcrd.recipe.types import Channels, ClassNames, Deviations, Name, Pixels, Rate, Settings, Widths
 
 
 class ModelSettings(Settings):
@@ -21,10 +21,10 @@ class ModelSettings(Settings):
     """widths of the projection head's layers; the last must equal the teacher's if the two are compared"""
     pretrained: bool = False
     """start from timm's pretrained weights (timm:NAME only; downloaded by timm)"""
-    checkpoint: str | None = None
+    checkpoint: Name | None = None
     """start from weights of one's own: a run folder, or a file as for teacher.checkpoint, of the same arch; the
     classifier starts anew where its classes are others (docs/weights.md). Not together with pretrained"""
-    state_dict: str | None = None
+    state_dict: Name | None = None
     """which state dict of a `checkpoint` that has several, as teacher.state_dict"""
     stem: Literal["low", "native"] | None = None
     """of timm:NAME: low, a stem for small images, or native, the architecture's own, which plain timm needs to run the

@@ -151,7 +151,7 @@ def source(request: Request) -> Contents:
 
     if reading.stream or not files:
         return decode()
-    settings = (*reading.settings, request.unlabelled, *request.dividing.given)
+    settings = (*reading.settings, request.unlabelled, request.dividing.groups, *request.dividing.of_splits)
     return decoded.kept(
         decode, kind=request.kind, paths=files, settings=settings, require_train=request.require_train,
         further=request.dividing.split_files,

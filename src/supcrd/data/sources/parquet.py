@@ -229,7 +229,7 @@ def source(request: Request) -> Contents:
 
     if reading.stream:
         return decode()
-    settings = (*reading.settings, request.unlabelled, *request.dividing.given)
+    settings = (*reading.settings, request.unlabelled, request.dividing.groups, *request.dividing.of_splits)
     files = [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
     return decoded.kept(
         decode, kind=request.kind, paths=files or [path], settings=settings, require_train=request.require_train,
