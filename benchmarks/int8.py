@@ -19,11 +19,12 @@ from measure import keep, table
 HEAD = ["network", "data", "n", "float32 %", "int8 %", "lost", "size", "PyTorch ms", "float32 ms", "int8 ms"]
 
 
-def exported(run: Path) -> dict[str, Any]:
+def exported(run: Path, data: str | None) -> dict[str, Any]:
     """What `supcrd export` says of a run."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "supcrd", "export", str(run), "--out", str(Path(folder, "int8.onnx"))]
         words = ["--int8", "--split", "test", "--limit", "100", "--threads", "1", "--json"]
+        words += [] if data is None else ["--data", data]
         done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -47,12 +48,14 @@ def main() -> None:
     """Export each run, print a table and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--data", help="the data of all of them; those that trained them if not given")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     before = json.loads(options.out.read_text())["int8"] if options.out is not None and options.out.is_file() else {}
-    rows = before | {run.name: exported(run) for run in options.runs}
+    rows = before | {run.name: exported(run, options.data) for run in options.runs}
     print(table(HEAD, [cells(row) for row in rows.values()]))
     options.runs = [run.name for run in options.runs]
+    options.data = options.data and f"{options.data.partition(':')[0]}:{Path(options.data).name}"
     keep(options.out, options, {"int8": rows, "split": "test"})
 
 
