@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from supcrd.jobs import run as pipeline
+from supcrd.models.rounded import rounded_layers
 from supcrd.models.weights import load_state
 from supcrd.recipe import load
 from supcrd.runs.folder import RunFolder
@@ -47,6 +48,17 @@ def state(folder):
     kept = load_state(folder / "checkpoint.pt")
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in kept["history"]]
     return {"task": kept["task"], "optimizer": kept["optimizer"], "rows": rows}
+
+
+def test_quantize_reaches_the_step(recipe, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "supcrd.training.task.rounded_layers", lambda *networks: (calls.append(networks), rounded_layers(*networks))[1]
+    )
+    pipeline.run(recipe("train.epochs=1", "train.quantize=false", "name=plain"), tmp_path)
+    assert not calls
+    pipeline.run(recipe("train.epochs=1"), tmp_path)
+    assert calls
 
 
 def test_cut_between_steps_and_gone_on_is_the_same_to_the_bit(recipe, tmp_path, monkeypatch):
