@@ -1,5 +1,6 @@
 """What `compare` shows: means with intervals, differences with tests."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,15 +25,19 @@ BRIEF = ("probe_accuracy", "knn_accuracy", "ece")
 def show_compare(compared: "Comparison") -> None:
     """Configurations with their means, their differences to the baseline, and what to be careful about."""
     screen = stdout.wide(FULL)
-    screen.print(_means(compared, screen.width))
-    alone = "\n*: of one seed, by the number of images alone (Wilson); another seed may lie outside"
-    _dim(
-        "95 %: half the width of the 95 % interval of the mean (Student's t)"
-        f"{alone if any(_of_images(row, compared) for row in compared.rows) else ''}\n"
-        "trained, refitted: with the classifier that was trained with the encoder, or fitted on its\n"
-        "features, where another one is saved; probe, kNN and ECE: their means\n"
-        "at best: with the weights of the epoch that was best on validation; all others: of the saved model"
-    )
+    names = _shown(compared)
+    screen.print(_means(compared, names, screen.width))
+    legend = ["95 %: half the width of the 95 % interval of the mean (Student's t)"]
+    if any(_of_images(row, compared) for row in compared.rows):
+        legend.append("*: of one seed, by the number of images alone (Wilson); another seed may lie outside")
+    if names.keys() & set(UNSAVED):
+        legend.append("trained, refitted: with the classifier that was trained with the encoder, or fitted on its\n"
+                      "features, where another one is saved")  # fmt: skip
+    if brief := [name for key, name in names.items() if key in BRIEF and key != compared.metric]:
+        legend.append(f"{', '.join(brief)}: means alone")
+    if "accuracy_at_best" in names:
+        legend.append("at best: with the weights of the epoch best on validation; all others: of the saved model")
+    _dim("\n".join(legend))
     if compared.baseline is not None:
         stdout.print()
         screen.print(_differences(compared, screen.width))
@@ -54,10 +59,8 @@ def show_compare(compared: "Comparison") -> None:
         stdout.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _means(compared: "Comparison", width: int) -> Group:
-    """A row a configuration; metrics that no configuration has are left out."""
-    about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
-    title = ", ".join(str(part) for part in about if part) + "; accuracies in %: mean ± std over n seeds"
+def _shown(compared: "Comparison") -> dict[str, str]:
+    """Metric -> the head of its column, of those that a configuration has and that there is room for."""
     wanted = [measure for measure in MEASURES if measure.key in (*SHARES, *BRIEF)]
     names = {measure.key: measure.short or measure.title.removesuffix(" %") for measure in wanted}
     if compared.metric not in SHARES:  # there is no room for all
@@ -66,7 +69,13 @@ def _means(compared: "Comparison", width: int) -> Group:
     if len(less) < len(UNSAVED):
         less.append("accuracy_at_best")  # which says little more than the others
     names = {key: name for key, name in names.items() if key == compared.metric or key not in less}
-    names = {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
+    return {key: name for key, name in names.items() if any(row.values[key] for row in compared.rows)}
+
+
+def _means(compared: "Comparison", names: Mapping[str, str], width: int) -> Group:
+    """A row a configuration, with the metrics of these names."""
+    about = [compared.source, f"{compared.split} split", compared.images and f"{compared.images:,} images"]
+    title = ", ".join(str(part) for part in about if part) + "; accuracies in %: mean ± std over n seeds"
     columns = []
     for key, name in names.items():
         columns += [name, "95 %"] if key == compared.metric else [name]
