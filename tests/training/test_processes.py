@@ -16,13 +16,13 @@ from supcrd.training.processes import Group
 from supcrd.training.world import ALONE
 
 N, V, C, F, P = 40, 2, 4, 6, 5
-LABELS = torch.arange(N) % C
+LABELS = (torch.arange(N) * 7 % 10).clamp(max=C - 1)  # one class has seven times the images of another
 MAP = (3, 4, 4)
 TABLES = {
     "supcon": {}, "crd": {"bank": 9}, "crd_plain": {"term": "crd"}, "lw_supcrd": {"bank": 5},
     "lw_plain": {"term": "lw_supcrd"}, "pkt": {}, "rkd": {}, "dist": {},
     "mlkd": {}, "sp": {}, "cc": {"dim": 7}, "rrd": {"queue": 24}, "crd_nce": {"negatives": 30}, "kd": {},
-    "cross_entropy": {},
+    "cross_entropy": {}, "weighed": {"term": "cross_entropy", "class_weights": "balanced"},
 }  # fmt: skip
 NEEDED = {"review": {"preact": False}}
 """What terms that look at one image at a time need to be made here."""
@@ -52,7 +52,9 @@ def computed(world, images, shares=None):
         own = torch.arange(images)[shares.images(images) if shares else slice(None)]
         rows = torch.cat([own + view * images for view in range(V)])
         whole = [outputs(V * images, seed + number) for seed in (10, 20)]
+        partners, portions = LABELS[index].flip(0).repeat(V)[rows], torch.linspace(0, 1, V * images)[rows]
         batch = Batch(torch.zeros(len(rows), 1), LABELS[index[own]].repeat(V), index[own], None, 0, number, 2)
+        batch = batch._replace(partner_labels=partners, shares=portions, mixed=(1,))
         world.begin(images)
         factor = world.size * len(own) / images
         for name, term in terms.terms.items():

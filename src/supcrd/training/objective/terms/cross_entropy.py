@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from supcrd.losses.similarity import at_least_float32
 from supcrd.training.objective.term import Context, Reads, Step, Term, TermSettings, term
+from supcrd.training.objective.terms.banked import gathered
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
@@ -37,7 +38,8 @@ class CrossEntropy(Term):
     """Cross-entropy of the student's logits with the labels, in nats; a mixed image has both labels, by their shares.
 
     Of a mixed image it is share * CE(own label) + (1 - share) * CE(partner's label), as in Zhang et al. 2018 and Yun et
-    al. 2019; `label_smoothing` applies to both.
+    al. 2019; `label_smoothing` applies to both. With class weights the mean is divided by the sum of weights of the
+    whole batch, so that in several processes the logits of all are gathered.
     """
 
     class Settings(TermSettings):
@@ -54,26 +56,44 @@ class CrossEntropy(Term):
         super().__init__(settings, context)
         self.label_smoothing = settings.label_smoothing
         balanced = settings.class_weights == "balanced"
+        self.reads = _reads(settings)
         weights = balanced_weights(context.labels, context.classes) if balanced else None
         self.register_buffer("class_weights", weights, persistent=False)  # belong to the data, not to the state
+
+    @classmethod
+    def plan(cls, settings: TermSettings, context: Context) -> Reads | None:
+        """What it reads, by its settings."""
+        assert isinstance(settings, cls.Settings)
+        return _reads(settings)
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the rows; with class weights the mean that they weigh, as torch's `cross_entropy(weight=)` has."""
         logits, batch = at_least_float32(step.student.logits), step.batch
+        labels, partners, shares = batch.labels, batch.partner_labels, batch.shares
         weight: Tensor | None = self._buffers["class_weights"]
-        weight = None if weight is None else weight.to(logits.dtype)
-        if not batch.mixed or batch.shares is None or batch.partner_labels is None:
-            return functional.cross_entropy(logits, batch.labels, weight=weight, label_smoothing=self.label_smoothing)
-        both = (batch.labels, batch.partner_labels)
+        if weight is not None:
+            weight = weight.to(logits.dtype)
+            if step.world.size > 1:
+                logits, labels = (gathered(part, batch, step.world)[1] for part in (logits, labels))
+                partners, shares = (
+                    part if part is None else gathered(part, batch, step.world)[1] for part in (partners, shares)
+                )
+        if not batch.mixed or shares is None or partners is None:
+            return functional.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
+        both = (labels, partners)
         own, partner = (
             functional.cross_entropy(
                 logits, labels, weight=weight, label_smoothing=self.label_smoothing, reduction="none"
             )
             for labels in both
         )
-        shares = batch.shares.to(logits.dtype)
-        loss = torch.lerp(partner, own, shares)
+        loss = torch.lerp(partner, own, shares.to(logits.dtype))
         if weight is None:
             return loss.mean()
         mine, theirs = (weight[labels] for labels in both)
-        return loss.sum() / torch.lerp(theirs, mine, shares).sum()
+        return loss.sum() / torch.lerp(theirs, mine, shares.to(logits.dtype)).sum()
+
+
+def _reads(settings: CrossEntropy.Settings) -> Reads:
+    """The sum of the weights is one over the batch: it needs the rows of others."""
+    return CrossEntropy.reads._replace(others=settings.class_weights == "balanced")
