@@ -3,8 +3,8 @@
     python benchmarks/many_classes.py --out docs/results/many-classes-cpu.json
 
 Images are made, small, and the networks are small: what is measured is what the number of classes costs. The classifier
-is the one trained along, as in the recipe inat2021-r50-r18: to fit one anew takes hundreds of passes over images times
-classes. Each command is a process on one thread; seconds are those of the processor, memory is the largest resident
+is the one trained along and there is no probe, as in the recipe inat2021-r50-r18: to fit either takes tens to hundreds
+of passes over images times classes. Each command is a process on one thread; seconds are those of the processor, memory is the largest resident
 size of a process.
 """
 
@@ -35,6 +35,8 @@ bank = BANK
 [train]
 epochs = 1
 batch_size = 256
+[probe]
+epochs = 0
 [teacher]
 run = "teacher"
 """

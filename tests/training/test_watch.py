@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from torch.distributed import HashStore
@@ -41,19 +42,37 @@ def test_the_one_that_does_not_come_is_named():
 
 
 def test_silence_is_told_and_signs_are_heard(monkeypatch):
+    """By a clock of the test's own: a busy machine is no silence."""
+    clock = [0.0]
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(watch, "BEAT", 0.01)
-    monkeypatch.setattr(watch, "PATIENCE", 0.4)
     store, over, said = HashStore(), [threading.Event(), threading.Event()], ([], [])
     both = [
         threading.Thread(target=watch.watch, args=(store, rank, 2, said[rank].append, over[rank])) for rank in (0, 1)
     ]
     for thread in both:
         thread.start()
-    time.sleep(0.8)
+    for _ in range(4):  # 800 s, in which each hears the other one every 200
+        for rank in (0, 1, 0, 1):
+            two_more_signs(store, rank)
+        clock[0] += 200
     assert said == ([], [])
     over[1].set()  # process 1 says nothing more
-    both[0].join(5)
-    assert said == (["process 1 of 2 gives no sign of life for 0 s"], [])
+    for _ in range(1000):
+        clock[0] += watch.PATIENCE + 1  # again where its last sign was heard only now
+        both[0].join(0.02)
+        if not both[0].is_alive():
+            break
+    assert said == (["process 1 of 2 gives no sign of life for 300 s"], [])
+
+
+def two_more_signs(store, rank):
+    name = f"alive/{rank}"
+    store.wait([name], SOON)
+    before, until = int(store.get(name)), time.monotonic() + SOON.total_seconds()
+    while int(store.get(name)) < before + 2:
+        assert time.monotonic() < until
+        time.sleep(0.005)
 
 
 def test_the_first_reason_is_what_others_say(monkeypatch):
