@@ -155,6 +155,16 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "lw-kd-1": one_view(LW),
         "lw-dist-1": one_view(joint(logits="dist", **PLAIN)),
     },
+    "around": {  # what is added to LW-SupCRD beside KD on one view, or left out; `ls`: z-scored logits as published
+        "lw-kd-1": one_view(LW),
+        "lw-1": one_view(joint(kd_weight=0.0, **PLAIN)),
+        "kd-1": one_view(KD),
+        "lw-kd-1-strong": one_view(LW, **STRONG),
+        "lw-kd-1-rotation": one_view(LW, rotation=0.25),
+        "lw-kd-1-ema": one_view(LW) | {"train": {"ema": 0.999}},
+        "ls-1": one_view({"method": {"name": "ls"}}),
+        "dist-1": one_view(joint(contrast="none", logits="dist", **PLAIN)),
+    },
     "pair": {  # those that decide, and the published protocol's methods: all images, for benchmarks/gpu_student.sh
         "cross_entropy-1": one_view(cross_entropy()),
         "cross_entropy-1-cutmix": one_view(cross_entropy(), **MIX),
