@@ -4,8 +4,8 @@
 
 Images are made, small, and the networks are small: what is measured is what the number of classes costs. The classifier
 is the one trained along and there is no probe, as in the recipe inat2021-r50-r18: to fit either takes tens to hundreds
-of passes over images times classes. Each command is a process on one thread; seconds are those of the processor, memory is the largest resident
-size of a process.
+of passes over images times classes. Each command is a process on one thread; seconds are those of the processor, memory
+is the largest resident size of a process.
 """
 
 import argparse
