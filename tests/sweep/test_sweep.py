@@ -1,6 +1,7 @@
 """Sweeps: what a file says, and many runs with a teacher that they share, in this process and in others."""
 
 import json
+import logging
 import re
 import shlex
 import shutil
@@ -499,6 +500,17 @@ def test_the_live_table(tmp_path):
     assert len(shown()) <= 33
     assert "37 waiting" in " ".join(shown()[-1])
     assert "not shown" in " ".join(shown()[-1])
+
+
+def test_what_every_run_says_of_the_data_is_shown_once(tmp_path, capsys):
+    logger = logging.getLogger("supcrd")
+    with LiveTable(tmp_path):
+        for _ in range(3):
+            logger.warning("folder:photos: has no test split")
+        logger.warning("another line")
+    shown = capsys.readouterr().err
+    assert shown.count("folder:photos: has no test split") == 1
+    assert "another line" in shown
 
 
 def test_the_page_about_sweeps(tmp_path, monkeypatch):

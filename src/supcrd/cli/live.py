@@ -33,6 +33,7 @@ class LiveTable(logging.Handler):
         self.out, self.measure = out, measure
         self.jobs: Sequence[Job] = ()
         self.reported: set[Job] = set()
+        self.noted: set[str] = set()
         self.began = time.monotonic()
         self.live = Live(get_renderable=self.table, console=stderr, refresh_per_second=2, transient=True)
 
@@ -49,8 +50,11 @@ class LiveTable(logging.Handler):
         logging.getLogger("supcrd").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a line of the package's log."""
-        self.note(record.getMessage())
+        """Show a line of the package's log; once, where every run has the same to say of the data."""
+        text = record.getMessage()
+        if text not in self.noted:
+            self.noted.add(text)
+            self.note(text)
 
     def note(self, text: str) -> None:
         """Show a line above the table."""
