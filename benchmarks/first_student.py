@@ -88,7 +88,7 @@ def walk(archive: Path, epochs: int, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {"unzip_seconds": round(time.perf_counter() - begun, 2)}
     words = ["distil", "--data", "folder:photos", "--teacher", "auto", "--student", STUDENT, "--epochs", str(epochs)]
     out = Path("runs/distil")
-    stages = {name: out / name / "evaluation.json" for name in ("undistilled", "joint")}
+    stages = {name: out / name / "evaluation.json" for name in ("undistilled", "dist")}
     for arch in ("convnet", "resnet18"):  # of a CPU, of an accelerator
         stages[f"teacher-{arch}"] = out / f"teacher-{arch}" / "evaluation.json"
     result["distil"], _ = command([*words, "data.image_size=32"], folder, stages)
@@ -122,7 +122,7 @@ def table(results: dict[str, Any]) -> str:
         "| until | processor, s | clock, s | network | epochs | validation % | test % |",
         "|---|---:|---:|---|---:|---:|---:|",
     ]
-    names = {"joint": "distilled student", "undistilled": "first trained student", "all": "report"}
+    names = {"dist": "distilled student", "undistilled": "first trained student", "all": "report"}
     begun = {"seconds": results["unzip_seconds"], "processor": results["unzip_seconds"]}
     for stage, times in sorted(results["distil"]["times"].items(), key=lambda item: item[1]["seconds"]):
         run = results["runs"].get(stage)

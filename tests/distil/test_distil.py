@@ -35,7 +35,7 @@ def test_from_data_to_a_model(command, npz, tmp_path, no_figures, monkeypatch):
     assert " ".join(done["text"].split()) in text
     assert "the undistilled student" in done["text"]
     rows = {row["label"]: row for row in done["comparison"]["rows"]}
-    assert list(rows) == ["undistilled", "joint"]
+    assert list(rows) == ["undistilled", "dist"]
     assert [row["n"] for row in rows.values()] == [2, 2]
     # the best model is the one of highest validation accuracy, of the configuration of highest mean
     found = {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/evaluation.json")}
@@ -107,7 +107,7 @@ def test_what_would_stop_a_later_student_is_said_before_the_first(npz, tmp_path,
     text = f'[data]\nsource = "npz:{npz}"\n[model]\narch = "convnet"\n[method]\nname = "cross_entropy"\n'
     teacher.write_text(f"{text}[train]\nepochs = 1\n[head]\nepochs = 0\n")
     words = ["distil", "--data", f"npz:{npz}", "--student", "resnet8", "--epochs", "1", "--out", out, *QUICK]
-    assert refused(*words, "--teacher", teacher).startswith(
+    assert refused(*words, "--teacher", teacher, "--methods", "joint").startswith(
         "error: joint cannot run: the teacher mine has no trained projection head, which joint reads; "
         "teacher.override.head.epochs=10 "
     )
@@ -127,6 +127,7 @@ def test_a_run_without_a_trained_head_gets_one(npz, tmp_path, no_figures, monkey
     assert invoke("train", "digits-cross-entropy", *changes, "--out", tmp_path).exit_code == 0
     before = contents(bare)
     words = ["distil", "--data", f"npz:{npz}", "--student", "resnet8", "--epochs", "1", "--teacher", bare, *QUICK]
+    words += ["--methods", "joint"]
     assert "teacher.head.epochs=10 trains one" in refused(*words, "--out", out, "teacher.head.epochs=0")
     assert not out.exists()
     shown = invoke(*words, "--out", out, "teacher.head.epochs=1")

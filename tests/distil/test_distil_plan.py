@@ -116,7 +116,7 @@ def test_what_a_teacher_may_be(tmp_path):
         ({"student": "resnet9"}, "arch 'resnet9' is unknown; the nearest is 'resnet8'"),
         ({"seeds": 0}, "--seeds 0 is not right; 1 or more is"),
         ({"epochs": 0}, "train.epochs = 0: 1 or more is right"),
-        ({"methods": ["crd"]}, "--methods crd is not right; joint, kd, dist are known"),
+        ({"methods": ["crd"]}, "--methods crd is not right; dist, joint, kd are known"),
         ({"methods": []}, "--methods none is not right"),
         ({"overrides": ["seed=3"]}, "seed has an option of its own: --seeds"),
         ({"overrides": ["method.kd_weight=3"]}, "method.kd_weight cannot be changed here"),

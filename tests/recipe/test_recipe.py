@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from supcrd import recipe as recipes
-from supcrd.distil.plan import plan
+from supcrd.distil.plan import DEFAULT, plan
 from supcrd.errors import RecipeError
 from supcrd.models.archs.cifar_resnet import LAYERS, WIDE
 from supcrd.models.archs.small_resnet import DEPTHS, OPTION_A
@@ -64,7 +64,7 @@ def test_the_strong_set_is_what_distil_trains_and_its_baseline():
     for key in ("data", "model", "augment", "train", "probe", "classifier"):
         assert getattr(strong, key) == getattr(base, key)
     assert strong.train.epochs * strong.view_count == 240
-    assert plan("cifar100", "auto", "resnet8x4").configurations["joint"][0].method == strong.method
+    assert plan("cifar100", "auto", "resnet8x4").configurations[DEFAULT][0].method == strong.method
     assert base.method.name == "cross_entropy"
     assert base.teacher is None
     assert recipes.teacher_recipe(strong).model.arch == "resnet32x4"

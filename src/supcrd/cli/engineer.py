@@ -36,7 +36,7 @@ def distil(
         typer.Option(help="Training time of one distilled student, in place of --epochs; all get as many epochs."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each configuration; 3 or more tell whether it paid.")] = 1,
-    methods: Annotated[str, typer.Option(help="How to distil, separated by commas: joint, kd, dist.")] = "joint",
+    methods: Annotated[str, typer.Option(help="How to distil, separated by commas: dist, joint, kd.")] = "dist",
     workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
     out: OutOption = Path("runs/distil"),
     as_json: JsonOption = False,
