@@ -28,7 +28,7 @@ def test_builtin_recipes_validate_and_survive_writing(name):
 
 
 def test_the_published_protocol_to_the_letter():
-    """Protocol of reducereX/ATML_Proj (December 2024)."""
+    """Protocol of reducereX/ATML_Proj (December 2025)."""
     for name in ("cifar100-lw-supcrd", "cifar100-supcon", "cifar100-crd", "cifar100-hybrid"):
         r = load(name)
         assert (r.model.arch, r.model.projector) == ("resnet18", (128, 64))

@@ -1,4 +1,4 @@
-"""Label-weighted supervised contrastive representation distillation: the core of this package."""
+"""Logit-weighted supervised contrastive representation distillation: the core of this package."""
 
 import math
 from typing import Any
@@ -73,7 +73,8 @@ def lw_supcrd(
 
     Cost: O(B N D + B C) time, O((B + N) D + B C) memory (see `grouped_logsumexp`).
     All candidates valid equals no `valid` to rounding.
-    Source: LW-SupCRD as published in reducereX/ATML_Proj (December 2024); the softmax temperature is its proposal's.
+    Source: LW-SupCRD as published in github.com/reducereX/ATML_Proj (Murtaza et al., December 2025), where it is
+    called SFW-SupCon now; the softmax temperature is its proposal's.
     Difference: computed in log space, without the published eps = 1e-8 in numerator and denominator.
 
     Example:

@@ -1,5 +1,7 @@
 """LW-SupCRD: pull to the teacher's embeddings of the class, push from those of others, weighted by its confidence."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from supcrd import losses
@@ -25,6 +27,7 @@ class LWSupCRD(Term):
         """divides the teacher's logits before the softmax that weighs"""
 
     reads = Reads({"projections"}, {"projections", "logits"}, others=True)
+    paper: ClassVar[str] = "Murtaza et al. 2025, github.com/reducereX/ATML_Proj"
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)
