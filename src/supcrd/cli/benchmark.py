@@ -11,6 +11,7 @@ from rich.text import Text
 
 from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, app, fail, guarded, print_json
+from supcrd.cli.help import SOURCES
 from supcrd.cli.screen import stderr, stdout
 
 WIDE = 180  # columns of all of the table
@@ -30,7 +31,7 @@ def benchmark(
         int, typer.Option("--view-epochs", help="Epochs x student views an image, the same for every method.")
     ] = 240,
     seeds: Annotated[int, typer.Option(help="Runs of each method; 3 or more give intervals that tell something.")] = 3,
-    data: Annotated[str, typer.Option(help="Data source: cifar100, npz:PATH, folder:PATH, digits.")] = "cifar100",
+    data: Annotated[str, typer.Option(help=f"Data source: {SOURCES}")] = "cifar100",
     teacher: Annotated[
         list[str] | None,
         typer.Option(metavar="[ARCH=]PATH", help="A run folder or weights (repeatable); else it is trained first."),
@@ -38,7 +39,9 @@ def benchmark(
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="[METHOD:]KEY=VALUE", help="A change of all runs, or of one method's (repeatable)."
+            "--set",
+            metavar="[METHOD:]KEY=VALUE",
+            help="A change of all runs, of one method's, or (teacher:) of the teacher's (repeatable).",
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,

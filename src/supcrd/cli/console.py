@@ -47,7 +47,7 @@ class Commands(TyperGroup):
             known = [(name, command) for name in names if (command := self.get_command(ctx, name)) is not None]
             if known:
                 with formatter.section(title):
-                    formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in known])
+                    formatter.write_dl([(name, command.get_short_help_str(120)) for name, command in known])
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """As it is, but for the message."""

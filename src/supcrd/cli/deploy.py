@@ -12,7 +12,6 @@ from supcrd.cli.train import (
     ArchOption,
     ClassesOption,
     MeanOption,
-    ModelArgument,
     PluginOption,
     SizeOption,
     StateOption,
@@ -25,7 +24,7 @@ from supcrd.cli.train import (
 @app.command()
 @guarded
 def export(
-    model: ModelArgument,
+    model: Annotated[Path, typer.Argument(help="Run folder, or file of weights (.safetensors, .pth).")],
     out: Annotated[Path, typer.Option("--out", help="The file: .onnx, or .pt2 of --to torch.")],
     to: Annotated[str, typer.Option(help="onnx, or torch: a torch.export program.")] = "onnx",
     int8: Annotated[
@@ -34,7 +33,8 @@ def export(
     data: Annotated[str | None, typer.Option(help="Data to measure on; the run's own if not given.")] = None,
     split: Annotated[str, typer.Option(help="validation (test where there is none), test or train.")] = "validation",
     calibrate: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Its training images give int8 ranges; --data's if not given.")
+        str | None,
+        typer.Option(metavar="DATA", help="Data whose training images give int8's ranges; --data if not given."),
     ] = None,
     keep: Annotated[str, typer.Option(metavar="LAYER,...", help="Layers of --int8 that stay in float32.")] = "",
     limit: Annotated[
@@ -43,8 +43,8 @@ def export(
             help="Most points of accuracy that int8 may lose; 0.5, or one image if that is more.", min=0, max=100
         ),
     ] = None,
-    input: Annotated[str, typer.Option(help="Of the file: uint8, 0 to 255, or float, 0 to 1.")] = "uint8",
-    threads: Annotated[int, typer.Option(help="Of the latency that is measured.", min=1, max=256)] = 1,
+    input: Annotated[str, typer.Option(help="Input of the file: uint8 (0 to 255) or float (0 to 1).")] = "uint8",
+    threads: Annotated[int, typer.Option(help="Threads that latency is measured with.", min=1, max=256)] = 1,
     arch: ArchOption = None,
     num_classes: ClassesOption = None,
     mean: MeanOption = None,

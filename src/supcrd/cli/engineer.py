@@ -9,6 +9,7 @@ from rich.text import Text
 
 from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
+from supcrd.cli.help import SOURCES
 from supcrd.cli.screen import FULL, Screen, stderr, stdout
 from supcrd.errors import SupcrdError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @app.command()
 @guarded
 def distil(
-    data: Annotated[str, typer.Option(help="Data source: folder:PATH, csv:PATH, npz:PATH, shards:PATH, digits.")],
+    data: Annotated[str, typer.Option(help=f"Data source: {SOURCES}")],
     student: Annotated[str, typer.Option(help="Architecture of the small model, such as resnet8 or timm:NAME.")],
     overrides: Annotated[
         list[str] | None,

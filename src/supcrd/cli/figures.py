@@ -44,7 +44,9 @@ def plot(
     runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="Finished run folders.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="File ending in .png, .svg, .pdf or .html.")] = None,
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
-    classes: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Classes to show, separated by commas, where a figure shows some.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of what a figure draws at random; 0 if not given.")] = None,
     plugin: Annotated[
         list[str] | None,

@@ -22,13 +22,16 @@ EXAMPLES = {
     "evaluate": "supcrd evaluate runs/digits-joint --split validation",
     "compare": "supcrd compare runs --baseline digits-cross-entropy",
     "report": "supcrd report runs --out report.html",
-    "plot": "supcrd plot curves runs --out curves.png",
+    "plot": "supcrd plot curves runs/digits-kd runs/digits-joint --out curves.png",
     "teachers": "supcrd teachers runs",
     "predict": "supcrd predict runs/digits-joint photo.png",
     "export": "supcrd export runs/digits-joint --out model.onnx --int8",
     "card": "supcrd card runs/digits-joint --license mit",
     "push": "supcrd push runs/digits-joint ann/resnet8-digits --private",
 }
+
+SOURCES = "folder:PATH, csv:PATH, npz:PATH, shards:PATH, parquet:PATH, hf:NAME, cifar10, cifar100 or digits."
+"""Data sources, as `data.source` has them: the end of a help."""
 
 MOVED = {"export-layout": "reproduce layout"}
 """Old names of commands, which still work."""

@@ -11,7 +11,8 @@ from supcrd.cli.screen import stdout
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 LicenseOption = Annotated[
-    str | None, typer.Option(metavar="ID", help="Of the model, as the hub names it, such as mit; none if not given.")
+    str | None,
+    typer.Option(metavar="ID", help="Licence of the model, as the hub names it, such as mit; none if not given."),
 ]
 
 

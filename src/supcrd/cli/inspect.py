@@ -10,6 +10,7 @@ from rich.text import Text
 from supcrd.base.files import replacing, user_path
 from supcrd.base.wording import printable
 from supcrd.cli.console import JsonOption, app, guarded, print_json
+from supcrd.cli.help import SOURCES
 from supcrd.cli.screen import stdout
 from supcrd.errors import SupcrdError
 
@@ -17,7 +18,7 @@ from supcrd.errors import SupcrdError
 @app.command()
 @guarded
 def inspect(
-    data: Annotated[str, typer.Argument(help="Data source: digits, folder:PATH, parquet:PATH, shards:PATH, npz:PATH.")],
+    data: Annotated[str, typer.Argument(help=f"Data source: {SOURCES}")],
     samples: Annotated[Path | None, typer.Option(help="PNG file for a grid of images, a row for each class.")] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Pixels that image files are looked at in; 64 if not given.")

@@ -20,7 +20,9 @@ def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="What to run: see docs/sweeps.md.")],
     workers: Annotated[
         int | None,
-        typer.Option(help="Runs at a time; with --on local each in its own process with its share of cores."),
+        typer.Option(
+            help="Runs at a time, each in its own process; if not given 1, with another --on all or [cluster] workers."
+        ),
     ] = None,
     on: Annotated[str, typer.Option("--on", help="Who makes the runs: local, slurm, dask, ray.")] = "local",
     out: OutOption = Path("runs"),
@@ -94,10 +96,10 @@ def compare(
         bool, typer.Option("--test", help="Fail if a difference cannot be tested (fewer than two common seeds).")
     ] = False,
     form: Annotated[
-        str | None, typer.Option("--format", help="A table for a paper in place of these: latex, csv or markdown.")
+        str | None, typer.Option("--format", help="Print a table for a paper instead: latex, csv or markdown.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write that table to this .tex, .csv or .md file.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Write such a table to this .tex, .csv or .md file.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -132,17 +134,19 @@ def reproduce(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Changes of all runs, as data.folder=PATH."),
     ] = None,
-    tables: Annotated[str, typer.Option(help="Tables to reproduce, separated by commas; logits is one more.")] = (
-        "main,alpha,beta,temperature,hybrid,bank"
-    ),
-    recipe_set: Annotated[str, typer.Option("--recipe-set", help="published, strong or small.")] = "published",
+    tables: Annotated[
+        str, typer.Option(help="Tables to reproduce, separated by commas; also logits (not published).")
+    ] = ("main,alpha,beta,temperature,hybrid,bank"),
+    recipe_set: Annotated[
+        str, typer.Option("--recipe-set", help="How runs are trained: published, strong or small.")
+    ] = "published",
     seeds: Annotated[int, typer.Option(help="Seeds of each run of the main table.")] = 3,
     sweep_seeds: Annotated[int, typer.Option("--sweep-seeds", help="Seeds of the runs of other tables only.")] = 1,
     workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
     out: OutOption = Path("runs/reproduce"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; write nothing.")] = False,
 ) -> None:
-    """Run the reference's experiments and write RESULTS.md with our results beside the published ones.
+    """Run the published experiments of LW-SupCRD (the reference); RESULTS.md has ours beside them.
 
     supcrd reproduce layout RUN... --out FOLDER writes finished runs in the reference's layout of files.
     """

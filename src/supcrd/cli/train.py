@@ -39,7 +39,9 @@ PluginOption = Annotated[
     typer.Option("--plugin", metavar="FILE", help="Plug-in of the model or data (repeatable); its code runs."),
 ]
 KEYS = "; [teachers.NAME] has the keys of [teacher], and docs/objectives.md lists those of [objective.NAME]"
-ModelArgument = Annotated[Path, typer.Argument(help="Run folder, .safetensors file, or .pth.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(help="Run folder, file of weights (.safetensors, .pth), or .onnx file of supcrd export.")
+]
 
 
 @app.command()

@@ -120,7 +120,7 @@ class Hybrid(LWSupCRD):
 
 
 class Joint(LWSupCRD):
-    """Cross-entropy through the encoder + `kd` or `dist` + a contrastive term, whose weights fall to 0 at the end."""
+    """Cross-entropy through the encoder + `kd` or `dist` + a contrastive term, whose weight falls to 0 at the end."""
 
     name: Literal["joint"]  # type: ignore[assignment]
     """the method"""
