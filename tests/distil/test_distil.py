@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from supcrd import recipe as recipes
 from supcrd.distil.plan import plan
+from supcrd.errors import RunError
 from supcrd.jobs.assess import load_model
 from supcrd.training.budget import EpochTime
 from typed import contents, invoke, refused
@@ -146,3 +148,24 @@ def test_a_run_without_a_trained_head_gets_one(npz, tmp_path, no_figures, monkey
     assert contents(bare) == before
     of_logits = plan(f"npz:{npz}", str(bare), "resnet8", methods=["kd", "dist"]).recipes[0]
     assert of_logits.teacher.run == str(bare)  # nothing reads its projections
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"), [([], ["undistilled", "joint"]), (["--methods", "dist"], ["undistilled", "dist"])]
+)
+def test_two_classes_are_distilled_by_joint_unless_asked(npz, tmp_path, monkeypatch, asked, wanted):
+    """DIST's correlations within an image of two classes have no gradient (tests of its loss)."""
+    begun = []
+
+    def stopped(planned, *_, **__):
+        begun.extend(recipe.name for recipe in planned)
+        raise RunError("enough")
+
+    with np.load(npz) as file:
+        rows = {split: file[f"{split}_labels"] < 2 for split in ("train", "test")}
+        np.savez(tmp_path / "two.npz", **{name: file[name][rows[name.partition("_")[0]]] for name in file})
+    monkeypatch.setattr("supcrd.distil.run.run_all", stopped)
+    words = ["--data", f"npz:{tmp_path / 'two.npz'}", "--student", "resnet8", "--epochs", "1", *QUICK, *asked]
+    shown = invoke("distil", *words, "--out", tmp_path / "runs")
+    assert (shown.exit_code, begun) == (2, wanted)
+    assert ("two classes: by joint" in shown.stderr) is (not asked)

@@ -305,3 +305,13 @@ def test_short_distances_between_long_rows() -> None:
     rows, other = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [1.0], [2.0]])
     expected = torch.tensor([0.2604167, 0.5208333, 0.2604167])  # as in the docstring
     torch.testing.assert_close(losses.rkd(rows + 4096, other, angle=0.0), expected)
+
+
+def test_dist_within_an_image_of_two_classes_teaches_nothing() -> None:
+    """Two numbers of mean 0 and norm 1 are (1, -1) / sqrt 2 or its opposite, whose correlation is 1 or -1."""
+    g = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.randn(9, 2, generator=g, dtype=torch.float64) for _ in range(2))
+    within = losses.dist(ours.requires_grad_(), theirs, gamma=0.0, temperature=1.0)
+    torch.testing.assert_close(within, 2 - 2 * torch.sign((ours[:, 0] - ours[:, 1]) * (theirs[:, 0] - theirs[:, 1])))
+    (gradient,) = torch.autograd.grad(within.sum(), ours)
+    assert gradient.abs().max() < 1e-14

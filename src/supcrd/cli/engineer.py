@@ -37,7 +37,10 @@ def distil(
         typer.Option(help="Training time of one distilled student, in place of --epochs; all get as many epochs."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each configuration; 3 or more tell whether it paid.")] = 1,
-    methods: Annotated[str, typer.Option(help="How to distil, separated by commas: dist, joint, kd.")] = "dist",
+    methods: Annotated[
+        str | None,
+        typer.Option(help="How to distil, separated by commas: dist, joint, kd. Default: dist, or joint for two classes."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
     out: OutOption = Path("runs/distil"),
     as_json: JsonOption = False,
@@ -46,10 +49,10 @@ def distil(
 
     The same command resumes what is unfinished.
     """
-    from supcrd.distil.plan import plan
+    from supcrd.distil.plan import DEFAULT, OF_TWO, plan
     from supcrd.figures.extra import check_drawing
 
-    names = [name.strip() for name in methods.split(",") if name.strip()]
+    names = [DEFAULT] if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     if epochs is not None and minutes is not None:
         raise SupcrdError(f"--epochs {epochs} and --minutes {minutes:g} exclude one another: give one of them")
     arguments: dict[str, Any] = {"seeds": seeds, "methods": names, "overrides": overrides or [], "minutes": minutes}
@@ -68,9 +71,14 @@ def distil(
         stderr.print(chosen.text, style="dim", markup=False, highlight=False, soft_wrap=True)
         arguments["auto"] = chosen.arch
         planned = plan(data, teacher, student, epochs=whole, **arguments)
+    if check(planned, out) == 2 and methods is None:
+        text = f"two classes: by {OF_TWO}, since {DEFAULT} compares the classes of an image by their correlation"
+        stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+        names = arguments["methods"] = [OF_TWO]
+        planned = plan(data, teacher, student, epochs=whole, **arguments)
+        check(planned, out)
     if planned.note:
         stderr.print(planned.note, style="dim", markup=False, highlight=False, soft_wrap=True)
-    check(planned, out)
     if minutes is not None:
         with Screen() as screen:
             whole = epochs_in(planned.configurations[names[0]][0], out, report=screen.report)

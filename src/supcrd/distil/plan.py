@@ -20,6 +20,8 @@ METHODS: dict[str, dict[str, Any]] = {"dist": {}, "joint": {"contrast_weight": 0
 """What distils: presets of `[method]`, after which configurations are called, with what differs from their defaults.
 The first one is the default. It was chosen on validation, where the others were measured too: docs/best-student.md."""
 DEFAULT = next(iter(METHODS))
+OF_TWO = "joint"
+"""The default for two classes, of which correlations within an image are always 1 or -1: dist has half of its loss."""
 VIEWS = {"views": 1}
 """Of an image in an epoch: at equal view-epochs a second one costs half of the steps (docs/best-student.md)."""
 START = ("pretrained", "checkpoint", "state_dict")

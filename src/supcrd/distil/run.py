@@ -95,12 +95,15 @@ def distil(
     return done
 
 
-def check(planned: Plan, out: Path) -> None:
+def check(planned: Plan, out: Path) -> int | None:
     """Find what would stop a run before the first one, so that it is said once and nothing is begun.
 
     Args:
         planned, out: as for `distil`. Epochs of students that train for minutes may not be known yet. Where all runs
             are finished, no data are loaded.
+
+    Returns:
+        The number of classes; None where all runs are finished.
 
     Raises:
         RunError: the folder has runs of another distillation; a configuration cannot run.
@@ -120,7 +123,7 @@ def check(planned: Plan, out: Path) -> None:
     undone = {name: next((recipe for recipe in group if not RunFolder(out / recipe.name).finished), None)
               for name, group in planned.configurations.items()}  # fmt: skip
     if not any(undone.values()):
-        return
+        return None
     start_file(first)
     devices.choose(first.train.device, first.train.precision)
     if not RunFolder(out / first.name).exists:  # a run under way only warns
@@ -134,6 +137,7 @@ def check(planned: Plan, out: Path) -> None:
                 rehearse(student, images, taught)
         except SupcrdError as error:
             raise RunError(f"{name} cannot run: {error}") from None
+    return len(images.class_names)
 
 
 def _best(runs: Sequence[RunFolder]) -> RunFolder:

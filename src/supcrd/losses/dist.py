@@ -25,7 +25,8 @@ def dist(
 
     Returns:
         (B,) of 0 to 2 T^2 (beta + gamma), unreduced; 0 where all correlations are 1. A row or column of equal numbers
-        has no correlation and counts as 0.
+        has no correlation and counts as 0. With two classes all correlations within an image are 1 or -1, so that the
+        first part has no gradient.
 
     Raises:
         ValueError: shapes differ or are not 2-D; temperature <= 0.
