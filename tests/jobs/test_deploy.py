@@ -2,12 +2,14 @@ import json
 import re
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 
 from classifies import digits_model, saved
 from supcrd.errors import SupcrdError
+from supcrd.export.about import KEY
 from supcrd.jobs.assess import evaluate_file
 from supcrd.jobs.deploy import Wanted, _processor, export
 from supcrd.jobs.predict import predict_files
@@ -115,6 +117,20 @@ def test_weights_without_data(tmp_path):
         export(weights, tmp_path / "a.onnx", Wanted(int8=True))
     with pytest.raises(SupcrdError, match="is a program, which can run code"):
         evaluate_file(tmp_path / "a.pt2", "digits")
+
+
+def test_names_of_the_outputs_from_a_file(tmp_path):
+    """They are in the file, so that what reads it alone has them."""
+    weights, names = saved(tmp_path, "convnet", recipe=None, class_names=None), tmp_path / "names.txt"
+    written = [f"digit {number}" for number in range(10)]
+    names.write_text("\n".join(written[:9]))
+    with pytest.raises(SupcrdError, match=r"has 9 names, the model .* has 10 outputs"):
+        export(weights, tmp_path / "a.onnx", Wanted(), classes=str(names))
+    names.write_text("\n".join(written))
+    shown = invoke("export", weights, "--out", tmp_path / "a.onnx", "--classes", names)
+    assert shown.exit_code == 0, shown.output
+    stored = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
+    assert json.loads(stored[KEY])["card"]["class_names"] == written
 
 
 def test_few_images_give_no_ranges(model, tmp_path):

@@ -12,6 +12,7 @@ from supcrd.cli.train import (
     ArchOption,
     ClassesOption,
     MeanOption,
+    NamesOption,
     PluginOption,
     SizeOption,
     StateOption,
@@ -49,6 +50,7 @@ def export(
     num_classes: ClassesOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
+    classes: NamesOption = None,
     plugin: PluginOption = None,
     image_size: SizeOption = None,
     state_dict: StateOption = None,
@@ -76,6 +78,7 @@ def export(
         std=numbers("--std", std),
         arch=arch,
         num_classes=num_classes,
+        classes=classes,
         image_size=checked_size(image_size),
         state_dict=state_dict,
     )

@@ -39,7 +39,7 @@ def distil(
     seeds: Annotated[int, typer.Option(help="Runs of each configuration; 3 or more tell whether it paid.")] = 1,
     methods: Annotated[
         str | None,
-        typer.Option(help="How to distil, separated by commas: dist, joint, kd. Default: dist, or joint for two classes."),
+        typer.Option(help="How to distil, by commas: dist, joint, kd. Default: dist, or joint for two classes."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
     out: OutOption = Path("runs/distil"),

@@ -90,6 +90,7 @@ def export(
     data_folder: str = "data",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    classes: str | None = None,
     **known: Any,
 ) -> dict[str, Any]:
     """Write a model's file, measure it beside the model, and only then give it its name.
@@ -104,6 +105,7 @@ def export(
         split: to measure on; test where there is no validation split.
         data_folder: the folder of CIFAR archives.
         mean, std, known: as `supcrd.models.weights.load_model`.
+        classes: a text file with the names of the outputs, as for `evaluate_file`; they are in the file's metadata.
 
     Returns:
         file, model, parameters (of encoder and classifier, a student's projector included), precision, input, source,
@@ -119,6 +121,8 @@ def export(
     wanted.check(out)
     measured_on.check_split(split)
     model, card = load_model(path, mean=mean, std=std, **known)
+    if classes is not None:
+        card = replace(card, class_names=measured_on.names(classes, card, path))
     network = Deployed(model, card, wanted.input)
     images = _images(path, card, source, split, data_folder)
     part = None if images is None else measured_on.chosen(images, _there(images, split))
