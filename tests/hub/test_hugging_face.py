@@ -96,6 +96,16 @@ def test_the_card_stands_in_the_run_folder_if_no_other_place_is_given(runs, tmp_
     assert "taught by" not in text
 
 
+def test_a_class_called_as_no_text_can_be(runs, tmp_path):
+    """The folder of a class may have a name that is no UTF-8."""
+    shutil.copytree(runs / "lw_supcrd", tmp_path / "own")
+    file = tmp_path / "own" / "evaluation.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | {"class_names": ["caf\udce9", *values["class_names"][1:]]}))
+    assert invoke("card", tmp_path / "own").exit_code == 0
+    assert "| caf\\udce9 | 12 |" in (tmp_path / "own" / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
 def test_pushed_and_loaded_it_is_the_same_model(runs, server):
     folder = runs / "lw_supcrd"
     before = contents(folder)
