@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 
 from classifies import digits_model, saved
+from supcrd.data.encoded import Reading
+from supcrd.data.sized import sized
 from supcrd.errors import SupcrdError
 from supcrd.jobs.assess import evaluate_file
 from supcrd.jobs.deploy import Wanted, _processor, export
@@ -115,6 +117,15 @@ def test_weights_without_data(tmp_path):
         export(weights, tmp_path / "a.onnx", Wanted(int8=True))
     with pytest.raises(SupcrdError, match="is a program, which can run code"):
         evaluate_file(tmp_path / "a.pt2", "digits")
+
+
+def test_arrays_of_another_size_are_resized_as_files_are(int8, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 14, 11), dtype=np.uint8)
+    resized = sized(torch.from_numpy(pixels)[..., None], Reading(8)).numpy()
+    for name, images in (("other", pixels), ("right", resized)):
+        np.savez(tmp_path / f"{name}.npz", test_images=images, test_labels=np.arange(10))
+    other, right = (evaluate_file(int8[0], f"npz:{tmp_path}/{name}.npz") for name in ("other", "right"))
+    assert (other["n"], other["nll"]) == (10, right["nll"])
 
 
 def test_few_images_give_no_ranges(model, tmp_path):
