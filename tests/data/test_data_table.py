@@ -213,6 +213,12 @@ def test_what_is_no_table(tmp_path: Path, name: str, text: str | bytes, said: st
     assert said in str(error.value)
 
 
+def test_spaces_before_quotes_and_lines_without_values(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(' ;\n \nfile; "label"\n"a.png"; "bee; the"\n ;\nb.png;  wolf \n')
+    assert read_rows(path, "k") == Rows(path, ("file", "label"), [["a.png", "bee; the"], ["b.png", "wolf"]], [4, 6])
+
+
 def test_values_of_json(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps([{"file": " a.png ", "label": 1}, {"file": "b.png", "extra": None}]))
