@@ -125,6 +125,9 @@ def test_linear_layers_on_patches_are_kept_by_their_names(plain, tmp_path):
     (kept,) = [node for node in model.graph.node if node.name == "encoder.first"]
     (weight,) = [stored[name] for name in kept.input if name in stored and stored[name].ndim == 2]
     assert np.array_equal(weight, network.encoder.first.weight.detach().numpy().T)
+    (bias,) = [stored[name] for node in model.graph.node if node.input and node.input[0] == kept.output[0]
+               for name in node.input if name in stored]  # fmt: skip
+    assert np.array_equal(bias, network.encoder.first.bias.detach().numpy())
 
 
 def test_a_layer_that_is_not_there(plain, tmp_path):
