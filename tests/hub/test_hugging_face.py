@@ -203,6 +203,9 @@ def test_what_cannot_be_pushed_is_one_line(runs, server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("value", "known"),
     [("C:\\Users\\ann\\a.npz", "a.npz"), ("csv:C:\\Users\\a.csv", "csv:a.csv"), ("timm:resnet18", "timm:resnet18"),
+     ("shards:https://ann:secret@host/t-{0..3}.tar?Signature=s", "shards:https://host/t-{0..3}.tar"),
+     ("parquet:s3://key:secret@bucket/a-?.parquet", "parquet:s3://bucket/a-?.parquet"),
+     ("https://host/a.npz?Signature=s", "https://host/a.npz"), ("hf://ann/cats@v1", "hf://ann/cats@v1"),
      ("folder:/a/b/", "folder:b"), ("0.5", "0.5"), (None, None), (("/a/b", 2), ["b", 2])],
 )  # fmt: skip
 def test_paths_lose_their_folders(value, known):
