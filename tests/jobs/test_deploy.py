@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from classifies import digits_model, saved
 from supcrd.data.encoded import Reading
 from supcrd.data.sized import sized
 from supcrd.errors import SupcrdError
+from supcrd.export import onnx as files
+from supcrd.export.about import About
+from supcrd.export.network import Deployed
 from supcrd.jobs.assess import evaluate_file
 from supcrd.jobs.deploy import Wanted, _processor, export
 from supcrd.jobs.predict import predict_files
@@ -126,6 +130,19 @@ def test_arrays_of_another_size_are_resized_as_files_are(int8, tmp_path):
         np.savez(tmp_path / f"{name}.npz", test_images=images, test_labels=np.arange(10))
     other, right = (evaluate_file(int8[0], f"npz:{tmp_path}/{name}.npz") for name in ("other", "right"))
     assert (other["n"], other["nll"]) == (10, right["nll"])
+
+
+def test_a_card_of_another_version(tmp_path):
+    network, card = digits_model()
+    card = replace(card, recipe={"data": {"source": "digits", "newer": 1}})
+    save_model(tmp_path, network, card)
+    file, out = tmp_path / "old.onnx", tmp_path / "new.onnx"
+    files.write(Deployed(network, card), About(card=card, input="uint8", precision="float32"), file)
+    with pytest.raises(SupcrdError, match=r"old\.onnx: its recipe is not of this version"):
+        evaluate_file(file, None)
+    with pytest.raises(SupcrdError, match=r"its recipe is not of this version"):
+        export(tmp_path, out, Wanted())
+    assert not out.exists()
 
 
 def test_few_images_give_no_ranges(model, tmp_path):

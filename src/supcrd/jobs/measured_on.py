@@ -7,7 +7,7 @@ from pathlib import Path
 from supcrd.base.files import user_path
 from supcrd.data import FILES, ImageSet, Split
 from supcrd.data.classes import match, numbered, read_names
-from supcrd.errors import DataError, RunError
+from supcrd.errors import CheckpointError, DataError, RunError
 from supcrd.jobs.images import load_images
 from supcrd.models.card import MISSING, Card
 from supcrd.recipe.settings import DataSettings
@@ -86,8 +86,12 @@ def as_they_are(
 
     Raises:
         DataError: they cannot be loaded, or do not fit the model.
+        CheckpointError: the card's recipe is damaged, or of another version.
     """
-    images = load(card, source, data_folder, split, sized=True)
+    try:
+        images = load(card, source, data_folder, split, sized=True)
+    except (TypeError, ValueError) as error:  # of a table that is none, or has other keys
+        raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
     check_fit(card, images, path, resizes=False)
     return in_order(card, images, path, source, classes)
 
