@@ -100,6 +100,7 @@ def test_no_patient_is_on_both_sides(tmp_path: Path, write) -> None:
         (shards, {"test_patient": "p0"}, "group 'p0' is in train and in test; a group in one split only"),
         (npz, {"train_patient": None}, "there is no array train_patient, with a group for each of train_images"),
         (npz, {"train_patient": PATIENTS[:4]}, "train_patient are <U2 (4,); 30 integers or texts, one for each image"),
+        (npz, {"train_patient": np.array(["a", "", "b"] * 10)}, "train_patient is empty for image 1; a group for each"),
         (npz, {"train_patient": np.zeros(30)}, "train_patient are float64 (30,); 30 integers or texts"),
         (shards, {"train_patient": None}, "00.png: patient = None is no group; a name or a whole number is right"),
         (shards, {"train_patient": 0.5}, "patient = 0.5 is no group"),
@@ -130,6 +131,12 @@ def test_groups_that_are_numbers_or_of_many_types(tmp_path: Path) -> None:
     names = sorted({*map(str, range(10)), "10", "11", "12", "13"})
     assert [names[number] for number in data.train.groups.tolist()] == [str(place // 3) for place in range(30)]
     assert [names[number] for number in data.test.groups.tolist()] == [f"1{place // 3}" for place in range(12)]
+
+
+def test_groups_of_bytes_that_are_no_ascii(tmp_path: Path) -> None:
+    byte_strings = np.array([name.replace("p", "é").encode() for name in PATIENTS])
+    data = load(npz(tmp_path, train_patient=byte_strings), groups="patient", validation=0)
+    assert data.train.groups.tolist() == [4 + int(name[1:]) for name in PATIENTS]  # behind t0 to t3
 
 
 def test_groups_that_would_leave_a_split_without_a_class(tmp_path: Path) -> None:

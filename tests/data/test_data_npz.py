@@ -92,6 +92,12 @@ def test_labels_of_a_file_without_train_count_from_zero(write: Write) -> None:
     fails(write({"test_images": IMAGES, "test_labels": LABELS - 1}), "-1", "unlabelled", require_train=False)
 
 
+def test_a_label_that_no_list_of_classes_reaches(write: Write) -> None:
+    """Names for all numbers before it would fill the memory."""
+    labels = LABELS.astype(np.int64) * 10**15
+    fails(write({"test_images": IMAGES, "test_labels": labels}), "they count from 0", require_train=False)
+
+
 def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in GOOD.items() if key != name}
 

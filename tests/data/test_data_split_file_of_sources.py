@@ -177,3 +177,35 @@ def test_another_column_is_another_set(made, monkeypatch):
     assert load(source, split_file=str(table), groups="patient").train.groups is not None
     with pytest.raises(DataError, match=r"split '.*' is not right"):
         load(source, split_file=str(table), split_column="key")
+
+
+@pytest.mark.parametrize("kind", ["npz", "shards", "parquet"])
+def test_what_is_left_out_has_no_class_and_needs_no_label(kind, tmp_path: Path, caplog) -> None:
+    """Images 4 and 11 are in no split: one is the only one of its class, the other has no label where that can be."""
+    (tmp_path / "set").mkdir()
+    names = [f"class {label}" for label in LABELS]
+    names[4] = "nothing"
+    if kind == "npz":
+        labels = LABELS.copy()
+        labels[4], labels[11] = 9, -1
+        arrays = {"train_labels": labels, "test_images": None, "test_labels": None}
+        source = f"npz:{write_npz(tmp_path / 'set' / 'tiny.npz', train=COUNT, **arrays)}"
+    elif kind == "shards":
+        with tarfile.open(tmp_path / "set" / "train-0.tar", "w") as tar:
+            for place in range(COUNT):
+                for ending, content in (("png", png(place)), ("json", json.dumps({"label": names[place]}).encode())):
+                    member = tarfile.TarInfo(f"{place}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        source = f"shards:{tmp_path / 'set'}"
+    else:
+        names[11] = None
+        table = pa.table({"image": [png(place) for place in range(COUNT)], "label": names})
+        pq.write_table(table, tmp_path / "set" / "train.parquet")
+        source = f"parquet:{tmp_path / 'set'}"
+    table = tmp_path / "splits.csv"
+    table.write_text("\n".join(["key,split", *(f"{place},{split}" for place, split in WANTED.items())]))
+    data = load(source, split_file=str(table))
+    check(data, stream=False)
+    assert data.num_classes == 3
+    assert "label" not in caplog.text

@@ -99,6 +99,11 @@ def test_columns_of_other_names_and_integers(folder: Path) -> None:
     assert "which column is meant, label, class? data.label_column=NAME says it" in refused(two)
 
 
+def test_a_label_of_more_digits_than_python_converts(folder: Path) -> None:
+    path = write(folder / "long.csv", rows_of(label=lambda number: ("2", "10", "9" * 5000)[number % 3]))
+    assert load(f"csv:{path}").class_names == ("10", "2", "9" * 5000)  # as texts
+
+
 def test_hugging_faces_metadata(folder: Path, tmp_path: Path) -> None:
     for split, first in (("train", 0), ("validation", 15), ("test", 18)):
         (tmp_path / split).mkdir()
@@ -206,6 +211,12 @@ def test_what_is_no_table(tmp_path: Path, name: str, text: str | bytes, said: st
     with pytest.raises(DataError) as error:
         read_rows(path, "data.source")
     assert said in str(error.value)
+
+
+def test_spaces_before_quotes_and_lines_without_values(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(' ;\n \nfile; "label"\n"a.png"; "bee; the"\n ;\nb.png;  wolf \n')
+    assert read_rows(path, "k") == Rows(path, ("file", "label"), [["a.png", "bee; the"], ["b.png", "wolf"]], [4, 6])
 
 
 def test_values_of_json(tmp_path: Path, folder: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from supcrd import recipe as recipes
+from supcrd.distil.budget import epochs_in
 from supcrd.distil.plan import plan
 from supcrd.errors import RunError
 from supcrd.jobs.assess import load_model
@@ -94,6 +95,16 @@ def test_minutes_give_all_students_the_same_epochs(npz, tmp_path, no_figures, mo
     monkeypatch.setattr("supcrd.jobs.budget.time_epoch", None)
     assert invoke(*words, "--minutes", "0.2").exit_code == 0  # nothing is timed again
     assert "--minutes 0.2, not 0.3" in refused(*words, "--minutes", "0.3")
+
+
+def test_no_tracker_is_shown_the_run_that_is_timed(npz, tmp_path, monkeypatch):
+    monkeypatch.setattr("supcrd.jobs.budget.time_epoch", lambda *_, **__: EpochTime(4.0, 0.0))
+    monkeypatch.setattr("supcrd.tracking.tracker._module", None)
+    file = tmp_path / "mine.toml"
+    file.write_text(f'[data]\nsource = "npz:{npz}"\n[model]\narch = "resnet8"\n[method]\nname = "cross_entropy"\n')
+    changes = ["train.minutes=0.2", "train.track=mlflow", "train.tensorboard=true", *QUICK]
+    assert epochs_in(recipes.load(str(file), changes), tmp_path / "runs") == 2
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["minutes.json"]
 
 
 def test_too_few_minutes_say_what_an_epoch_takes(npz, tmp_path, monkeypatch):

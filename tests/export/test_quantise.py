@@ -6,6 +6,7 @@ import pytest
 import torch
 from onnx.numpy_helper import to_array
 from onnx.reference import ReferenceEvaluator
+from torch import nn
 
 from classifies import digits_model, shown_images
 from supcrd.errors import CheckpointError
@@ -14,6 +15,7 @@ from supcrd.export.about import About
 from supcrd.export.load import Exported
 from supcrd.export.network import Deployed
 from supcrd.export.quantise import layer_names, quantise, sensitive, signal_to_noise
+from supcrd.export.rounding import rounded
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,38 @@ def test_a_kept_layer_stays_float32(plain, tmp_path):
     plain_layers = [name for name, (_, scale, _) in weights_of(path).items() if scale is None]
     assert plain_layers == ["encoder.conv1", "classifier"]
     assert Exported(path).about.float_layers == ("encoder.conv1", "classifier")
+
+
+class Tokens(nn.Module):
+    """Linear layers on patches of an image, as of a vision transformer."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.patches, self.first, self.second = nn.Conv2d(1, 8, 2, 2), nn.Linear(8, 12), nn.Linear(12, features)
+
+    def forward(self, images):
+        return self.second(self.first(self.patches(images).flatten(2).transpose(1, 2)).relu()).mean(dim=1)
+
+
+def test_linear_layers_on_patches_are_kept_by_their_names(plain, tmp_path):
+    source, path = tmp_path / "float32.onnx", tmp_path / "int8.onnx"
+    model, card = digits_model()
+    network = Deployed(model, card)
+    network.encoder = Tokens(model.feature_dim).eval()
+    _, about, batches = plain
+    about = replace(about, float_layers=("encoder.first",))
+    near = rounded(network, [torch.from_numpy(batches[0])], but=about.float_layers)
+    files.write(near, replace(about, precision="float32", float_layers=()), source)
+    assert layer_names(source) == ["encoder.patches", "encoder.first", "encoder.second", "classifier"]
+    quantise(source, about, batches, path)
+    model = onnx.load(path)
+    stored = {each.name: to_array(each) for each in model.graph.initializer}
+    (kept,) = [node for node in model.graph.node if node.name == "encoder.first"]
+    (weight,) = [stored[name] for name in kept.input if name in stored and stored[name].ndim == 2]
+    assert np.array_equal(weight, network.encoder.first.weight.detach().numpy().T)
+    (bias,) = [stored[name] for node in model.graph.node if node.input and node.input[0] == kept.output[0]
+               for name in node.input if name in stored]  # fmt: skip
+    assert np.array_equal(bias, network.encoder.first.bias.detach().numpy())
 
 
 def test_a_layer_that_is_not_there(plain, tmp_path):

@@ -96,6 +96,16 @@ def test_the_card_stands_in_the_run_folder_if_no_other_place_is_given(runs, tmp_
     assert "taught by" not in text
 
 
+def test_a_class_called_as_no_text_can_be(runs, tmp_path):
+    """The folder of a class may have a name that is no UTF-8."""
+    shutil.copytree(runs / "lw_supcrd", tmp_path / "own")
+    file = tmp_path / "own" / "evaluation.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | {"class_names": ["caf\udce9", *values["class_names"][1:]]}))
+    assert invoke("card", tmp_path / "own").exit_code == 0
+    assert "| caf\\udce9 | 12 |" in (tmp_path / "own" / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
 def test_pushed_and_loaded_it_is_the_same_model(runs, server):
     folder = runs / "lw_supcrd"
     before = contents(folder)
@@ -193,6 +203,9 @@ def test_what_cannot_be_pushed_is_one_line(runs, server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("value", "known"),
     [("C:\\Users\\ann\\a.npz", "a.npz"), ("csv:C:\\Users\\a.csv", "csv:a.csv"), ("timm:resnet18", "timm:resnet18"),
+     ("shards:https://ann:secret@host/t-{0..3}.tar?Signature=s", "shards:https://host/t-{0..3}.tar"),
+     ("parquet:s3://key:secret@bucket/a-?.parquet", "parquet:s3://bucket/a-?.parquet"),
+     ("https://host/a.npz?Signature=s", "https://host/a.npz"), ("hf://ann/cats@v1", "hf://ann/cats@v1"),
      ("folder:/a/b/", "folder:b"), ("0.5", "0.5"), (None, None), (("/a/b", 2), ["b", 2])],
 )  # fmt: skip
 def test_paths_lose_their_folders(value, known):

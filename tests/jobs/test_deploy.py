@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,8 +9,12 @@ import torch
 from PIL import Image
 
 from classifies import digits_model, saved
+from supcrd.data.encoded import Reading
+from supcrd.data.sized import sized
 from supcrd.errors import SupcrdError
-from supcrd.export.about import KEY
+from supcrd.export import onnx as files
+from supcrd.export.about import KEY, About
+from supcrd.export.network import Deployed
 from supcrd.jobs.assess import evaluate_file
 from supcrd.jobs.deploy import Wanted, _processor, export
 from supcrd.jobs.predict import predict_files
@@ -131,6 +136,28 @@ def test_names_of_the_outputs_from_a_file(tmp_path):
     assert shown.exit_code == 0, shown.output
     stored = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
     assert json.loads(stored[KEY])["card"]["class_names"] == written
+
+
+def test_arrays_of_another_size_are_resized_as_files_are(int8, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 14, 11), dtype=np.uint8)
+    resized = sized(torch.from_numpy(pixels)[..., None], Reading(8)).numpy()
+    for name, images in (("other", pixels), ("right", resized)):
+        np.savez(tmp_path / f"{name}.npz", test_images=images, test_labels=np.arange(10))
+    other, right = (evaluate_file(int8[0], f"npz:{tmp_path}/{name}.npz") for name in ("other", "right"))
+    assert (other["n"], other["nll"]) == (10, right["nll"])
+
+
+def test_a_card_of_another_version(tmp_path):
+    network, card = digits_model()
+    card = replace(card, recipe={"data": {"source": "digits", "newer": 1}})
+    save_model(tmp_path, network, card)
+    file, out = tmp_path / "old.onnx", tmp_path / "new.onnx"
+    files.write(Deployed(network, card), About(card=card, input="uint8", precision="float32"), file)
+    with pytest.raises(SupcrdError, match=r"old\.onnx: its recipe is not of this version"):
+        evaluate_file(file, None)
+    with pytest.raises(SupcrdError, match=r"its recipe is not of this version"):
+        export(tmp_path, out, Wanted())
+    assert not out.exists()
 
 
 def test_few_images_give_no_ranges(model, tmp_path):

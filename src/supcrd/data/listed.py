@@ -19,6 +19,9 @@ from supcrd.data.rows import FILES, GROUPS, SPLITS, Rows, column, column_if_any,
 from supcrd.data.stream import Names
 from supcrd.errors import DataError
 
+DIGITS = 4000
+"""Of a class name that is read as a number, at most; Python converts some more."""
+
 
 class Dividing(NamedTuple):
     """What the `[data]` table says of columns, and of splits and groups of its user's own."""
@@ -279,4 +282,5 @@ def by_number(names: Iterable[str]) -> list[str]:
         (['9', '10'], ['10', '9', 'b'])
     """
     every: Sequence[str] = sorted(names)
-    return sorted(every, key=int) if all(name.isdecimal() for name in every) else list(every)
+    numbers = all(name.isdecimal() and len(name) <= DIGITS for name in every)
+    return sorted(every, key=int) if numbers else list(every)

@@ -37,8 +37,8 @@ def read_rows(path: Path, key: str) -> Rows:
     """Read a table: JSON lines (or one JSON list of objects) by its ending, else values separated by a delimiter.
 
     The delimiter of `.tsv` and `.tab` is the tab; elsewhere it is the one of comma, semicolon and tab that the first
-    line has most often. The first line names the columns. Empty lines are passed over. Columns of JSON lines are the
-    keys of all objects; a key that an object lacks is None.
+    line has most often. The first line names the columns. Lines without a value are passed over. Columns of JSON lines
+    are the keys of all objects; a key that an object lacks is None.
 
     Args:
         path: the file, UTF-8, with or without a byte order mark.
@@ -72,13 +72,14 @@ def read_rows(path: Path, key: str) -> Rows:
 
 
 def _delimited(path: Path, text: str, suffix: str) -> Rows:
-    first = text.lstrip("\n").partition("\n")[0]
+    first = next((line for line in io.StringIO(text) if line.strip(f"{DELIMITERS} \n")), "")
     delimiter = "\t" if suffix in (".tsv", ".tab") else max(DELIMITERS, key=first.count)
     csv.field_size_limit(LONGEST)
     values: list[list[Any]] = []
     lines: list[int] = []
     columns: tuple[str, ...] = ()
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # spaces are skipped before quotes, which would be a part of the value behind them
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]

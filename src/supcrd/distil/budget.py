@@ -46,7 +46,8 @@ def epochs_in(recipe: Recipe, out: Path, *, report: Report | None = None) -> int
         if before != minutes:
             raise RunError(f"{out} has runs of --minutes {before:g}, not {minutes:g}; give another --out")
         return epochs
-    trial = recipe.model_copy(update={"name": TRIAL})
+    unseen = recipe.train.model_copy(update={"tensorboard": False, "track": ()})  # it is no run of the user's
+    trial = recipe.model_copy(update={"name": TRIAL, "train": unseen})
 
     def until_training(run: str, stage: str, progress: Progress) -> None:
         if run == TRIAL and stage == "train":

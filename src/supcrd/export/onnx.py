@@ -1,5 +1,6 @@
 """A network in an ONNX file."""
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from supcrd.export.trace import checked
 OPSET = 20
 """Read by runtimes since 2023."""
 IMAGES, LOGITS = "images", "logits"
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where the exporter says of a node which modules it stands in, the outermost first, and its own name last."""
 
 
 def write(network: Deployed, about: About, path: Path) -> None:
@@ -32,6 +35,7 @@ def write(network: Deployed, about: About, path: Path) -> None:
 def save(model: Any, about: About, path: Path) -> None:
     """Write an ONNX model with nothing in it of how it was traced."""
     onnx = need("onnx")
+    _name_layers(model)
     del model.metadata_props[:]
     model.metadata_props.add(key=KEY, value=about.to_text())
     model.producer_name = "supcrd"
@@ -40,7 +44,6 @@ def save(model: Any, about: About, path: Path) -> None:
     del model.graph.value_info[:]
     for part in (model.graph.input[0], model.graph.output[0]):
         part.type.tensor_type.shape.dim[0].dim_param = "batch"
-    _name_layers(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
@@ -64,12 +67,16 @@ def _name_layers(model: Any) -> None:
     """Name each layer with weights as its module is named, so that people can speak of it.
 
     The exporter keeps equal weights once, such as those of batch norms that have not been trained: of the layers that
-    share them the first one has the name, since a name stands once in a file.
+    share them the first one has the name, since a name stands once in a file. Weights of linear layers on more than two
+    dimensions are turned round and lose their name.
     """
     weights = {weight.name for weight in model.graph.initializer}
     taken = set()
     for node in model.graph.node:
-        initializer = next((name for name in node.input if name in weights and name.endswith(".weight")), None)
-        if initializer is not None and initializer not in taken:
-            taken.add(initializer)
-            node.name = initializer.removesuffix(".weight")
+        named = next((name for name in node.input if name in weights and name.endswith(".weight")), None)
+        if named is None and node.op_type == "MatMul" and weights & set(node.input):
+            scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
+            named = "".join(f"{module}.weight" for module in ast.literal_eval(scopes)[-2:-1])
+        if named and named not in taken:
+            taken.add(named)
+            node.name = named.removesuffix(".weight")

@@ -54,7 +54,7 @@ def quantise(source: Path, about: About, batches: Iterable[NDArray[Any]], path: 
             reduce_range=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=list(about.float_layers),
+            nodes_to_exclude=[*about.float_layers, *_biases(source, about.float_layers)],
             calibrate_method=quantization.CalibrationMethod.MinMax,
             # else a ReLU is left to the rounding after it, and `_keep` takes both away
             extra_options={"QDQKeepRemovableActivations": True},
@@ -63,6 +63,15 @@ def quantise(source: Path, about: About, batches: Iterable[NDArray[Any]], path: 
         _keep(model, about.float_layers)
         _round_once(model)
         files.save(model, about, path)
+
+
+def _biases(source: Path, layers: Sequence[str]) -> list[str]:
+    """Names of the nodes that add the biases of layers: linear ones on more than two dimensions have a node for it."""
+    graph = need("onnx").load(source, load_external_data=False).graph
+    constants = {value.name for value in graph.initializer}
+    given = {name for node in graph.node if node.name in layers for name in node.output}
+    additions = [node for node in graph.node if node.op_type == "Add"]
+    return [node.name for node in additions if given & set(node.input) and constants & set(node.input)]
 
 
 def _keep(model: Any, layers: Sequence[str]) -> None:

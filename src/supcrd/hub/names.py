@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from supcrd.base.files import is_address
 from supcrd.errors import SupcrdError
 
 SCHEME = "hf://"
@@ -14,6 +15,8 @@ DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 
 def without_paths(value: Any) -> Any:
     """A value, in tables and lists too, with the folders of absolute paths taken off.
+
+    Of addresses what lets its reader in is taken off: a name and password, and what a signed one has behind `?`.
 
     Example:
         >>> without_paths({"source": "npz:/home/ann/secret/tiny.npz", "sizes": [1, "/a/b"], "kind": "folder:photos"})
@@ -25,7 +28,13 @@ def without_paths(value: Any) -> Any:
         return [without_paths(inner) for inner in value]
     if not isinstance(value, str):
         return value
-    kind, colon, path = value.partition(":") if re.match(r"[a-z_0-9]{2,}:", value) else ("", "", value)
+    kind, colon, path = ("", "", value)
+    if not is_address(value) and re.match(r"[a-z_0-9]{2,}:", value):
+        kind, colon, path = value.partition(":")
+    if is_address(path):
+        known = re.sub(r"(?<=://)[^/@]*@", "", path)
+        # elsewhere it is a letter of a pattern
+        return f"{kind}{colon}{known.partition('?')[0] if known.startswith('http') else known}"
     if PurePosixPath(path).is_absolute():
         return f"{kind}{colon}{PurePosixPath(path).name}"
     return f"{kind}{colon}{PureWindowsPath(path).name}" if PureWindowsPath(path).is_absolute() else value

@@ -41,7 +41,8 @@ def text(run: RunFolder, *, license: str | None = None, repository: str | None =
         _results(values), _calibration(values), _classes(values), _data(run, values), _training(run, values),
         _hardware(run), _limits(values),
     )  # fmt: skip
-    return "\n".join(part for part in parts if part)
+    page = "\n".join(part for part in parts if part)
+    return page.encode("utf-8", "backslashreplace").decode()  # a class may be called as no text can be
 
 
 def _metadata(run: RunFolder, values: Mapping[str, Any], license: str | None) -> str:

@@ -156,7 +156,8 @@ def checked_input(text: str) -> Input:
 
 def _images(path: Path, card: Card, source: str | None, split: str, data_folder: str) -> ImageSet | None:
     """The data to measure on; None where there are none."""
-    if source is None and "source" not in (card.recipe or {}).get("data", {}):
+    own = (card.recipe or {}).get("data")
+    if source is None and not (isinstance(own, dict) and "source" in own):
         return None
     return measured_on.as_they_are(card, path, source, data_folder, split)
 

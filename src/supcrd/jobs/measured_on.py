@@ -7,7 +7,7 @@ from pathlib import Path
 from supcrd.base.files import user_path
 from supcrd.data import FILES, ImageSet, Split
 from supcrd.data.classes import match, numbered, read_names
-from supcrd.errors import DataError, RunError
+from supcrd.errors import CheckpointError, DataError, RunError
 from supcrd.jobs.images import load_images
 from supcrd.models.card import MISSING, Card
 from supcrd.recipe.settings import DataSettings
@@ -50,9 +50,9 @@ def chosen(images: ImageSet, split: str) -> Split:
     return split_of_name
 
 
-def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageSet:
+def load(card: Card, source: str | None, data_folder: str, split: str, *, sized: bool = False) -> ImageSet:
     """The data, with the splits of the run that trained the model; with a validation split for an encoder whose
-    classifier has to be fitted first.
+    classifier has to be fitted first. Image files, and with `sized` arrays too, get the size of the model's images.
     """
     table = dict((card.recipe or {}).get("data", {}))
     if source is None and "source" not in table:
@@ -64,8 +64,11 @@ def load(card: Card, source: str | None, data_folder: str, split: str) -> ImageS
         table = {key: table[key] for key in columns} | {"source": source} | ({} if divided else {"validation": 0.0})
         if card.in_channels == 3:  # grey images are read as RGB, as `predict` reads them
             table["channels"] = 3
-        if source.partition(":")[0] in FILES:
-            table |= {"image_size": card.image_size, "levels": card.levels}
+        of_files = source.partition(":")[0] in FILES
+        if of_files or sized:
+            table["image_size"] = card.image_size
+        if of_files:
+            table["levels"] = card.levels
         # images without splits are all measured on, unless some of them have to be trained on
         whole = split == "test" and not divided
         images = load_images(DataSettings(**table), data_folder, require_train=False, whole_test=whole)
@@ -83,8 +86,12 @@ def as_they_are(
 
     Raises:
         DataError: they cannot be loaded, or do not fit the model.
+        CheckpointError: the card's recipe is damaged, or of another version.
     """
-    images = load(card, source, data_folder, split)
+    try:
+        images = load(card, source, data_folder, split, sized=True)
+    except (TypeError, ValueError) as error:  # of a table that is none, or has other keys
+        raise CheckpointError(f"{path}: its recipe is not of this version ({str(error).splitlines()[0]})") from None
     check_fit(card, images, path, resizes=False)
     return in_order(card, images, path, source, classes)
 

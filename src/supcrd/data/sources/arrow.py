@@ -144,17 +144,15 @@ def read(
             for split, count in whole.items()
         }
         return contents(("any",), every, reading, messages)
+    own = assigned(dividing, splits, sum(table.table.num_rows for table in splits.get("train", ())), source)
+    if own is not None:
+        messages += own.notes
+        splits = dict.fromkeys(own.places, splits["train"])
     values = {
         split: [Values(table.where, which.label, table.table.column(which.label)) for table in tables]
         for split, tables in splits.items()
     }
-    own = assigned(dividing, splits, sum(table.table.num_rows for table in splits.get("train", ())), source)
-    names, labels, rows, lines = classes(values, which.class_names, unlabelled)
-    if own is not None:
-        messages += own.notes
-        inside = {split: np.isin(rows["train"], places) for split, places in own.places.items()}
-        splits = dict.fromkeys(inside, splits["train"])
-        labels, rows = ({split: of["train"][part] for split, part in inside.items()} for of in (labels, rows))
+    names, labels, rows, lines = classes(values, which.class_names, unlabelled, own.places if own is not None else None)
     files: dict[str, tuple[ArrowFiles, Tensor]] = {}
     grouped: dict[str, list[str]] = {}
     for split, tables in splits.items():

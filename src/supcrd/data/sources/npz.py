@@ -22,6 +22,8 @@ from supcrd.errors import DataError
 
 Array = NDArray[Any]
 SPLITS = ("train", "val", "test")
+MOST = 2**20
+"""Classes that numbers stand for, at most: a larger label is no place in a list of classes."""
 KERAS = {"x": "images", "y": "labels"}
 """How names begin in the archives that Keras' data sets come in (`mnist.npz`): x_train, y_train."""
 
@@ -187,7 +189,11 @@ def _groups(path: Path, arrays: Mapping[str, Array], images: Mapping[str, Array]
                 f"{path}: {split}_{groups} are {array.dtype} {array.shape}; {len(pixels)} integers or texts, one for "
                 "each image, are right"
             )
-        named[split] = array.reshape(-1).astype(str)
+        flat = array.reshape(-1)
+        named[split] = np.char.decode(flat, "utf-8", "backslashreplace") if flat.dtype.kind == "S" else flat.astype(str)
+        if (named[split] == "").any():
+            row = int(np.argmax(named[split] == ""))
+            raise DataError(f"{path}: {split}_{groups} is empty for image {row}; a group for each image is right")
     return named
 
 
@@ -247,7 +253,10 @@ def _classes(
         return tuple(map(str, values)), {key: np.searchsorted(values, array) for key, array in labels.items()}
 
     if class_names is None:
-        names = tuple(str(value) for value in range(int(max(array.max() for array in labels.values())) + 1))
+        highest = int(max(array.max() for array in labels.values()))
+        if highest >= MOST:
+            raise DataError(f"{path}: a label is {highest}, but without train_labels and class_names they count from 0")
+        names = tuple(str(value) for value in range(highest + 1))
         counted = f"without train_labels and class_names they must count from 0 to {len(names) - 1}"
     else:
         if class_names.ndim != 1 or class_names.dtype.kind not in "US":

@@ -79,8 +79,9 @@ class Labels:
         if self.given is not None:
             return tuple(self.given), splits
         if self.places:
-            ordered = sorted(self.places)
-            rank = torch.empty(len(ordered), dtype=torch.int64)
+            there = set(torch.cat(list(splits.values())).tolist())  # not those that `data.split_file` leaves out
+            ordered = sorted(name for name, place in self.places.items() if place in there)
+            rank = torch.zeros(len(self.places), dtype=torch.int64)
             rank[torch.tensor([self.places[name] for name in ordered])] = torch.arange(len(ordered))
             return tuple(ordered), {split: rank[labels] for split, labels in splits.items()}
         highest, count = max(int(held.max()) for held in splits.values()), sum(map(len, splits.values()))

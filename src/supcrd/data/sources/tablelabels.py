@@ -45,7 +45,10 @@ class Values(NamedTuple):
 
 
 def classes(
-    values: Mapping[str, Sequence[Values]], class_names: Sequence[str] | None, unlabelled: str
+    values: Mapping[str, Sequence[Values]],
+    class_names: Sequence[str] | None,
+    unlabelled: str,
+    only: Mapping[str, Indices] | None = None,
 ) -> tuple[tuple[str, ...], dict[str, Indices], dict[str, Indices], list[str]]:
     """Class names, and of each split the labels as indices into them and the rows that have one.
 
@@ -56,6 +59,7 @@ def classes(
         values: split -> the labels of its tables.
         class_names: C names, or None.
         unlabelled: "refuse" labels that are null or -1, or "skip" such images.
+        only: split -> the rows of its tables that are looked at, ascending; all if not given.
 
     Returns:
         (names, split -> (N,) labels in 0..C-1, split -> (N,) rows of the split's tables, messages).
@@ -71,18 +75,20 @@ def classes(
         if len({part.dtype.kind for part, _ in parts}) > 1:
             raise DataError(f"{tables[0].where}: column {tables[0].column} has numbers in one file and text in another")
         there = np.concatenate([well for _, well in parts])
-        lacking = int((~there).sum())
-        if lacking and unlabelled != "skip":
-            table, row = _where(tables, int(np.argmin(there)))
+        looked_at = np.arange(len(there)) if only is None else only[split]
+        lacking = looked_at[~there[looked_at]]
+        of = f"{len(lacking)} of {len(looked_at)} {split} images"
+        if len(lacking) and unlabelled != "skip":
+            table, row = _where(tables, int(lacking[0]))
             value = table.array[row].as_py()
             raise DataError(
                 f"{table.where}: row {row}: {table.column} is {'null' if value is None else value}, as are those of "
-                f"{lacking} of {len(there)} {split} images: no label; data.unlabelled=skip leaves such images out"
+                f"{of}: no label; data.unlabelled=skip leaves such images out"
             )
-        if lacking:
-            notes.append(f"{lacking} of {len(there)} {split} images have no label (null or -1) and are left out")
-        rows[split] = np.flatnonzero(there).astype(np.int64)
-        labels[split] = np.concatenate([part for part, _ in parts])[there]
+        if len(lacking):
+            notes.append(f"{of} have no label (null or -1) and are left out")
+        rows[split] = looked_at[there[looked_at]].astype(np.int64)
+        labels[split] = np.concatenate([part for part, _ in parts])[rows[split]]
     known, names = _known(labels, class_names)
     indices = {}
     for split, array in labels.items():
