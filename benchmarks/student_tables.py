@@ -23,7 +23,7 @@ BASELINES: dict[str, str | dict[str, str]] = {
 }
 """Table -> the configuration that differences are from, or that of each."""
 
-HEADLINE = ("cross_entropy-1", "cross_entropy-1-cutmix", "kd-1", "kd-1-cutmix", "lw-kd-1", "lw-kd-1-cutmix")
+HEADLINE = ("cross_entropy-1", "cross_entropy-1-cutmix", "kd-1", "kd-1-cutmix", "lw-kd-1", "lw-kd-1-cutmix", "dist-1")
 """What README shows of them, where there is a run."""
 
 HEAD = ("n", "validation %", "test %", "difference", "ECE %", "as trained %", "refitted %")
