@@ -49,14 +49,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data", help="the data of all of them; those that trained them if not given")
+    parser.add_argument("--note", help="where the runs come from, and what else the machine did")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     before = json.loads(options.out.read_text())["int8"] if options.out is not None and options.out.is_file() else {}
     rows = before | {run.name: exported(run, options.data) for run in options.runs}
     print(table(HEAD, [cells(row) for row in rows.values()]))
-    options.runs = [run.name for run in options.runs]
+    options.runs = list(rows)  # those of earlier sittings too
     options.data = options.data and f"{options.data.partition(':')[0]}:{Path(options.data).name}"
-    keep(options.out, options, {"int8": rows, "split": "test"})
+    note, options.note = options.note, None
+    keep(options.out, options, {"int8": rows, "split": "test"} | ({"note": note} if note else {}))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 
 import auto_teacher
 import first_student
+import int8
 import networks
 import scale_model
 import scale_recipes
@@ -41,6 +42,7 @@ DOCUMENTS = (
     "docs/benchmark.md",
     "docs/best-student.md",
     "docs/classifier.md",
+    "docs/export.md",
     "docs/objectives.md",
     "docs/log.md",
     "docs/measures.md",
@@ -80,6 +82,8 @@ def table(name: str) -> str:
     for key, made in (("unzip_seconds", first_student.table), ("processor_seconds", auto_teacher.table)):
         if key in results:
             return "\n".join([made(results), "", told_of(results)])
+    if "int8" in results:
+        return int8_table(results)
     if "experiments" in results:
         return markdown(results, level=2)
     if "pairs" in results:
@@ -341,6 +345,15 @@ def compared() -> str:
         "step of the same round."
     )
     return "\n".join([*lines, "", f"{what} {told_of(results)}"])
+
+
+def int8_table(results: dict[str, Any]) -> str:
+    """A row a network; a JSON file has them of several sittings."""
+    rows = list(results["int8"].values())
+    (images,) = {row["n"] for row in rows}
+    lines = [f"| {' | '.join(int8.HEAD)} |", f"|---|---{'|---:' * (len(int8.HEAD) - 2)}|"]
+    lines += [f"| {' | '.join(int8.cells(row))} |" for row in rows]
+    return "\n".join([*lines, "", told_of(results | {"images": images})])
 
 
 def field_table(results: dict[str, Any]) -> str:
