@@ -13,6 +13,7 @@ BASELINES: dict[str, str | dict[str, str]] = {
     "ingredients": "kd-1",
     "contrast": "kd-1",
     "logits": "kd-1",
+    "around": "kd-1",
     "views": VIEWS,
     "detached": JOINED,
     "weights": UNIFORM,
