@@ -169,8 +169,9 @@ def _train(recipe: str, overrides: list[str]) -> None:
     settings_of(tables(recipes.load(file, overrides or [])))
 
 
-def _distil(data: str, student: str, teacher: str, overrides: list[str], methods: str) -> None:
-    distil.plan(data, teacher, student, methods=methods.split(","), overrides=overrides or [])
+def _distil(data: str, student: str, teacher: str, overrides: list[str], methods: str | None) -> None:
+    names = [distil.DEFAULT] if methods is None else methods.split(",")
+    distil.plan(data, teacher, student, methods=names, overrides=overrides or [])
 
 
 def _benchmark(pairs: list[str], methods: str, view_epochs: int, data: str, teacher: list[str],
