@@ -122,8 +122,7 @@ def table(results: dict[str, Any]) -> str:
         "| until | processor, s | clock, s | network | epochs | validation % | test % |",
         "|---|---:|---:|---|---:|---:|---:|",
     ]
-    distilled = dict.fromkeys(("dist", "joint"), "distilled student")  # joint: of results before dist was the default
-    names = distilled | {"undistilled": "first trained student", "all": "report"}
+    names = {"dist": "distilled student", "undistilled": "first trained student", "all": "report"}
     begun = {"seconds": results["unzip_seconds"], "processor": results["unzip_seconds"]}
     for stage, times in sorted(results["distil"]["times"].items(), key=lambda item: item[1]["seconds"]):
         run = results["runs"].get(stage)

@@ -1,6 +1,6 @@
 """What int8 costs and brings: accuracy, size and time of one image, of float32 and int8 files beside PyTorch.
 
-    python benchmarks/int8.py runs/resnet8x4 runs/resnet18 --out docs/results/int8-cpu.json
+    python benchmarks/int8.py --runs runs/resnet8x4 runs/resnet18 --out docs/results/int8-cpu.json
 
 Each run's network is exported by `supcrd export --int8` as a user does it, on one thread; accuracies are of its test
 split. Nothing is refused here: --limit is 100. Rows that --out has of other runs stay.
@@ -47,7 +47,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Export each run, print a table and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--runs", nargs="+", type=Path, required=True)
     parser.add_argument("--data", help="the data of all of them; those that trained them if not given")
     parser.add_argument("--note", help="where the runs come from, and what else the machine did")
     parser.add_argument("--out", type=Path)

@@ -7,11 +7,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
 from supcrd.data.loader import Batch
-from supcrd.recipe.settings import CrossEntropy
+from supcrd.recipe.settings import CrossEntropy, TrainSettings
 from supcrd.training.objective import presets
 from supcrd.training.objective.build import build
 from supcrd.training.objective.term import Context, Outputs, Shapes, Step
 from supcrd.training.objective.terms.cross_entropy import balanced_weights
+from supcrd.training.plan import plan
 
 C, B = 5, 12
 TRAIN = torch.tensor([0] * 20 + [1] * 7 + [2] * 3 + [4])  # class 3 has no image
@@ -73,3 +74,10 @@ def test_class_weights_are_torchs_weighted_mean(smoothing):
 
 def test_weights_are_not_in_the_state():
     assert term(class_weights="balanced").state_dict().keys() == term().state_dict().keys()
+
+
+@pytest.mark.parametrize(("weights", "parts"), [("none", False), ("balanced", True)])
+def test_parts_of_a_batch_have_one_sum_of_class_weights(weights, parts):
+    """With `train.accumulate` the loss is then computed over the whole batch, not in each of its parts."""
+    objective, settings = term(class_weights=weights), TrainSettings(epochs=1, batch_size=12, accumulate=3)
+    assert (plan(settings, others=objective.needs.others, on_gpu=False).together is not None) == parts

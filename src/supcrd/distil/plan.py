@@ -65,7 +65,7 @@ def plan(
         epochs: of each student, >= 1; None: not known yet, they train for `minutes`.
         minutes: of the training of one student, and of a teacher by auto, in place of epochs.
         seeds: of each configuration, >= 1: 0, 1, ...
-        methods: of `METHODS`.
+        methods: of `METHODS`; for two classes `OF_TWO` is right.
         overrides: KEY=VALUE changes of every recipe, such as data.image_size=64.
         auto: the architecture that teacher = "auto" means (`auto.auto_teacher` chooses one).
 
