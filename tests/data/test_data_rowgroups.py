@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from test_data_parquet import encoded, pixels, table, write
@@ -181,6 +182,22 @@ def test_a_file_that_changes_in_an_epoch_is_one_line(folder: Path, monkeypatch: 
     file.write_bytes(whole)
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert len(list(epoch(1))) == COUNT // 8 - 1
+
+
+@pytest.mark.parametrize("cut", [4000, -1])
+def test_a_file_that_changes_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
+    """Before the bytes are read, or after: then what was read may be of both."""
+    file, read = folder / "train-1.parquet", pq.ParquetFile.read_row_group
+    images = rowgroups.ParquetImages(file, "image", Recent(1))
+
+    def changed(opened: Any, *arguments: Any, **options: Any) -> Any:
+        before = read(opened, *arguments, **options) if cut < 0 else None
+        file.write_bytes(file.read_bytes()[:cut])
+        return read(opened, *arguments, **options) if before is None else before
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", changed)
+    with pytest.raises(DataError, match=rf"^{file}: was changed during the run$"):
+        images.read(GROUPS // 2 - 1, ROWS)
 
 
 def test_files_without_any_bytes_paths_or_labels(tmp_path: Path) -> None:

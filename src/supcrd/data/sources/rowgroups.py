@@ -2,8 +2,9 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -137,9 +138,7 @@ class ParquetImages:
         """
         from pyarrow import compute, parquet
 
-        with damage(self.path), arrow.pyarrow().OSFile(str(self.path)) as opened:
-            if _stamp(opened) != self.stamp:
-                raise DataError(f"{self.path}: was changed during the run")
+        with damage(self.path), arrow.pyarrow().OSFile(str(self.path)) as opened, self._unchanged(opened):
             # in one thread: the images of several row groups are wanted by several threads
             table = parquet.ParquetFile(opened).read_row_group(number, columns=[self.leaf], use_threads=False)
             table.validate(full=True)  # wrong offsets would read memory of others
@@ -147,6 +146,19 @@ class ParquetImages:
                 raise ValueError(f"{len(table)} rows, not {count}")
             array = table.column(0)
             return array if self.leaf == self.column else compute.struct_field(array, "bytes")
+
+    @contextmanager
+    def _unchanged(self, opened: Any) -> Iterator[None]:
+        """Refuse a file that is another than at first, before it is read and after: it may change in between."""
+        self._check(opened)
+        try:
+            yield
+        finally:
+            self._check(opened)
+
+    def _check(self, opened: Any) -> None:
+        if _stamp(opened) != self.stamp:
+            raise DataError(f"{self.path}: was changed during the run")
 
 
 def read_often(images: Images, block: int) -> str | None:
