@@ -81,6 +81,8 @@ PLAIN = {"standardise": False, "kd_temperature": 4.0}
 KD = joint(contrast="none", **PLAIN)
 
 LW = joint(**PLAIN)
+DIST = joint(contrast="none", logits="dist", **PLAIN)
+LW_DIST = joint(logits="dist", **PLAIN)
 CRD = joint(contrast="crd", **PLAIN)
 MIX = {"cutmix": 1.0, "mix": 0.5}
 BEST = one_view(joint(contrast_mixed="skip", **PLAIN), **MIX)  # its contrastive term reads the images left unmixed
@@ -151,9 +153,9 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "logits": {  # DIST in the place of KD: the best of the field's methods on resnet20 to resnet8
         "kd-1": one_view(KD),
-        "dist-1": one_view(joint(contrast="none", logits="dist", **PLAIN)),
+        "dist-1": one_view(DIST),
         "lw-kd-1": one_view(LW),
-        "lw-dist-1": one_view(joint(logits="dist", **PLAIN)),
+        "lw-dist-1": one_view(LW_DIST),
     },
     "around": {  # what is added to LW-SupCRD beside KD on one view, or left out; `ls`: z-scored logits as published
         "lw-kd-1": one_view(LW),
@@ -163,14 +165,32 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "lw-kd-1-rotation": one_view(LW, rotation=0.25),
         "lw-kd-1-ema": one_view(LW) | {"train": {"ema": 0.999}},
         "ls-1": one_view({"method": {"name": "ls"}}),
-        "dist-1": one_view(joint(contrast="none", logits="dist", **PLAIN)),
+        "dist-1": one_view(DIST),
+    },
+    "rates": {  # `dist-1`: 2e-3, decay of weights alone, as all students here; `distil`: 3e-3, decay of all
+        "dist-1": one_view(DIST),
+        "dist-1-lr-3e-3": one_view(DIST) | {"train": {"lr": 3e-3}},
+        "dist-1-decay-all": one_view(DIST) | {"train": {"decay": "all"}},
+        "dist-1-lr-3e-3-decay-all": one_view(DIST) | {"train": {"lr": 3e-3, "decay": "all"}},
+    },
+    "long": {  # what pays with more view-epochs of the same images
+        "cross_entropy-1": one_view(cross_entropy()),
+        "cross_entropy-1-cutmix": one_view(cross_entropy(), **MIX),
+        "kd-1": one_view(KD),
+        "dist-1": one_view(DIST),
+        "dist-1-cutmix": one_view(DIST, **MIX),
+        "lw-dist-1": one_view(LW_DIST),
+        "dist-1-strong": one_view(DIST, **STRONG),
+        "kd-1-cutmix": one_view(KD, **MIX),
     },
     "pair": {  # those that decide, and the published protocol's methods: all images, for benchmarks/gpu_student.sh
         "cross_entropy-1": one_view(cross_entropy()),
         "cross_entropy-1-cutmix": one_view(cross_entropy(), **MIX),
         "kd-1": one_view(KD),
         "kd-1-cutmix": one_view(KD, **MIX),
+        "dist-1": one_view(DIST),
         "lw-kd-1": one_view(LW),
+        "lw-dist-1": one_view(LW_DIST),
         "lw-kd-1-cutmix": BEST,
         "crd-kd-1": one_view(CRD),
         "kd-1-heavy": one_view(joint(contrast="none", kd_weight=4.0, **PLAIN)),
