@@ -169,9 +169,23 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "rates": {  # `dist-1`: 2e-3, decay of weights alone, as all students here; `distil`: 3e-3, decay of all
         "dist-1": one_view(DIST),
-        "dist-1-lr-3e-3": one_view(DIST) | {"train": {"lr": 3e-3}},
         "dist-1-decay-all": one_view(DIST) | {"train": {"decay": "all"}},
         "dist-1-lr-3e-3-decay-all": one_view(DIST) | {"train": {"lr": 3e-3, "decay": "all"}},
+        **{
+            f"{name}-1-lr-{rate}": one_view(method) | {"train": {"lr": float(rate)}}
+            for rate in ("3e-3", "6e-3", "12e-3")
+            for name, method in (
+                ("cross_entropy", cross_entropy()),
+                ("kd", KD),
+                ("dist", DIST),
+                ("lw-kd", LW),
+                ("lw-dist", LW_DIST),
+            )
+        },
+        **{
+            f"ls-1-lr-{rate}": one_view({"method": {"name": "ls"}}) | {"train": {"lr": float(rate)}}
+            for rate in ("3e-3", "6e-3", "12e-3")
+        },
     },
     "long": {  # what pays with more view-epochs of the same images
         "cross_entropy-1": one_view(cross_entropy()),
