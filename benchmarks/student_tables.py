@@ -7,6 +7,11 @@ from supcrd.analysis.pooled import Pooled
 VIEWS = {"cross_entropy-1": "cross_entropy", "kd-1": "kd", "lw-kd-1": "lw-kd"}
 JOINED = {f"{name}-attached": name for name in ("lw_supcrd", "crd", "supcon")}
 UNIFORM = {"lw_supcrd": "lw_supcrd-uniform", "lw-kd-1": "lw-kd-1-uniform"}
+FASTER = {
+    f"{name}-1-lr-{rate}": f"{name}-1"
+    for name in ("cross_entropy", "kd", "ls", "lw-kd", "dist", "lw-dist")
+    for rate in ("3e-3", "6e-3", "12e-3")
+} | {"dist-1-decay-all": "dist-1", "dist-1-lr-3e-3-decay-all": "dist-1-lr-3e-3"}
 STRONGER = {"kd-1": "kd-1-weak", "lw-kd-1": "lw-kd-1-weak"}
 BASELINES: dict[str, str | dict[str, str]] = {
     "baselines": "cross_entropy-1",
@@ -18,14 +23,21 @@ BASELINES: dict[str, str | dict[str, str]] = {
     "detached": JOINED,
     "weights": UNIFORM,
     "teachers": STRONGER,
+    "rates": FASTER,
+    "long": "kd-1",
     "pair": "cross_entropy-1",
     "headline": "cross_entropy-1",
     "settings": "lr-3e-3-all",
+    "tuned": "cross_entropy-1-lr-3e-3",
 }
 """Table -> the configuration that differences are from, or that of each."""
 
 HEADLINE = ("cross_entropy-1", "cross_entropy-1-cutmix", "kd-1", "kd-1-cutmix", "lw-kd-1", "lw-kd-1-cutmix", "dist-1")
 """What README shows of them, where there is a run."""
+
+TUNED = ("cross_entropy-1-lr-3e-3", "kd-1-lr-3e-3", "ls-1-lr-6e-3", "lw-kd-1-lr-6e-3", "dist-1-lr-6e-3",
+         "lw-dist-1-lr-6e-3")  # fmt: skip
+"""Each at the rate of `rates` that is best on validation."""
 
 HEAD = ("n", "validation %", "test %", "difference", "ECE %", "as trained %", "refitted %")
 FIRST, LAST = ("validation_accuracy", "accuracy"), ("ece", "trained_accuracy", "refit_accuracy")
@@ -61,7 +73,7 @@ def table(results: dict[str, Any], which: str) -> str:
     """One of the tables, in Markdown."""
     against = BASELINES[which]
     noise = Pooled({name: by_seed(results, name, "accuracy") for name in results["summary"]})
-    wanted = HEADLINE if which == "headline" else results["tables"][which]
+    wanted = {"headline": HEADLINE, "tuned": TUNED}.get(which) or results["tables"][which]
     first = [against] if isinstance(against, str) else []
     names = [name for name in dict.fromkeys([*first, *wanted]) if name in results["summary"]]
     differs = f"from `{against}`" if isinstance(against, str) else "difference"
