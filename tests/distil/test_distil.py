@@ -1,6 +1,7 @@
 """`supcrd distil` from data to a model that predicts."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -95,6 +96,26 @@ def test_minutes_give_all_students_the_same_epochs(npz, tmp_path, no_figures, mo
     monkeypatch.setattr("supcrd.jobs.budget.time_epoch", None)
     assert invoke(*words, "--minutes", "0.2").exit_code == 0  # nothing is timed again
     assert "--minutes 0.2, not 0.3" in refused(*words, "--minutes", "0.3")
+
+
+def test_images_without_labels_are_for_distilled_students(npz, tmp_path, no_figures, monkeypatch):
+    """The undistilled student has as many steps, as near as whole epochs allow."""
+    monkeypatch.setattr("supcrd.distil.deployed.SECONDS", 0.01)
+    arrays = np.load(npz)
+    count, more = len(arrays["train_images"]) * 9 // 10, 40  # a tenth is held out
+    further = np.random.default_rng(1).integers(0, 256, (more, *arrays["train_images"].shape[1:]), dtype=np.uint8)
+    np.savez(tmp_path / "more.npz", train_images=further, train_labels=np.zeros(more, dtype=np.int64))
+    out = tmp_path / "runs"
+    words = ["distil", "--data", f"npz:{npz}", "--student", "resnet8", "--methods", "kd", "--epochs", "2", "--out", out]
+    shown = invoke(*words, f"data.unlabelled=npz:{tmp_path / 'more.npz'}", *QUICK)
+    assert shown.exit_code == 0, shown.output
+    epochs = round(2 * math.ceil((count + more) / 16) / math.ceil(count / 16))
+    assert epochs > 2
+    ended = {path.parent.name: json.loads(path.read_text())["epochs"] for path in out.glob("*/evaluation.json")}
+    assert ended == {"undistilled": epochs, "kd": 2, "teacher-convnet": 2}
+    origins = {name: json.loads((out / name / "environment.json").read_text())["origins"] for name in ended}
+    assert [name for name in ended if "set of unlabelled images" in origins[name]] == ["kd"]
+    assert "as many steps" in shown.stderr
 
 
 def test_no_tracker_is_shown_the_run_that_is_timed(npz, tmp_path, monkeypatch):

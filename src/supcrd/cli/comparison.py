@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHARES = ("accuracy", "trained_accuracy", "refit_accuracy", "accuracy_at_best", "probe_accuracy", "knn_accuracy")
 """Measures that are shares of the images."""
+HOW = {"trained_accuracy": "that was trained with the encoder", "refit_accuracy": "fitted on its features"}
 BRIEF = ("probe_accuracy", "knn_accuracy", "ece")
 """Shown without a spread, for which there is no room, unless one of them is compared."""
 
@@ -31,8 +32,8 @@ def show_compare(compared: "Comparison") -> None:
     if any(_of_images(row, compared) for row in compared.rows):
         legend.append("*: of one seed, by the number of images alone (Wilson); another seed may lie outside")
     if names.keys() & set(UNSAVED):
-        legend.append("trained, refitted: with the classifier that was trained with the encoder, or fitted on its\n"
-                      "features, where another one is saved")  # fmt: skip
+        meanings = (f"{names[key]}: with the classifier {how}" for key, how in HOW.items() if key in names)
+        legend.append(f"{'; '.join(meanings)}, where another one is saved")
     if brief := [name for key, name in names.items() if key in BRIEF and key != compared.metric]:
         legend.append(f"{', '.join(brief)}: means alone")
     if "accuracy_at_best" in names:

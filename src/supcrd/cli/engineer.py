@@ -61,7 +61,7 @@ def distil(
     check_drawing()  # of the report, before hours of training
     from supcrd.cli.live import LiveTable  # brings torch: mistakes are reported before
     from supcrd.distil.auto import auto_teacher
-    from supcrd.distil.budget import epochs_in
+    from supcrd.distil.budget import epochs_in, more_steps
     from supcrd.distil.run import check
     from supcrd.distil.run import distil as distil_all
 
@@ -70,12 +70,15 @@ def distil(
         chosen = auto_teacher(planned.recipes[0])
         stderr.print(chosen.text, style="dim", markup=False, highlight=False, soft_wrap=True)
         arguments["auto"] = chosen.arch
-        planned = plan(data, teacher, student, epochs=whole, **arguments)
+    if (more := more_steps(planned.recipes[1])) > 1:
+        text = f"data.unlabelled: the undistilled student has {more:.3g} times the others' epochs, so as many steps"
+        stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+    planned = plan(data, teacher, student, epochs=whole, **arguments, more=more)
     if check(planned, out) == 2 and methods is None:
         text = f"two classes: by {OF_TWO}, since {DEFAULT} compares the classes of an image by their correlation"
         stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
         names = arguments["methods"] = [OF_TWO]
-        planned = plan(data, teacher, student, epochs=whole, **arguments)
+        planned = plan(data, teacher, student, epochs=whole, **arguments, more=more)
         check(planned, out)
     if planned.note:
         stderr.print(planned.note, style="dim", markup=False, highlight=False, soft_wrap=True)
@@ -83,7 +86,7 @@ def distil(
         with Screen() as screen:
             whole = epochs_in(planned.configurations[names[0]][0], out, report=screen.report)
             screen.note(f"--minutes {minutes:g}: {whole} epochs for every student")
-        planned = plan(data, teacher, student, epochs=whole, **arguments)
+        planned = plan(data, teacher, student, epochs=whole, **arguments, more=more)
     with LiveTable(out) as live:
         done = distil_all(planned, out, workers=workers, report=live.report)
     if as_json:

@@ -1,12 +1,15 @@
-"""`supcrd distil --minutes`: turned into a number of epochs once, which all students then have."""
+"""How long the students of `supcrd distil` train: `--minutes` as epochs, and as many steps for all of them."""
 
 import json
 import shutil
 from pathlib import Path
 
 from supcrd.base.files import write_json
+from supcrd.data.unlabelled import with_unlabelled
 from supcrd.errors import RunError
 from supcrd.jobs import run as pipeline
+from supcrd.jobs.beforehand import quiet
+from supcrd.jobs.images import load_images
 from supcrd.jobs.student import Report
 from supcrd.recipe.settings import Recipe
 from supcrd.runs.folder import RunFolder
@@ -66,3 +69,21 @@ def epochs_in(recipe: Recipe, out: Path, *, report: Report | None = None) -> int
         shutil.rmtree(folder.path, ignore_errors=True)
     write_json(file, {"minutes": minutes, "epochs": epochs})
     return epochs
+
+
+def more_steps(recipe: Recipe) -> float:
+    """How many times the steps an epoch has with the images of `data.unlabelled`: 1.0 where there are none.
+
+    Args:
+        recipe: of a distilled student.
+
+    Raises:
+        SupcrdError: the data cannot be loaded.
+    """
+    if recipe.data.without_labels is None:
+        return 1.0
+    with quiet():
+        images = with_unlabelled(load_images(recipe.data), recipe.data)
+    shown = -(-len(images.shown) // recipe.train.batch_size)
+    assert images.train is not None  # `shown` has it
+    return shown / -(-len(images.train) // recipe.train.batch_size)

@@ -54,6 +54,7 @@ def plan(
     methods: Sequence[str] = (DEFAULT,),
     overrides: Sequence[str] = (),
     auto: str = "resnet18",
+    more: float = 1.0,
 ) -> Plan:
     """The recipes of a distillation.
 
@@ -68,6 +69,8 @@ def plan(
         methods: of `METHODS`; for two classes `OF_TWO` is right.
         overrides: KEY=VALUE changes of every recipe, such as data.image_size=64.
         auto: the architecture that teacher = "auto" means (`auto.auto_teacher` chooses one).
+        more: steps of an epoch with the images of `data.unlabelled` over those without, >= 1 (`budget.more_steps`).
+            Only distilled students see these images; the undistilled one has so many times the epochs.
 
     Raises:
         RecipeError: an unknown method, key, network or teacher; a value out of range.
@@ -98,9 +101,21 @@ def plan(
     groups: dict[str, list[Recipe]] = {name: [] for name in named}
     for name, method in named.items():
         table = common | {"train": common["train"] | long, "method": method, "teacher": by}
+        if name == UNDISTILLED:
+            table = _with_labels(table, more)
         for seed in range(seeds):
             groups[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
     return Plan(groups, _note(teacher, by))
+
+
+def _with_labels(table: dict[str, Any], more: float) -> dict[str, Any]:
+    """The table of a student that learns from labels alone, for as many steps as the others."""
+    data, train = dict(table["data"]), dict(table["train"])
+    if data.get("unlabelled") != "skip":
+        data.pop("unlabelled", None)
+    if train.get("epochs") is not None:
+        train["epochs"] = round(more * train["epochs"])
+    return table | {"data": data, "train": train}
 
 
 TAKEN = {
