@@ -118,6 +118,21 @@ def test_images_without_labels_are_for_distilled_students(npz, tmp_path, no_figu
     assert "as many steps" in shown.stderr
 
 
+def test_the_undistilled_student_is_compared_at_its_best_rate(npz, tmp_path, no_figures, monkeypatch):
+    monkeypatch.setattr("supcrd.distil.deployed.SECONDS", 0.01)
+    out = tmp_path / "runs"
+    quick = [change for change in QUICK if not change.startswith("train.lr")]
+    words = ["distil", "--data", f"npz:{npz}", "--student", "resnet8", "--methods", "kd", "--epochs", "1", "--out", out]
+    shown = invoke(*words, "--lr", "1e-9,3e-3", *quick, "classifier=trained")
+    assert shown.exit_code == 0, shown.output
+    done = json.loads((out / "distil.json").read_text())
+    rows = {row["label"]: row["values"]["validation_accuracy"]["mean"] for row in done["comparison"]["rows"]}
+    assert set(rows) == {f"{kind}-lr-{rate}" for kind in ("undistilled", "kd") for rate in ("1e-9", "3e-3")}
+    plain = {label: accuracy for label, accuracy in rows.items() if label.startswith("undistilled")}
+    assert plain[done["comparison"]["baseline"]] == max(plain.values())
+    assert rows[done["comparison"]["selected"]] == max(rows.values())
+
+
 def test_no_tracker_is_shown_the_run_that_is_timed(npz, tmp_path, monkeypatch):
     monkeypatch.setattr("supcrd.jobs.budget.time_epoch", lambda *_, **__: EpochTime(4.0, 0.0))
     monkeypatch.setattr("supcrd.tracking.tracker._module", None)

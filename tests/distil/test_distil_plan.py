@@ -39,6 +39,33 @@ def test_minutes_are_the_teachers_too_and_epochs_take_their_place_for_students()
         assert recipes.teacher_recipe(recipe).train.minutes == 2.5
 
 
+def test_every_configuration_is_trained_at_each_rate():
+    made = plan("digits", "auto", "resnet8", epochs=2, seeds=2, methods=["kd", "dist"], rates=["3e-3", "0.006"])
+    assert {name: [recipe.train.lr for recipe in group] for name, group in made.configurations.items()} == {
+        f"{kind}-lr-{rate}": [float(rate)] * 2 for kind in ("undistilled", "kd", "dist") for rate in ("3e-3", "0.006")
+    }
+    assert [group[0].name for group in made.undistilled] == ["undistilled-lr-3e-3", "undistilled-lr-0.006"]
+    assert made.distilled.name == "kd-lr-3e-3"
+    assert {recipe.teacher.resolved["train"]["lr"] for recipe in made.recipes} == {0.003}  # one teacher for all
+    alone = plan("digits", "auto", "resnet8", epochs=2, rates=["1e-2"])
+    assert [(recipe.name, recipe.train.lr) for recipe in alone.recipes] == [("undistilled", 0.01), ("dist", 0.01)]
+
+
+@pytest.mark.parametrize("rates", [["0"], ["-1e-3"], ["x"], [""], ["nan"], ["inf"], ["3e-3", "0.003"]])
+def test_what_is_no_rate(rates):
+    assert "--lr" in refused_rates(rates)
+
+
+def test_a_rate_is_given_once():
+    assert "train.lr exclude one another" in refused_rates(["1e-3"], overrides=["train.lr=2e-3"])
+
+
+def refused_rates(rates, **more):
+    with pytest.raises(RecipeError) as caught:
+        plan("digits", "auto", "resnet8", epochs=2, rates=rates, **more)
+    return str(caught.value)
+
+
 def test_an_image_has_one_view_an_epoch_unless_it_is_changed():
     for overrides, count in ([], 1), (["augment.views=2"], 2), (["views.weak.views=1", "views.strong.views=2"], 3):
         made = plan("digits", "digits-teacher", "resnet8", epochs=7, overrides=overrides)

@@ -45,6 +45,16 @@ def test_of_several_the_one_that_validation_prefers_is_judged(validated, judged,
     assert judged in said(tmp_path, [0.719, 0.74, 0.761])
 
 
+def test_another_rate_is_no_distillation(tmp_path):
+    """However good, the undistilled student at another rate is not what distillation is judged by."""
+    several(tmp_path, "undistilled-lr-1e-3", [0.7, 0.72, 0.74], "train.lr=1e-3", validation_accuracy=0.9)
+    several(tmp_path, "undistilled-lr-2e-3", [0.9, 0.9, 0.9], "train.lr=2e-3", validation_accuracy=0.8)
+    several(tmp_path, "kd-lr-1e-3", [0.719, 0.74, 0.761], "method.temperature=0.3", validation_accuracy=0.5)
+    text = paid(compare([tmp_path], "undistilled-lr-1e-3"))
+    assert "kd-lr-1e-3 reached 74.00 ± 2.10 %" in text
+    assert "the undistilled student (undistilled-lr-1e-3) 72.00" in text
+
+
 @pytest.mark.parametrize("ece", [None, 0.021])
 def test_the_best_model(ece):
     cost = Cost(78_042, 0.312, 1.5, 2345.6, 64, "cpu, 2 threads")

@@ -41,6 +41,13 @@ def distil(
         str | None,
         typer.Option(help="How to distil, by commas: dist, joint, kd. Default: dist, or joint for two classes."),
     ] = None,
+    lr: Annotated[
+        str | None,
+        typer.Option(
+            help="Learning rates, by commas, such as 3e-3,6e-3: all students are trained at each, and validation "
+            "chooses. Default: 3e-3."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Runs at a time, each in its own process with its share of cores.")] = 1,
     out: OutOption = Path("runs/distil"),
     as_json: JsonOption = False,
@@ -55,7 +62,10 @@ def distil(
     names = [DEFAULT] if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     if epochs is not None and minutes is not None:
         raise SupcrdError(f"--epochs {epochs} and --minutes {minutes:g} exclude one another: give one of them")
-    arguments: dict[str, Any] = {"seeds": seeds, "methods": names, "overrides": overrides or [], "minutes": minutes}
+    rates = [] if lr is None else [rate.strip() for rate in lr.split(",")]
+    arguments: dict[str, Any] = {
+        "seeds": seeds, "methods": names, "rates": rates, "overrides": overrides or [], "minutes": minutes
+    }  # fmt: skip
     whole = None if minutes is not None else 60 if epochs is None else epochs
     planned = plan(data, teacher, student, epochs=whole, **arguments)
     check_drawing()  # of the report, before hours of training
@@ -70,7 +80,7 @@ def distil(
         chosen = auto_teacher(planned.recipes[0])
         stderr.print(chosen.text, style="dim", markup=False, highlight=False, soft_wrap=True)
         arguments["auto"] = chosen.arch
-    if (more := more_steps(planned.recipes[1])) > 1:
+    if (more := more_steps(planned.distilled)) > 1:
         text = f"data.unlabelled: the undistilled student has {more:.3g} times the others' epochs, so as many steps"
         stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
     planned = plan(data, teacher, student, epochs=whole, **arguments, more=more)
@@ -84,7 +94,7 @@ def distil(
         stderr.print(planned.note, style="dim", markup=False, highlight=False, soft_wrap=True)
     if minutes is not None:
         with Screen() as screen:
-            whole = epochs_in(planned.configurations[names[0]][0], out, report=screen.report)
+            whole = epochs_in(planned.distilled, out, report=screen.report)
             screen.note(f"--minutes {minutes:g}: {whole} epochs for every student")
         planned = plan(data, teacher, student, epochs=whole, **arguments, more=more)
     with LiveTable(out) as live:

@@ -1,5 +1,7 @@
 """What `supcrd distil` trains: an undistilled student and distilled ones, with equal budgets, each with every seed."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,21 @@ class Plan:
         """All of them; seed by seed, so that an interrupted command has pairs to compare."""
         return [recipe for row in zip(*self.configurations.values(), strict=True) for recipe in row]
 
+    @property
+    def undistilled(self) -> list[list[Recipe]]:
+        """The undistilled student's, a list for each rate."""
+        return [group for name, group in self.configurations.items() if is_undistilled(name)]
+
+    @property
+    def distilled(self) -> Recipe:
+        """The first of a distilled student."""
+        return next(group[0] for name, group in self.configurations.items() if not is_undistilled(name))
+
+
+def is_undistilled(name: str) -> bool:
+    """Whether a configuration of this name is the undistilled student at some rate."""
+    return name == UNDISTILLED or name.startswith(f"{UNDISTILLED}-lr-")
+
 
 def plan(
     data: str,
@@ -52,6 +69,7 @@ def plan(
     minutes: float | None = None,
     seeds: int = 1,
     methods: Sequence[str] = (DEFAULT,),
+    rates: Sequence[str] = (),
     overrides: Sequence[str] = (),
     auto: str = "resnet18",
     more: float = 1.0,
@@ -67,6 +85,8 @@ def plan(
         minutes: of the training of one student, and of a teacher by auto, in place of epochs.
         seeds: of each configuration, >= 1: 0, 1, ...
         methods: of `METHODS`; for two classes `OF_TWO` is right.
+        rates: learning rates, as text: each configuration is trained at each of them, and named after it where there
+            are several; 3e-3 if empty. A teacher by auto has that in any case.
         overrides: KEY=VALUE changes of every recipe, such as data.image_size=64.
         auto: the architecture that teacher = "auto" means (`auto.auto_teacher` chooses one).
         more: steps of an epoch with the images of `data.unlabelled` over those without, >= 1 (`budget.more_steps`).
@@ -88,6 +108,7 @@ def plan(
     if unknown or not methods:
         raise RecipeError(f"--methods {', '.join(unknown) or 'none'} is not right; {', '.join(METHODS)} are known")
     _check_changes(overrides)
+    _check_rates(rates, overrides)
     common: dict[str, Any] = {"data": {"source": data}, "model": {"arch": student}, "train": dict(TRAIN)}
     if not any(override.strip().startswith("views.") for override in overrides):  # groups of views are in its place
         common["augment"] = dict(VIEWS)
@@ -98,13 +119,16 @@ def plan(
     learns = common | {"train": common["train"] | teacher_long}
     by = merge(_teacher(teacher, learns, auto, methods), common.get("teacher", {})) | {"compare": True}
     named = {UNDISTILLED: {"name": "cross_entropy"}} | {name: {"name": name} | METHODS[name] for name in methods}
-    groups: dict[str, list[Recipe]] = {name: [] for name in named}
-    for name, method in named.items():
-        table = common | {"train": common["train"] | long, "method": method, "teacher": by}
-        if name == UNDISTILLED:
+    groups: dict[str, list[Recipe]] = {}
+    for (kind, method), rate in itertools.product(named.items(), rates or (None,)):
+        name = f"{kind}-lr-{rate}" if len(rates) > 1 else kind
+        train = common["train"] | long | ({} if rate is None else {"lr": float(rate)})
+        table = common | {"train": train, "method": method, "teacher": by}
+        if kind == UNDISTILLED:
             table = _with_labels(table, more)
-        for seed in range(seeds):
-            groups[name].append(_recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}))
+        groups[name] = [
+            _recipe(table | {"name": f"{name}_seed={seed}" if seed else name, "seed": seed}) for seed in range(seeds)
+        ]
     return Plan(groups, _note(teacher, by))
 
 
@@ -135,6 +159,21 @@ def _check_changes(overrides: Sequence[str]) -> None:
             raise RecipeError(
                 f"{key} cannot be changed here: it differs between the runs; write a recipe, and use train and compare"
             )
+
+
+def _check_rates(rates: Sequence[str], overrides: Sequence[str]) -> None:
+    """Refuse what is no rate, or twice the same."""
+    for rate in rates:
+        try:
+            right = 0 < float(rate) < math.inf
+        except ValueError:
+            right = False
+        if not right:
+            raise RecipeError(f"--lr {show(rate)} is not right; a number above 0 is, or several by commas")
+    if len({float(rate) for rate in rates}) < len(rates):
+        raise RecipeError(f"--lr {','.join(rates)} has a rate twice")
+    if rates and any(override.partition("=")[0].strip() == "train.lr" for override in overrides):
+        raise RecipeError(f"--lr {','.join(rates)} and train.lr exclude one another: give one of them")
 
 
 def _recipe(table: dict[str, Any]) -> Recipe:

@@ -4,18 +4,20 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from supcrd.analysis.compare import Comparison, compare_runs
 from supcrd.base import device as devices
 from supcrd.base.files import replacing, write_json
 from supcrd.distil.deployed import Cost, cost
-from supcrd.distil.plan import UNDISTILLED, Plan
+from supcrd.distil.plan import Plan
 from supcrd.distil.verdict import best_model, paid
 from supcrd.errors import RunError, SupcrdError
 from supcrd.jobs.beforehand import quiet, rehearse, stand_ins
 from supcrd.jobs.images import load_images
 from supcrd.jobs.start import start_file
+from supcrd.recipe.settings import Recipe
 from supcrd.recipe.teachers import teacher_recipe
 from supcrd.report import report as report_runs
 from supcrd.runs.folder import RunFolder
@@ -75,8 +77,8 @@ def distil(
     if bad:
         raise RunError(f"{len(bad)} of {len(outcomes)} runs failed; {bad[0].name}: {bad[0].reason or bad[0].status}")
     runs = [RunFolder(out / recipe.name) for recipe in planned.recipes]
-    first = out / planned.configurations[UNDISTILLED][0].name
     validated = all(run.evaluation.get("validation_accuracy") is not None for run in runs)
+    first = _baseline(planned, out)
     compared = compare_runs(runs, str(first), select=validated)
     chosen = compared.selected or compared.rows[-1].label
     best = _best([run for row in compared.rows if row.label == chosen for run in runs if str(run.path) in row.runs])
@@ -138,6 +140,15 @@ def check(planned: Plan, out: Path) -> int | None:
         except SupcrdError as error:
             raise RunError(f"{name} cannot run: {error}") from None
     return len(images.class_names)
+
+
+def _baseline(planned: Plan, out: Path) -> Path:
+    """The first run of the undistilled student at the rate of its highest mean validation accuracy."""
+
+    def validated(group: list[Recipe]) -> float:
+        return fmean(RunFolder(out / recipe.name).evaluation.get("validation_accuracy") or 0.0 for recipe in group)
+
+    return out / max(planned.undistilled, key=validated)[0].name
 
 
 def _best(runs: Sequence[RunFolder]) -> RunFolder:

@@ -5,13 +5,15 @@ from typing import Any
 
 from supcrd.analysis.compare import Comparison, Row
 from supcrd.distil.deployed import Cost
+from supcrd.distil.plan import UNDISTILLED, is_undistilled
 
 
 def paid(compared: Comparison) -> str:
     """What a comparison says of the best distilled student, by validation, against the undistilled one.
 
     Args:
-        compared: of the configurations, by accuracy, with the undistilled student as the baseline.
+        compared: of the configurations, by accuracy, with the undistilled student as the baseline; where it was trained
+            at several rates, at the best one.
 
     Returns:
         Sentences with the difference, its 95 % interval and n; they claim nothing that n cannot tell.
@@ -20,9 +22,10 @@ def paid(compared: Comparison) -> str:
     assert compared.baseline is not None
     plain = rows[compared.baseline]
     # where validation chose the undistilled student, the best of the others is what distillation is judged by
-    best = max((row for row in compared.rows if row is not plain), key=_validated)
+    best = max((row for row in compared.rows if not is_undistilled(row.label)), key=_validated)
     shown = f"{best.label} reached {_percent(best)} on the {compared.split} split"
-    reached = f"{shown}, the undistilled student {_percent(plain)}"
+    rate = "" if plain.label == UNDISTILLED else f" ({plain.label})"
+    reached = f"{shown}, the undistilled student{rate} {_percent(plain)}"
     difference = best.difference
     if difference is None or difference.mean is None:
         return f"{reached}; whether distillation paid cannot be told: they have no common seeds."
