@@ -210,6 +210,9 @@ def test_a_method_that_a_pair_cannot_have(npz, tmp_path):
     line = refused(*command(npz, tmp_path / "runs", methods="simkd,rkd"))
     assert "convnet:convnet: simkd cannot run: model.arch: arch 'convnet+128': it has no map" in line
     assert line.endswith("these can: cross_entropy, cross_entropy-strong, cross_entropy-cutmix, kd, rkd")
+    many = ["--set", "crd_nce:method.negatives=99999"]  # the published number is lowered, one that is asked for is not
+    line = refused(*command(npz, tmp_path / "runs", *many, methods="crd_nce"))
+    assert "crd_nce cannot run: objective.crd_nce: negatives = 99999: there are" in line
     assert not (tmp_path / "runs").exists()
     shown = invoke(*command(npz, tmp_path / "runs", "--dry-run", methods="all", seeds=1))
     assert shown.exit_code == 0

@@ -104,11 +104,14 @@ def _finished(group: Sequence[Recipe], out: Path) -> bool:
 
 
 def _within(recipe: Recipe, images: int) -> Recipe:
-    """The recipe with no more drawn negatives than there are training images: the published number is of all 50,000."""
+    """The recipe with no more drawn negatives than there are training images, if it has the published number, which is
+    of all 50,000; another one is refused like any setting."""
     drawn = getattr(recipe.method, "negatives", 0)
-    if drawn <= images:
+    if drawn <= images or drawn != type(recipe.method).model_fields["negatives"].default:
         return recipe
-    logger.info("%s: method.negatives = %d, not %d: as many as there are training images", recipe.name, images, drawn)
+    logger.warning(
+        "%s: method.negatives = %d, not %d: as many as there are training images", recipe.name, images, drawn
+    )
     return recipe.model_copy(update={"method": recipe.method.model_copy(update={"negatives": images})})
 
 

@@ -1,6 +1,7 @@
 """The objective of a run: checked before any teacher is trained, built when all teachers are ready."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from supcrd import recipe as recipes
@@ -16,7 +17,7 @@ from supcrd.training.objective.build import Needs, Objective, Planned, build, ne
 from supcrd.training.objective.checks import check_teacher, check_unlabelled, check_widths
 from supcrd.training.objective.term import Context, Reads, Shapes, Term, TermSettings
 from supcrd.training.processes import started
-from supcrd.training.teacher import shapes_of
+from supcrd.training.teacher import check_reuse, shapes_of
 
 
 def tables(recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -47,6 +48,8 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     context = _context(recipe, images, ours, dict.fromkeys(wanted, ours) | exact)
     terms = planned(tables(recipe), context, views=recipe.view_groups)
     for name, teacher in to_train.items():
+        if teacher is not None:
+            _check_reuse(terms, name, partial(_network_to_come, teacher, images))
         if teacher is not None and not _trains_head(teacher):
             for term in terms:
                 if term.reads is not None and name in term.teachers and "projections" in term.reads.teacher:
@@ -67,9 +70,22 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
 
 def _shapes_to_come(teacher: Recipe, images: ImageSet) -> Shapes:
     """The shapes of a teacher that is not yet trained; its weights do not matter."""
+    return shapes_of(_network_to_come(teacher, images), maps=True)
+
+
+def _network_to_come(teacher: Recipe, images: ImageSet) -> Normalised:
     drawn = teacher.model.model_copy(update={"pretrained": False, "checkpoint": None})
-    untrained = teacher.model_copy(update={"model": drawn})
-    return shapes_of(new_student(untrained, images), maps=True)
+    return new_student(teacher.model_copy(update={"model": drawn}), images)
+
+
+def _check_reuse(terms: Sequence[Planned], name: str, network: Callable[[], Normalised]) -> None:
+    """Refuse a teacher whose classifier a term cannot give to the student."""
+    for term in terms:
+        if term.kind.reuses_classifier and name in term.teachers:
+            try:
+                check_reuse(network().model)
+            except RecipeError as error:
+                raise RecipeError(f"objective.{term.name}: {error}") from None
 
 
 def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teachers: Mapping[str, Teacher]) -> Objective:
@@ -82,6 +98,9 @@ def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teache
     maps = reads_maps(wanted)
     known = {name: shapes_of(teacher.whole(), maps=maps) for name, teacher in teachers.items()}
     context = _context(recipe, images, shapes_of(student, maps=maps), known)
+    terms = planned(wanted, context, views=recipe.view_groups)
+    for name, teacher in teachers.items():
+        _check_reuse(terms, name, teacher.whole)
     with forked() as reseed:
         reseed(seed_for("terms", recipe.seed))  # adapters of terms
         objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.view_groups)
@@ -145,6 +164,14 @@ def _check_shown(recipe: Recipe, images: ImageSet, terms: Mapping[str, tuple[Rea
 
 
 def _check_needs(needs: Needs, recipe: Recipe) -> None:
+    for name, parts in needs.teachers.items():
+        mapped, settings = sorted(part for part in parts if part.startswith("maps/")), recipe.all_teachers.get(name)
+        if mapped and settings is not None and settings.cache > 0:
+            key = name if name == TEACHER else f"teachers.{name}"
+            raise RecipeError(
+                f"{key}.cache = {settings.cache}: it has features, but no maps ({mapped[0]} of teacher {name}); 0 is "
+                "right"
+            )
     if needs.others and recipe.train.batch_size < 2:
         raise RecipeError(
             f"train.batch_size = {recipe.train.batch_size}: the objective compares images of a batch; 2 or more are "

@@ -58,7 +58,7 @@ def _caches(
     """The filled caches of those teachers whose features are cached.
 
     Raises:
-        RecipeError: the caches of two teachers differ in length, and so in views; a map is read, which no cache has.
+        RecipeError: the caches of two teachers differ in length, and so in views.
     """
     recipe = this.recipe
     assert images.train is not None
@@ -69,10 +69,6 @@ def _caches(
     if len(lengths) > 1:
         shown = ", ".join(f"{name} {settings.cache}" for name, settings in read.items())
         raise RecipeError(f"cache differs between teachers ({shown}): it decides the views, which all of them share")
-    for name in read:
-        mapped = [part for part in needs.teachers[name] if part.startswith("maps/")]
-        if mapped:
-            raise RecipeError(f"cache = {lengths.pop()}: it has features, but no maps ({mapped[0]} of teacher {name})")
     return {
         name: cache.prepare(
             teachers[name].folder,

@@ -41,6 +41,10 @@ class ModelSettings(Settings):
         return self
 
 
+OUTSIDE = ("checkpoint", "timm")
+"""Where weights from elsewhere come from, whose file may not say how its images were normalised."""
+
+
 class TeacherSettings(Settings):
     """Where the teacher comes from: exactly one of recipe, run, checkpoint and timm."""
 
@@ -100,6 +104,11 @@ class TeacherSettings(Settings):
             )
         if self.state_dict is not None and self.checkpoint is None:
             raise ValueError(f"teacher.state_dict is for teacher.checkpoint, but the teacher is by teacher.{given[0]}")
+        kinds = {"arch": ("checkpoint",), "image_size": OUTSIDE, "mean": OUTSIDE, "std": OUTSIDE}
+        for key, right in kinds.items():
+            if getattr(self, key) is not None and given[0] not in right:
+                places = " and ".join(f"teacher.{name}" for name in right)
+                raise ValueError(f"teacher.{key} is for {places}, but the teacher is by teacher.{given[0]}")
         if (self.mean is None) != (self.std is None):
             missing = "mean" if self.mean is None else "std"
             raise ValueError(f"teacher.mean and teacher.std must be given together; teacher.{missing} is missing")

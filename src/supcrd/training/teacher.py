@@ -65,14 +65,20 @@ class FrozenTeacher(nn.Module):
         return features.clone(), {name: part.clone() for name, part in maps.items()}
 
 
-@torch.no_grad()
 def reuse_classifier(student: Model, teacher: Normalised) -> None:
-    """Give a student its teacher's classifier, which no training changes.
+    """Give a student its teacher's classifier, which no training changes; see `check_reuse`."""
+    check_reuse(teacher.model)
+    student.classifier.load_state_dict(teacher.model.classifier.state_dict())
+    student.classifier.requires_grad_(False)
+
+
+@torch.no_grad()
+def check_reuse(model: Model) -> None:
+    """Refuse a teacher whose classifier reads something else than the mean of its last map; weights do not matter.
 
     Raises:
-        RecipeError: the teacher's features are not the mean of its last map, or another classifier.
+        RecipeError: it does.
     """
-    model = teacher.model
     names = [name for name in tap_names(model.encoder) if name != PROJECTED] or [""]
     taps = Taps(model.encoder, [names[-1]])
     training, weight = model.encoder.training, model.classifier.weight
@@ -85,8 +91,6 @@ def reuse_classifier(student: Model, teacher: Normalised) -> None:
         model.encoder.train(training)
     if not torch.allclose(features, maps[names[-1]].mean(dim=(2, 3)), rtol=1e-3, atol=1e-4):
         raise RecipeError("the teacher's features are not the mean of its last map, so its classifier cannot be reused")
-    student.classifier.load_state_dict(model.classifier.state_dict())
-    student.classifier.requires_grad_(False)
 
 
 def shapes_of(subject: Normalised, *, maps: bool) -> Shapes:

@@ -399,6 +399,14 @@ def test_what_cannot_work_is_refused_before_a_term_is_built(name, settings, of, 
         planned({name: settings}, of, views=1)
 
 
+@pytest.mark.parametrize("name", ["at", "review"])
+def test_the_maps_of_a_teacher_that_is_not_there_yet_are_not_counted(name):
+    """The student's shapes stand in for it: two of its three maps may be all that the teacher has."""
+    student = context().student
+    of = Context(classes=C, labels=LABELS, student=student, teachers={"teacher": student})
+    assert [term.reads for term in planned({name: {"student_maps": ["stage1", "stage2"]}}, of, views=1)] == [None]
+
+
 def test_maps_that_a_teacher_lacks_are_refused():
     for name in ("sp", "vid"):
         wanted = {name: {"student_maps": ["stage1"], "teacher_maps": ["stage9"]}}

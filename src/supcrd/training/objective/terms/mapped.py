@@ -96,7 +96,14 @@ class Mapped(Term):
 
     @classmethod
     def plan(cls, settings: TermSettings, context: Context) -> Reads | None:
-        """The maps of all pairs."""
+        """The maps of all pairs; not known of a teacher that is not there yet, for which the student stands in."""
+        assert isinstance(settings, MapSettings)
+        if (
+            context.teachers[settings.teacher] is context.student
+            and settings.student_maps
+            and not settings.teacher_maps
+        ):
+            return None
         pairs = cls.pairs_of(settings, context)
         student, teacher = ({f"maps/{pair[side]}" for pair in pairs} for side in (0, 1))
         return Reads(student, teacher, others=cls.others, labels="none")

@@ -68,8 +68,7 @@ class Review(Mapped):
     def plan(cls, settings: TermSettings, context: Context) -> Reads | None:
         """The maps of all pairs, and features."""
         reads = super().plan(settings, context)
-        assert reads is not None
-        return _with_features(reads)
+        return None if reads is None else _with_features(reads)
 
     def forward(self, step: Step) -> Tensor:
         """Sum over the maps of the mean over the rows, in squared units of the maps."""
