@@ -140,6 +140,11 @@ def test_mistakes_are_one_line(wrong, line):
         (["resnet56:"], "pair 'resnet56:' is not TEACHER:STUDENT"),
         (["resnet56:resnet9"], "pair resnet56:resnet9: the student: arch 'resnet9' is unknown; the nearest is"),
         (["resnet55:resnet20"], "pair resnet55:resnet20: the teacher: arch 'resnet55' is unknown"),
+        (
+            ["resnet14:resnet8+64"],
+            "the student resnet8+64 has a projector; a pair names plain networks, such as resnet8",
+        ),
+        (["resnet14+64:resnet8"], "the teacher resnet14+64 has a projector; a pair names plain networks"),
         ([], "no pair is named"),
     ],
 )
