@@ -196,6 +196,8 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
     for key, tensor in state.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise CheckpointError(f"{key} has values that are not finite")
+        if tensor.is_complex():  # a network would take the real part alone
+            raise CheckpointError(f"{key} has complex values; real ones are right")
     # sizes are compared first, so that a wrong card cannot build a network of any size
     unprojected = not card.projection_trained and not any(key.startswith("projector.") for key in state)
     widths = list(card.projector) if unprojected else projector_widths(state)
