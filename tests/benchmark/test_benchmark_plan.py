@@ -140,6 +140,11 @@ def test_mistakes_are_one_line(wrong, line):
         (["resnet56:"], "pair 'resnet56:' is not TEACHER:STUDENT"),
         (["resnet56:resnet9"], "pair resnet56:resnet9: the student: arch 'resnet9' is unknown; the nearest is"),
         (["resnet55:resnet20"], "pair resnet55:resnet20: the teacher: arch 'resnet55' is unknown"),
+        (
+            ["resnet14:resnet8+64"],
+            "the student resnet8+64 has a projector; a pair names plain networks, such as resnet8",
+        ),
+        (["resnet14+64:resnet8"], "the teacher resnet14+64 has a projector; a pair names plain networks"),
         ([], "no pair is named"),
     ],
 )
@@ -166,12 +171,14 @@ def test_teachers_that_cannot_be(tmp_path):
         plan(two, data="digits", teachers=[f"resnet8x4={run}"] * 2)
 
 
-def test_the_command_refuses_before_it_writes(tmp_path):
+def test_the_command_refuses_before_it_writes(tmp_path, monkeypatch):
     out = tmp_path / "runs"
+    monkeypatch.setattr("supcrd.benchmark.check.check", lambda *_, **__: pytest.fail("something was timed"))
     assert "the nearest is" in refused("benchmark", "resnet56:resnet9", "--out", out)
     data = ["--data", "digits", "--set", "data.limit=40", "--out", out]
     assert "is no method" in refused("benchmark", "resnet14:resnet8", "--methods", "x", *data)
     assert "has 2 views an image" in refused("benchmark", "resnet14:resnet8", "--view-epochs", 3, *data)
+    assert "workers = 0 is not 1 or more" in refused("benchmark", "resnet14:resnet8", "--workers", 0, *data)
     assert not out.exists()
 
 

@@ -118,6 +118,11 @@ def test_a_student_cannot_take_its_teachers_folder(base, out):
         ("method.name=lw_supcd", "unknown method.name = 'lw_supcd'; did you mean lw_supcrd?"),
         ("method.name={x=1}", "unknown method.name = {'x': 1}"),
         ("model.arch=resnet9", "arch 'resnet9' is unknown; the nearest is 'resnet8'"),
+        (
+            "augment.mixup=0.2",
+            "method crd needs the label of every image, and augment.mixup = 0.2 mixes images; "
+            "augment.mixup = 0 is right, or a recipe with [objective]",
+        ),
         ("train.epochs=0", "train.epochs = 0"),
         ("train.epochs=", "train.epochs = ''"),
         ("train.epochs=2\nfoo=3", "train.epochs"),

@@ -10,6 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from supcrd.errors import CheckpointError
+from supcrd.jobs.predict import predict_files
 from supcrd.models import Model
 from supcrd.runs import folder as runs
 from supcrd.training import task as tasks
@@ -142,9 +144,12 @@ def test_neighbours_of_training_images_are_not_themselves(tmp_path):
 
 
 def test_outputs_that_are_not_finite(base):
-    arguments = ["predict", base / "runs" / "student", base / "image.png", "--mean", "0,0,0", "--std", "1e-320,1,1"]
-    assert "--std" in refused(*arguments)
+    given = [base / "runs" / "student", base / "image.png"]
+    arguments = ["predict", *given, "--mean", "0,0,0", "--std", "1e-320,1,1"]
+    assert "--std '1e-320,1,1': 0.0001 to 1000 is right" in refused(*arguments)
     assert "--std" in refused(*arguments, "--json")
+    with pytest.raises(CheckpointError, match=r"outputs of .* are not finite; check --mean and --std"):
+        predict_files(given[0], given[1:], mean=(0, 0, 0), std=(1e-320, 1, 1))
 
 
 def test_predict_with_a_model_of_two_channels(base, tmp_path):

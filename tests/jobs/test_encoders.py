@@ -138,3 +138,14 @@ def test_evaluate_reads_the_average_that_is_asked_for(data: Path, tmp_path: Path
     assert done.exit_code == 0
     line = refused("evaluate", tmp_path / "a.pth", "--data", f"npz:{data}", *HALF, "--state-dict", "student")
     assert "a.pth: it has no state dict 'student'; valid: model, model_ema" in line
+
+
+def test_what_is_read_is_said_once_where_the_size_is_read_again(data: Path, tmp_path: Path) -> None:
+    """The layout leaves the size open: it is first taken to be 32 px, and then that of the data, 8 px."""
+    model = Model(3, "resnet20-a", image_size=8)
+    state = model.encoder.state_dict() | {f"linear.{key}": part for key, part in model.classifier.state_dict().items()}
+    torch.save({"model": state, "model_ema": state}, tmp_path / "a.pth")
+    done = invoke("evaluate", tmp_path / "a.pth", "--data", f"npz:{data}", *HALF)
+    assert done.exit_code == 0
+    words = " ".join(done.stderr.split())
+    assert (words.count("holds model_ema too"), words.count("whose shortcuts have no weights")) == (1, 1)

@@ -17,7 +17,7 @@ import pytest
 import timm
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from supcrd.errors import CheckpointError
@@ -317,6 +317,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no name": (saving({1: torch.zeros(2)}), "in place of a tensor at 1"),
     "not finite": (with_weights(lambda s: s["encoder.fc.bias"].fill_(torch.nan)), "encoder.fc.bias has values"),
     "infinite": (with_weights(lambda s: s["classifier.bias"][3:4].fill_(torch.inf)), "classifier.bias has values"),
+    "complex": (
+        with_weights(lambda s: s.update({"classifier.weight": s["classifier.weight"] + 1j})),
+        "classifier.weight has complex values; real ones are right",
+    ),
     "sparse": (with_weights(lambda s: s.update({"encoder.fc.bias": torch.zeros(128).to_sparse()})), "no dense tensor"),
     "a giant": (
         with_weights(lambda s: s.update({"classifier.weight": torch.zeros(1, 1).expand(10**10, 128)})),
@@ -350,6 +354,15 @@ def test_refused(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert "weights.pth" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path("code-was-run").exists()
+
+
+def test_complex_values_beside_a_card_are_refused(saved: Path) -> None:
+    path = saved / "model.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file({key: tensor + 1j for key, tensor in load_file(path).items()}, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match="has complex values; real ones are right"):
+        load_model(path)
 
 
 def test_another_architecture_tells_which_keys(tmp_path: Path) -> None:

@@ -121,6 +121,11 @@ def test_the_teacher_learns_on_the_students_data():
         ("data.validation=1", "data.validation = 1: a number of 0 or more and below 1 is right"),
         ("teachers.a={recipe='digits-teacher', cache=2000}", "a.cache = 2000: a whole number of 0 to 1000 is right"),
         ("train.batch_size=1", "train.batch_size = 1: method lw_supcrd compares images of a batch; it needs 2 or more"),
+        (
+            "plugins=plug.py",
+            """plugins = 'plug.py': a list is right, such as ["plug.py"]; on the command line in quotes""",
+        ),
+        ("train.milestones=x", "train.milestones = 'x': numbers are right, such as [0.5, 0.25] in a file"),
         ("data.mean=[0.5]", "data.mean and data.std must be given together; data.std is missing"),
         ("data.validation=1.0", "data.validation = 1.0"),
         ("teacher.run=runs/x", "got teacher.recipe and teacher.run"),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from supcrd.base.wording import show
 from supcrd.errors import RecipeError
-from supcrd.models.names import check_name
+from supcrd.models.names import check_name, plain
 
 FIELD = (
     "resnet56:resnet20",
@@ -48,7 +48,7 @@ def read_pairs(words: Sequence[str]) -> list[Pair]:
         words: TEACHER:STUDENT or TEACHER-to-STUDENT, names of architectures; or `field`, all of `FIELD`.
 
     Raises:
-        RecipeError: no pair; a word that is none; an architecture that is not there.
+        RecipeError: no pair; a word that is none; an architecture that is not there, or with a projector.
 
     Example:
         >>> [pair.key for pair in read_pairs(["resnet56:resnet20", "resnet56-to-resnet20"])]
@@ -62,6 +62,11 @@ def read_pairs(words: Sequence[str]) -> list[Pair]:
         for role, arch in (("teacher", pair.teacher), ("student", pair.student)):
             if arch.startswith("timm:"):
                 continue  # looked up with all other keys of the recipes
+            if plain(arch)[1] is not None:
+                raise RecipeError(
+                    f"pair {pair.key}: the {role} {arch} has a projector; a pair names plain networks, such as "
+                    f"{plain(arch)[0]}, and simkd gives its student a projector by itself"
+                )
             try:
                 check_name(arch)
             except ValueError as error:

@@ -13,6 +13,7 @@ from supcrd.base.files import user_path
 from supcrd.cli.console import JsonOption, app, fail, guarded, print_json
 from supcrd.cli.help import SOURCES
 from supcrd.cli.screen import stderr, stdout
+from supcrd.errors import SupcrdError
 
 WIDE = 180  # columns of all of the table
 
@@ -59,6 +60,8 @@ def benchmark(
     from supcrd.benchmark.pairs import read_pairs
     from supcrd.benchmark.plan import plan
 
+    if workers < 1:
+        raise SupcrdError(f"workers = {workers} is not 1 or more")
     names = [] if methods.strip() == "all" else _words(methods)
     places = [] if devices.strip() == "auto" else _words(devices)
     planned = plan(

@@ -38,6 +38,7 @@ PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", metavar="FILE", help="Plug-in of the model or data (repeatable); its code runs."),
 ]
+EXAMPLE = "0.5071,0.4867,0.4408"
 KEYS = "; [teachers.NAME] has the keys of [teacher], and docs/objectives.md lists those of [objective.NAME]"
 ModelArgument = Annotated[
     Path, typer.Argument(help="Run folder, file of weights (.safetensors, .pth), or .onnx file of supcrd export.")
@@ -266,15 +267,20 @@ def checked_size(pixels: int | None) -> int | None:
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    """Read r,g,b."""
+    """Read r,g,b, in the range of a recipe's keys."""
     if text is None:
         return None
+    from supcrd.recipe.types import DEVIATIONS, MEANS
+
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
     if not values or not all(abs(value) < float("inf") for value in values):
-        raise SupcrdError(f"{option} {text!r} is not numbers separated by commas, such as 0.5071,0.4867,0.4408")
-    if option == "--std" and min(values) <= 0:
-        raise SupcrdError(f"{option} {text!r} must be positive")
+        raise SupcrdError(f"{option} {show(text)} is not numbers separated by commas, such as {EXAMPLE}")
+    least, most = DEVIATIONS if option == "--std" else MEANS
+    if not all(least <= value <= most for value in values):
+        raise SupcrdError(
+            f"{option} {show(text)}: {least:g} to {most:g} is right, on the 0..1 scale of images, such as {EXAMPLE}"
+        )
     return values

@@ -123,7 +123,8 @@ def evaluate_file(
     resizes = image_size is not None or not has_card(path)
     share(Source(load, tuple(plugins), images.fingerprint), images)
     if image_size is None and resizes and card.stem != "native" and card.image_size != images.image_size:
-        model, card = read_model(path, default_size=images.image_size, **known)  # the file may not determine the size
+        # the file may not determine the size
+        model, card = read_model(path, default_size=images.image_size, again=True, **known)
     headless = card.classifier == MISSING
     if headless:
         card = _with_classes(model, card, images, path, num_classes, classes)

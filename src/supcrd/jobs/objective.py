@@ -46,7 +46,8 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
         if ours.maps and name in wanted and teacher is not None
     }
     context = _context(recipe, images, ours, dict.fromkeys(wanted, ours) | exact)
-    terms = planned(tables(recipe), context, views=recipe.view_groups)
+    method = None if recipe.objective else recipe.method.name
+    terms = planned(tables(recipe), context, views=recipe.view_groups, method=method)
     for name, teacher in to_train.items():
         if teacher is not None:
             _check_reuse(terms, name, partial(_network_to_come, teacher, images))

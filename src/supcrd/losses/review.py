@@ -27,7 +27,8 @@ def review(fused: Tensor, teacher: Tensor) -> Tensor:
         ValueError: not float maps of one shape.
 
     Source: Chen et al. 2021, arXiv:2104.09044, section 3.4; weights and levels as in the authors' code and mdistiller,
-    where the paper gives none.
+    where the paper gives none. Difference to that code, which pools both maps: their difference is pooled, which is the
+    same but for rounding; errors are of each image, not yet the mean over the batch.
 
     Example:
         >>> import torch

@@ -34,6 +34,9 @@ def rrd(
         ValueError: not float matrices of one width; different numbers of rows; a temperature <= 0.
 
     Source: Giakoumoglou & Stathaki 2024, arXiv:2407.12073, section 3; temperatures as in the authors' code.
+    Differences to that code: the queue is normalised here, and the other memory that it has, of a row for each training
+    image, is not here. The abstract (version 5) calls the student's distribution the sharper one; by the defaults of
+    that code, and here, it is the teacher's.
 
     Example:
         >>> queue = torch.eye(2)

@@ -79,7 +79,7 @@ def choose(value: Any, asked: str | None = None) -> Chosen:
     else:
         name = next((key for key in _meant(asked) if key in there), "")
         if not name:
-            return _part(_checked(_innermost(value)), asked, there)
+            return _part(value, asked, there)
     state = _checked(_innermost(value[name] if name else value))
     parts = networks(state)
     if len(parts) > 1:
@@ -124,6 +124,12 @@ def _nested(value: Any, asked: str | None) -> list[str]:
     return [key for key in names if _holds_weights(value.get(key))]
 
 
+def _all_nested(value: Any) -> list[str]:
+    """Keys under which there are weights, unusual ones too."""
+    keys = value if isinstance(value, dict) else ()
+    return [key for key in keys if isinstance(key, str) and _holds_weights(value[key])]
+
+
 def _holds_weights(value: Any, depth: int = 0) -> bool:
     """Whether it is a dict with tensors, or has one under a usual key: `model` may be a table of settings."""
     if not isinstance(value, dict) or depth == DEEPEST:
@@ -141,8 +147,11 @@ def _innermost(value: Any) -> Any:
     return value
 
 
-def _part(state: dict[str, Tensor], asked: str, there: list[str]) -> Chosen:
+def _part(value: Any, asked: str, there: list[str]) -> Chosen:
     """The weights of one of the networks of a state dict."""
+    there = list(dict.fromkeys((*there, *_all_nested(value))))
+    inner = _innermost(value)
+    state = {} if inner is value and there else _checked(inner)  # what lies under unusual keys alone has no parts
     parts = networks(state)
     name = next((part for part in parts if part in _meant(asked)), None)
     if name is None:

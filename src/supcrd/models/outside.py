@@ -108,9 +108,6 @@ def describe(
     )
     if card.arch.startswith("timm:"):
         report(path, card, size_guessed=not layout.size_known, statistics_guessed=mean is None and std is None)
-    if card.arch.endswith(OPTION_A):
-        logger.info("%s: %s, whose shortcuts have no weights: every second pixel, channels of zeros on both sides",
-                    path, card.arch)  # fmt: skip
     return card, layout.state
 
 
@@ -124,6 +121,13 @@ def report_choice(path: Path, name: str, others: Sequence[str]) -> None:
     if others:
         logger.warning("%s holds %s too: %s is read; --state-dict (teacher.state_dict, model.state_dict) "
                        "asks for another", path, " and ".join(others), name or "the outermost")  # fmt: skip
+
+
+def report_shortcuts(path: Path, card: Card) -> None:
+    """Say which shortcuts a network is taken to have, where they have no weights that would tell."""
+    if card.arch.endswith(OPTION_A):
+        logger.info("%s: %s, whose shortcuts have no weights: every second pixel, channels of zeros on both sides",
+                    path, card.arch)  # fmt: skip
 
 
 def report(name: object, card: Card, *, size_guessed: bool = False, statistics_guessed: bool = False) -> None:

@@ -70,6 +70,7 @@ def load_model(
     default_size: int | None = None,
     state_dict: str | None = None,
     headless: bool = False,
+    again: bool = False,
 ) -> tuple[Model, Card]:
     """Load a model, in eval mode on the CPU. Code in a file never runs.
 
@@ -90,6 +91,7 @@ def load_model(
             part of the keys of one of several networks (student, teacher); the usual one if not given.
         headless: whether an encoder without a classifier is taken. It then gets one that has learnt nothing, of
             `num_classes` (2 if not given), and the card says `classifier="missing"`.
+        again: the file was read before: what the log said of it then, whatever the size, it does not say again.
 
     Returns:
         The model and its card. Weights from outside without a projection head get a fresh one, always the same; their
@@ -104,10 +106,13 @@ def load_model(
         card, chosen = _read(path, state_dict)
         state = chosen.state
         if card is None:
-            outside.report_choice(path, chosen.name, chosen.others)
+            if not again:
+                outside.report_choice(path, chosen.name, chosen.others)
             sizes = {"image_size": image_size, "default_size": default_size}
             known = {"arch": arch, "num_classes": num_classes, "headless": headless, **sizes}
             card, state = outside.describe(path, state, mean=mean, std=std, **known)
+            if not again:
+                outside.report_shortcuts(path, card)
         else:
             for name, wanted in (("arch", arch), ("num_classes", num_classes), ("image_size", image_size)):
                 if wanted not in (None, getattr(card, name)):
@@ -196,6 +201,8 @@ def _build(card: Card, state: dict[str, Tensor]) -> Model:
     for key, tensor in state.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise CheckpointError(f"{key} has values that are not finite")
+        if tensor.is_complex():  # a network would take the real part alone
+            raise CheckpointError(f"{key} has complex values; real ones are right")
     # sizes are compared first, so that a wrong card cannot build a network of any size
     unprojected = not card.projection_trained and not any(key.startswith("projector.") for key in state)
     widths = list(card.projector) if unprojected else projector_widths(state)

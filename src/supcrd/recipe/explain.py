@@ -1,5 +1,6 @@
 """What is wrong with a recipe, said in one line that names the key, its value and what would be right."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,6 @@ LINE = 240  # letters of all phrases together, so that with the recipe's name it
 MANY = 4  # methods of a list that goes on with their number
 PHRASES = {
     "string_type": "text is right",
-    "tuple_type": "numbers are right, such as [0.5, 0.25] in a file, or 0.5,0.25 on the command line",
     "string_too_short": "it must not be empty",
     "string_pattern_mismatch": "letters, digits and . _ = + - are right, a letter or digit first",
 }
@@ -91,6 +91,8 @@ def _phrases(problem: ErrorDetails, table: Mapping[str, Any]) -> Iterator[str]:
         yield f"{key} = {show(value)} is text; as a number it is written {_number(value)}"
     elif kind in RANGED and (known := field_at(location)) is not None:
         yield f"{key} = {show(value)}: {'a finite number' if kind == 'finite_number' else known[1]} is right"
+    elif kind == "tuple_type":
+        yield f"{key} = {show(value)}: {_list_like(key, location, value)}"
     else:
         message = PHRASES.get(kind, problem["msg"])
         yield f"{key} = {show(value)}: {message[0].lower()}{message[1:]}"
@@ -152,6 +154,15 @@ def _list(names: Sequence[str]) -> str:
     """Names as people write them, long lists cut."""
     names = [*names[:MANY], f"{len(names) - MANY} more"] if len(names) > MANY + 2 else names
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _list_like(key: str, location: Sequence[int | str], value: Any) -> str:
+    """What is right where a list is, with an example of it."""
+    known = field_at(location)
+    if known is None or "number" in known[1]:
+        return "numbers are right, such as [0.5, 0.25] in a file, or 0.5,0.25 on the command line"
+    example = json.dumps(value if isinstance(value, str) and 0 < len(value) <= LONG else "a", ensure_ascii=False)
+    return f"a list is right, such as [{example}]; on the command line in quotes, as '{key}=[{example}]'"
 
 
 def _number(text: str) -> float | int | None:

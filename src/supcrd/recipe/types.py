@@ -21,8 +21,9 @@ Natural = Annotated[int, Field(ge=0, le=10**6)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # the largest integer of TOML
 Rows = Annotated[int, Field(ge=0, le=10**9)]
 Pixels = Annotated[int, Field(ge=8, le=4096)]
-Mean = Annotated[float, Field(ge=-10, le=10)]
-Deviation = Annotated[float, Field(ge=1e-4, le=1000)]
+MEANS, DEVIATIONS = (-10, 10), (1e-4, 1000)  # of channels, 0..1 scale
+Mean = Annotated[float, Field(ge=MEANS[0], le=MEANS[1])]
+Deviation = Annotated[float, Field(ge=DEVIATIONS[0], le=DEVIATIONS[1])]
 Level = Annotated[float, Field(ge=-1e15, le=1e15)]
 Channels = Annotated[tuple[Mean, ...], Field(strict=False, min_length=1, max_length=3)]
 Deviations = Annotated[tuple[Deviation, ...], Field(strict=False, min_length=1, max_length=3)]

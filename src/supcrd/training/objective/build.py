@@ -185,13 +185,16 @@ class Planned(NamedTuple):
     """None if that depends on the term itself"""
 
 
-def planned(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views: int | Groups) -> list[Planned]:
+def planned(
+    tables: Mapping[str, Mapping[str, Any]], context: Context, *, views: int | Groups, method: str | None = None
+) -> list[Planned]:
     """The terms that tables name, with all checks that are possible before they are built.
 
     Args:
         tables: name -> table of a term, as in `[objective.NAME]`.
         context: what the terms may know; of teachers that are not yet trained the names are enough.
         views: V, per image, or groups of views by name.
+        method: that the tables are those of; None where they are the recipe's own.
 
     Raises:
         RecipeError: an unknown term, key, teacher, view or group, a map that the student lacks, a detached term that
@@ -213,7 +216,7 @@ def planned(tables: Mapping[str, Mapping[str, Any]], context: Context, *, views:
             raise RecipeError(f"objective.{name}: {error}") from None
         if reads is not None:
             check_student(name, reads, settings, context.student)
-            check_mixed(name, reads, settings, groups)
+            check_mixed(name, reads, settings, groups, method=method)
         terms.append(Planned(name, kind, settings, teachers, reads))
     return terms
 

@@ -52,8 +52,13 @@ def chosen(name: str, settings: TermSettings, groups: Groups) -> tuple[int, ...]
     return tuple(dict.fromkeys(views))
 
 
-def check_mixed(name: str, reads: Reads, settings: TermSettings, groups: Groups) -> None:
+def check_mixed(name: str, reads: Reads, settings: TermSettings, groups: Groups, *, method: str | None = None) -> None:
     """Refuse a term that needs every image's own label and reads mixed views, or that would never be computed.
+
+    Args:
+        name, reads, settings: of the term.
+        groups: of views.
+        method: that the term is of, whose recipe has no keys of terms; None in a recipe with [objective].
 
     Raises:
         RecipeError: as said.
@@ -72,10 +77,16 @@ def check_mixed(name: str, reads: Reads, settings: TermSettings, groups: Groups)
             )
     elif mixed:
         by = "cutmix" if groups[mixed[0]].cutmix else "mixup"
+        key = f"{_where(mixed[0])}.{by}"
+        right = (
+            f"objective.{name}.views = [...] of an unmixed group is right, or objective.{name}.mixed = 'skip', which "
+            "leaves mixed images out"
+            if method is None
+            else f"{key} = 0 is right, or a recipe with [objective], whose terms choose views: docs/objectives.md"
+        )
         raise RecipeError(
-            f"objective.{name} needs the label of every image, and {_where(mixed[0])}.{by} = "
-            f"{getattr(groups[mixed[0]], by):g} mixes images; objective.{name}.views = [...] of an unmixed group is "
-            f"right, or objective.{name}.mixed = 'skip', which leaves mixed images out"
+            f"{f'objective.{name}' if method is None else f'method {method}'} needs the label of every image, and "
+            f"{key} = {getattr(groups[mixed[0]], by):g} mixes images; {right}"
         )
 
 
