@@ -162,6 +162,8 @@ def test_the_command_refuses_before_it_writes(tmp_path):
     out = tmp_path / "runs"
     both = refused("distil", "--data", "digits", "--student", "resnet8", "--epochs", 3, "--minutes", 2, "--out", out)
     assert both.endswith("--epochs 3 and --minutes 2 exclude one another: give one of them")
+    idle = refused("distil", "--data", "digits", "--student", "resnet8", "--workers", 0, "--out", out)
+    assert idle.endswith("workers = 0 is not 1 or more")
     none = refused("distil", "--data", "digits", "--student", "resnet8", "--minutes", 0, "--out", out)
     assert "train.minutes = 0" in none
     line = refused("distil", "--data", "digits", "--student", "resnet9", "--out", out)

@@ -60,6 +60,8 @@ def distil(
     from supcrd.figures.extra import check_drawing
 
     names = [DEFAULT] if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    if workers < 1:
+        raise SupcrdError(f"workers = {workers} is not 1 or more")
     if epochs is not None and minutes is not None:
         raise SupcrdError(f"--epochs {epochs} and --minutes {minutes:g} exclude one another: give one of them")
     rates = [] if lr is None else [rate.strip() for rate in lr.split(",")]
