@@ -407,6 +407,18 @@ def test_the_maps_of_a_teacher_that_is_not_there_yet_are_not_counted(name):
     assert [term.reads for term in planned({name: {"student_maps": ["stage1", "stage2"]}}, of, views=1)] == [None]
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"), [("ls", {}), *((n, {"standardise": True}) for n in ("kd", "dkd", "mlkd"))]
+)
+def test_z_scores_of_two_classes_are_refused(name, settings):
+    two = Context(classes=2, labels=LABELS % 2, student=context().student, teachers={"teacher": context().student})
+    logits = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
+    losses.kd(losses.standardise(logits), torch.randn(5, 2).double()).sum().backward()
+    assert logits.grad.abs().max() < 1e-5  # why
+    with pytest.raises(RecipeError, match=f"objective.{name}: z-scores of the logits of two classes"):
+        planned({name: settings}, two, views=1)
+
+
 def test_maps_that_a_teacher_lacks_are_refused():
     for name in ("sp", "vid"):
         wanted = {name: {"student_maps": ["stage1"], "teacher_maps": ["stage9"]}}

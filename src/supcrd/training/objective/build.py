@@ -12,7 +12,7 @@ from supcrd.data.loader import Batch
 from supcrd.errors import PluginError, RecipeError
 from supcrd.recipe.meanings import RANGED, field_at
 from supcrd.registry import reason
-from supcrd.training.objective.checks import check_student, check_teacher, check_widths
+from supcrd.training.objective.checks import check_classes, check_student, check_teacher, check_widths
 from supcrd.training.objective.term import TERMS, Context, Reads, Step, Term, TermSettings
 from supcrd.training.objective.views import Groups, check_mixed, chosen, enough_labels, groups_of, of_views, with_labels
 
@@ -210,6 +210,7 @@ def planned(
                     f"objective.{name} reads the teacher {teacher!r}; the recipe has "
                     f"{', '.join(context.teachers) or 'none'}, and [teachers.{teacher}] would bring it"
                 )
+        check_classes(name, kind, settings, context.classes)
         try:
             reads = kind.plan(settings, context)
         except RecipeError as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from supcrd.errors import PluginError, RecipeError
 from supcrd.models.taps import PRE
-from supcrd.training.objective.term import HEADS, Reads, Shapes, TermSettings
+from supcrd.training.objective.term import HEADS, Reads, Shapes, Term, TermSettings
 
 OUTPUTS = ("features", "projections", "logits")
 
@@ -20,6 +20,19 @@ def check_student(name: str, reads: Reads, settings: TermSettings, student: Shap
     if settings.detach and not set(HEADS) & set(reads.student):
         raise RecipeError(
             f"objective.{name}.detach = true: it reads no head (projections or logits), so nothing would learn"
+        )
+
+
+def check_classes(name: str, kind: type[Term], settings: TermSettings, classes: int) -> None:
+    """Refuse z-scores of two logits, which are always 1 and -1 and have no gradient.
+
+    Raises:
+        RecipeError: as said.
+    """
+    if classes == 2 and getattr(settings, "standardise", getattr(kind, "standardise", False)):
+        raise RecipeError(
+            f"objective.{name}: z-scores of the logits of two classes are always 1 and -1, and teach nothing; plain "
+            "logits, as in kd, are right"
         )
 
 

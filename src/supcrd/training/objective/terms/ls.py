@@ -21,6 +21,7 @@ class LS(Term):
         """Settings of `ls`."""
 
     paper: ClassVar[str] = "Sun et al. 2024, arXiv:2403.01427"
+    standardise: ClassVar[bool] = True
     reads = Reads({"logits"}, {"logits"}, labels="none")
 
     def __init__(self, settings: Settings, context: Context) -> None:
