@@ -204,3 +204,15 @@ def test_a_student_larger_than_its_teacher_is_warned_of(caplog):
               for m in (student.model, teacher("resnet8").whole().model)]  # fmt: skip
     ours, theirs = (f"{count:,}" for count in counts)
     assert line == f"pupil: the student (resnet8, {ours} parameters) is larger than its teacher teacher ({theirs})"
+
+
+def test_a_weight_that_still_rises_at_the_end_is_warned_of(caplog):
+    """ReviewKD's published warm-up is 20 of 240 epochs."""
+    wanted = ["name=pupil", "method.name=review", "method.weight=5.0", "augment.views=1"]
+    for epochs in (20, 240):
+        pipeline._note_rises(recipe.load("digits-kd", [*wanted, f"train.epochs={epochs}"]))
+    assert caplog.messages == []
+    pipeline._note_rises(recipe.load("digits-kd", [*wanted, "train.epochs=4"]))
+    assert caplog.messages == [
+        "pupil: the weight of review rises for 20 epochs and training has 4, so it only reaches 1 of 5"
+    ]

@@ -108,6 +108,7 @@ def _run(
     student = check_run(recipe, images, place)
     taught = prepare_teachers(recipe, images, out, wait=wait, report=report, prefix=prefix)
     _note_sizes(recipe, student, taught)
+    _note_rises(recipe)
     ours = _plugins(recipe)  # again: a teacher's recipe has its own
     share(source_of(recipe, images), images)
     objective = make_objective(recipe, student, images, taught)
@@ -223,4 +224,16 @@ def _note_sizes(recipe: Recipe, student: Normalised, taught: Mapping[str, Teache
             logger.warning(
                 "%s: the student (%s, %s parameters) is larger than its teacher %s (%s)",
                 *(recipe.name, recipe.model.arch, f"{ours:,}", name, f"{theirs:,}"),
+            )
+
+
+def _note_rises(recipe: Recipe) -> None:
+    """Warn of a term whose weight still rises when training ends, as a published one of 240 epochs does in 10."""
+    epochs = recipe.train.epochs  # 0: not yet timed
+    for name, (_, settings) in settings_of(tables(recipe)).items():
+        if 0 < epochs < settings.rise_epochs:
+            logger.warning(
+                "%s: the weight of %s rises for %g epochs and training has %d, so it only reaches %.3g of %g",
+                *(recipe.name, name, settings.rise_epochs, epochs),
+                *(settings.weight * epochs / settings.rise_epochs, settings.weight),
             )
