@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from rich.table import Table
 
 from made import make
 from reported import full
@@ -45,6 +46,17 @@ def test_other_alphabets_tabs_and_lines_stay(capsys):
     text = "Grün Ω\tعربي\n猫"
     Terminal(width=200).print(text, markup=False, highlight=False)
     assert capsys.readouterr().out == text.expandtabs(8) + "\n"
+
+
+def test_the_name_of_a_folder_is_no_emoji(capsys):
+    table = Table("name")
+    table.add_row("folder:cat and folder:dog:")
+    for console in (Terminal(width=80), Terminal().wide(90)):
+        console.print("error: folder:one has :cat: of folder:two:", markup=False)
+        console.print(table)
+    assert capsys.readouterr().out.count("folder:one has :cat: of folder:two:") == 2
+    Terminal(width=80).print(table)
+    assert "folder:cat and folder:dog:" in capsys.readouterr().out
 
 
 def test_a_strangers_run_is_shown_and_steers_nothing(tmp_path):

@@ -198,7 +198,12 @@ def test_a_run_without_a_trained_head_gets_one(npz, tmp_path, no_figures, monkey
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"), [([], ["undistilled", "joint"]), (["--methods", "dist"], ["undistilled", "dist"])]
+    ("asked", "wanted"),
+    [
+        ([], ["undistilled", "joint"]),
+        (["--methods", "dist"], ["undistilled", "dist"]),
+        (["augment.cutmix=1.0"], ["undistilled", "kd"]),  # joint's contrastive term does not read mixed images
+    ],
 )
 def test_two_classes_are_distilled_by_joint_unless_asked(npz, tmp_path, monkeypatch, asked, wanted):
     """DIST's correlations within an image of two classes have no gradient (tests of its loss)."""
@@ -215,4 +220,4 @@ def test_two_classes_are_distilled_by_joint_unless_asked(npz, tmp_path, monkeypa
     words = ["--data", f"npz:{tmp_path / 'two.npz'}", "--student", "resnet8", "--epochs", "1", *QUICK, *asked]
     shown = invoke("distil", *words, "--out", tmp_path / "runs")
     assert (shown.exit_code, begun) == (2, wanted)
-    assert ("two classes: by joint" in shown.stderr) is (not asked)
+    assert (f"two classes: by {wanted[1]}" in shown.stderr) is ("--methods" not in asked)

@@ -183,8 +183,9 @@ def test_a_term_that_is_not_finite_is_named_before_the_sum():
 
 
 def test_an_epochs_row_with_a_number_that_is_not_finite():
-    with pytest.raises(RunError, match="validation_accuracy was not finite at the end of epoch 3"):
-        check_row({"epoch": 3, "loss": 1.0, "validation_accuracy": float("nan")})
+    for epoch, rest in ((3, r"stopped; a checkpoint of the epochs before remains \(try"), (1, "stopped; try a lower")):
+        with pytest.raises(RunError, match=f"validation_accuracy was not finite at the end of epoch {epoch}; {rest}"):
+            check_row({"epoch": epoch, "loss": 1.0, "validation_accuracy": float("nan")})
 
 
 def test_a_state_without_a_place_for_the_sum_is_continued():

@@ -56,7 +56,7 @@ def distil(
 
     The same command resumes what is unfinished.
     """
-    from supcrd.distil.plan import DEFAULT, OF_TWO, plan
+    from supcrd.distil.plan import DEFAULT, OF_TWO, OF_TWO_MIXED, plan
     from supcrd.figures.extra import check_drawing
 
     names = [DEFAULT] if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
@@ -87,9 +87,12 @@ def distil(
         stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
     planned = plan(data, teacher, student, epochs=whole, **arguments, more=more)
     if check(planned, out) == 2 and methods is None:
-        text = f"two classes: by {OF_TWO}, since {DEFAULT} compares the classes of an image by their correlation"
+        mixed = any(group.mixes for group in planned.distilled.view_groups.values())
+        arguments["methods"] = [OF_TWO_MIXED if mixed else OF_TWO]
+        why = f"{DEFAULT} compares the classes of an image by their correlation"
+        why += f", and {OF_TWO} needs images that are not mixed" * mixed
+        text = f"two classes: by {arguments['methods'][0]}, since {why}"
         stderr.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
-        names = arguments["methods"] = [OF_TWO]
         planned = plan(data, teacher, student, epochs=whole, **arguments, more=more)
         check(planned, out)
     if planned.note:

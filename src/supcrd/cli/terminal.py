@@ -1,6 +1,7 @@
 """A console that a text from a stranger cannot steer."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -13,7 +14,11 @@ class Terminal(Console):
 
     Names of files, classes and runs come from elsewhere: an escape sequence in one could recolour, hide or overwrite
     what else is said, or have some terminals write to the command line. Colours and cursor of rich's own are not text.
+    `folder:cat` is no emoji.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The parts of what is printed, their control characters replaced by U+FFFD."""

@@ -24,6 +24,8 @@ The first one is the default. It was chosen on validation, where the others were
 DEFAULT = next(iter(METHODS))
 OF_TWO = "joint"
 """The default for two classes, of which correlations within an image are always 1 or -1: dist has half of its loss."""
+OF_TWO_MIXED = "kd"
+"""That where views mix images, which the contrastive term of `joint` does not read."""
 VIEWS = {"views": 1}
 """Of an image in an epoch: at equal view-epochs a second one costs half of the steps (docs/best-student.md)."""
 START = ("pretrained", "checkpoint", "state_dict")

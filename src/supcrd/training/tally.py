@@ -12,10 +12,12 @@ from supcrd.data.loader import Batch
 from supcrd.errors import RunError
 from supcrd.training.world import ALONE, World
 
-REMEDY = (
-    "a checkpoint of the epochs before remains (try a lower train.lr, lower weights of the terms, train.grad_clip or "
-    "train.precision=float32)"
-)
+REMEDY = "try a lower train.lr, lower weights of the terms, train.grad_clip or train.precision=float32"
+
+
+def remedy(before: int) -> str:
+    """What a user can do when training has stopped after so many whole epochs."""
+    return f"a checkpoint of the epochs before remains ({REMEDY})" if before > 0 else REMEDY
 
 
 class Tally:
@@ -104,7 +106,7 @@ class Tally:
         problem = self._problem(task, epoch)
         if world.agree(problem is not None):
             message = problem or f"a loss term or a weight of another process was not finite in epoch {epoch + 1}"
-            raise RunError(f"{message}; stopped; {REMEDY}")
+            raise RunError(f"{message}; stopped; {remedy(epoch)}")
 
     def _problem(self, task: nn.Module, epoch: int) -> str | None:
         *terms, whole = self.bad.tolist()
@@ -132,4 +134,5 @@ def check_row(row: Mapping[str, Any]) -> None:
     """
     for name, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise RunError(f"{name} was not finite at the end of epoch {row['epoch']}; stopped; {REMEDY}")
+            epoch = row["epoch"]
+            raise RunError(f"{name} was not finite at the end of epoch {epoch}; stopped; {remedy(epoch - 1)}")
