@@ -1,5 +1,6 @@
 """A teacher is tried before it teaches, and one that others train meanwhile is waited for."""
 
+import itertools
 import json
 import logging
 import subprocess
@@ -17,7 +18,7 @@ from supcrd.errors import RecipeError, RunError
 from supcrd.jobs import run as pipeline
 from supcrd.jobs.network import new_student
 from supcrd.jobs.taught import Teacher, Tried
-from supcrd.jobs.trial import judge
+from supcrd.jobs.trial import judge, reordered
 from supcrd.models import Model
 from supcrd.models.normalised import Normalised
 from supcrd.models.weights import load_model, save_model
@@ -35,6 +36,13 @@ from typed import NET, invoke, refused, student, teacher_from, write_npz
         (Tried(0.112, "validation", 143, 0.105), 0.113, None),  # it never was any better: a warning
         (Tried(0.35, "validation", 19, 0.33), None, None),  # too few images to tell
         (Tried(0.98, "validation", 143, 0.1), 0.99, None),
+        (
+            Tried(0.02, "validation", 2000, 0.01, 0.72),
+            None,
+            r"2.0% on 2000 .*, and 72.0% with its outputs in another ord",
+        ),
+        (Tried(0.40, "validation", 2000, 0.01, 0.45), None, None),
+        (Tried(0.13, "validation", 500, 0.1, 0.24), None, None),  # as an order that is fitted to noise does
     ],
 )
 def test_what_a_trial_refuses(tried, own, problem, caplog):
@@ -46,6 +54,15 @@ def test_what_a_trial_refuses(tried, own, problem, caplog):
     with caplog.at_level(logging.WARNING, "supcrd"):
         judge(tried, own, "t", False)
     assert "likely causes" in caplog.text
+
+
+def test_the_best_order_of_outputs_is_that_of_a_search_over_all():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(60, 4), torch.arange(60) % 4
+    orders = itertools.permutations(range(4))
+    every = [float((torch.tensor(order)[logits.argmax(dim=1)] == labels).float().mean()) for order in orders]
+    assert reordered(logits, labels) == pytest.approx(max(every))
+    assert reordered(logits[:39], labels[:39]) is None
 
 
 def test_a_teacher_with_another_normalisation_is_refused(base, tmp_path):

@@ -31,9 +31,8 @@ def show_compare(compared: "Comparison") -> None:
     legend = ["95 %: half the width of the 95 % interval of the mean (Student's t)"]
     if any(_of_images(row, compared) for row in compared.rows):
         legend.append("*: of one seed, by the number of images alone (Wilson); another seed may lie outside")
-    if names.keys() & set(UNSAVED):
-        meanings = (f"{names[key]}: with the classifier {how}" for key, how in HOW.items() if key in names)
-        legend.append(f"{'; '.join(meanings)}, where another one is saved")
+    legend += [f"{names[key]}: with the classifier {how}, where another one is saved" for key, how in HOW.items()
+               if key in names]  # fmt: skip
     if brief := [name for key, name in names.items() if key in BRIEF and key != compared.metric]:
         legend.append(f"{', '.join(brief)}: means alone")
     if "accuracy_at_best" in names:

@@ -22,6 +22,7 @@ class Tried(NamedTuple):
     split: str  # validation, or train without a validation split
     n: int
     chance: float  # the accuracy of always giving the most frequent class
+    reordered: float | None = None  # the accuracy in the best order of its outputs; None for too few images to tell
 
 
 @dataclass

@@ -4,12 +4,16 @@ import logging
 import math
 from pathlib import Path
 
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
 from supcrd.base.device import Place
 from supcrd.data import ImageSet, Split
 from supcrd.data.split import balanced, subset
 from supcrd.errors import RunError
-from supcrd.evaluation.evaluate import glance
+from supcrd.evaluation.outputs import outputs
 from supcrd.jobs.taught import Tried
+from supcrd.metrics import top_k_accuracy
 from supcrd.models.card import Card
 from supcrd.runs.folder import RunFolder
 from supcrd.training.task import Normalised
@@ -29,9 +33,28 @@ def trial(subject: Normalised, images: ImageSet, place: Place) -> Tried:
     assert split is not None
     if len(split) > TRIED:
         split = subset(split, balanced(split.labels, limit=TRIED))
-    accuracy = glance(subject, split, place)["accuracy"]
+    training = subject.model.training
+    logits = outputs(subject, split.images, place).logits
+    subject.model.train(training)
+    accuracy = top_k_accuracy(logits, split.labels)
     assert accuracy is not None
-    return Tried(accuracy, name, len(split), _chance(split))
+    return Tried(accuracy, name, len(split), _chance(split), reordered(logits, split.labels))
+
+
+def reordered(logits: Tensor, labels: Tensor) -> float | None:
+    """The accuracy if outputs were classes in the order that suits them best; None with under 10 images a class.
+
+    Example:
+        >>> import torch
+        >>> reordered(torch.eye(2).roll(1, 0).repeat(10, 1), torch.arange(20) % 2)
+        1.0
+    """
+    classes = logits.shape[1]
+    if len(labels) < 10 * classes:
+        return None
+    said = classes * logits.argmax(dim=1) + labels.to(logits.device)
+    together = said.bincount(minlength=classes**2).view(classes, classes).cpu().numpy()
+    return float(together[linear_sum_assignment(together, maximize=True)].sum()) / len(labels)
 
 
 def _chance(split: Split) -> float:
@@ -64,6 +87,10 @@ def judge(tried: Tried, own: float | None, name: object, check: bool) -> None:
     at_chance = tried.accuracy - tried.chance <= math.sqrt(tried.chance * (1 - tried.chance) / tried.n)
     if own is not None and tried.accuracy + noise < own - FAR:
         problem = f"{said}, far below the {own:.1%} of its own evaluation"
+    elif (
+        own is None and tried.reordered is not None and tried.reordered > max(2 * tried.accuracy, tried.accuracy + FAR)
+    ):
+        problem = f"{said}, and {tried.reordered:.1%} with its outputs in another order (teacher.classes names them)"
     elif own is None and at_chance and tried.n >= FEW:
         problem = f"{said}, and always giving one class has {tried.chance:.1%}"
     else:
