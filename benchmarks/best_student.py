@@ -180,11 +180,8 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
                 ("dist", DIST),
                 ("lw-kd", LW),
                 ("lw-dist", LW_DIST),
+                ("ls", {"method": {"name": "ls"}}),
             )
-        },
-        **{
-            f"ls-1-lr-{rate}": one_view({"method": {"name": "ls"}}) | {"train": {"lr": float(rate)}}
-            for rate in ("3e-3", "6e-3", "12e-3")
         },
     },
     "long": {  # what pays with more view-epochs of the same images

@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from supcrd.base.files import user_path
-from supcrd.cli.console import JsonOption, app, fail, guarded, print_json
+from supcrd.cli.console import JsonOption, app, check_workers, fail, guarded, print_json
 from supcrd.cli.help import SOURCES
 from supcrd.cli.screen import stderr, stdout
-from supcrd.errors import SupcrdError
 
 WIDE = 180  # columns of all of the table
 
@@ -60,8 +59,7 @@ def benchmark(
     from supcrd.benchmark.pairs import read_pairs
     from supcrd.benchmark.plan import plan
 
-    if workers < 1:
-        raise SupcrdError(f"workers = {workers} is not 1 or more")
+    check_workers(workers)
     names = [] if methods.strip() == "all" else _words(methods)
     places = [] if devices.strip() == "auto" else _words(devices)
     planned = plan(

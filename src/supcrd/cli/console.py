@@ -60,6 +60,12 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
 
+def check_workers(workers: int) -> None:
+    """Refuse fewer than one, before anything is read or timed."""
+    if workers < 1:
+        raise SupcrdError(f"workers = {workers} is not 1 or more")
+
+
 @contextlib.contextmanager
 def _shortened() -> Iterator[None]:
     try:

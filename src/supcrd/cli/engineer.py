@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from supcrd.base.files import user_path
-from supcrd.cli.console import JsonOption, OutOption, app, guarded, print_json
+from supcrd.cli.console import JsonOption, OutOption, app, check_workers, guarded, print_json
 from supcrd.cli.help import SOURCES
 from supcrd.cli.screen import FULL, Screen, stderr, stdout
 from supcrd.errors import SupcrdError
@@ -60,8 +60,7 @@ def distil(
     from supcrd.figures.extra import check_drawing
 
     names = [DEFAULT] if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    if workers < 1:
-        raise SupcrdError(f"workers = {workers} is not 1 or more")
+    check_workers(workers)
     if epochs is not None and minutes is not None:
         raise SupcrdError(f"--epochs {epochs} and --minutes {minutes:g} exclude one another: give one of them")
     rates = [] if lr is None else [rate.strip() for rate in lr.split(",")]
@@ -100,7 +99,7 @@ def distil(
     if minutes is not None:
         with Screen() as screen:
             whole = epochs_in(planned.distilled, out, report=screen.report)
-            screen.note(f"--minutes {minutes:g}: {whole} epochs for every student")
+            screen.note(f"--minutes {minutes:g}: {whole} epochs for every {'distilled ' * (more > 1)}student")
         planned = plan(data, teacher, student, epochs=whole, **arguments, more=more)
     with LiveTable(out) as live:
         done = distil_all(planned, out, workers=workers, report=live.report)

@@ -9,7 +9,7 @@ import typer
 
 from supcrd.base.files import user_path, write_text
 from supcrd.cli.comparison import show_compare
-from supcrd.cli.console import JsonOption, OutOption, app, fail, guarded, print_json
+from supcrd.cli.console import JsonOption, OutOption, app, check_workers, fail, guarded, print_json
 from supcrd.cli.screen import stderr, stdout
 from supcrd.errors import SupcrdError
 
@@ -37,8 +37,8 @@ def sweep(
     from supcrd.sweep.file import read_sweep
 
     check_engine(on)
-    if workers is not None and workers < 1:
-        raise SupcrdError(f"workers = {workers} is not 1 or more")
+    if workers is not None:
+        check_workers(workers)
     asked = read_sweep(file)
     from supcrd.cli.live import (  # bring torch: mistakes are reported before
         LiveTable,

@@ -26,14 +26,20 @@ class Numbers(NamedTuple):
     outputs: Output  # of the split, on the CPU, float32
 
 
+def in_passing(subject: Normalised, split: Split, place: Place) -> Output:
+    """The outputs of all images; the model stays in the mode it was in."""
+    training = subject.model.training
+    result = outputs(subject, split.images, place)
+    subject.model.train(training)
+    return result
+
+
 def glance(subject: Normalised, split: Split, place: Place, *, sphere: bool = False) -> dict[str, float | None]:
     """What is measured after every epoch: `evaluate`'s accuracy; with `sphere` alignment and uniformity of some rows.
 
     These are the first GLANCE. The model stays in the mode it was in.
     """
-    training = subject.model.training
-    result, labels = outputs(subject, split.images, place), split.labels
-    subject.model.train(training)
+    result, labels = in_passing(subject, split, place), split.labels
     seen = {"accuracy": metrics.top_k_accuracy(result.logits, labels)}
     if sphere:
         seen["alignment"] = metrics.alignment(result.projections[:GLANCE], labels[:GLANCE])

@@ -23,7 +23,6 @@ from supcrd.models.card import MISSING
 from supcrd.models.normalised import Normalised
 from supcrd.recipe import plugins
 from supcrd.recipe.settings import Recipe, Taught, TeacherSettings
-from supcrd.training.teacher import reuse_classifier
 
 logger = logging.getLogger("supcrd")
 
@@ -73,10 +72,7 @@ def rehearse(recipe: Recipe, images: ImageSet, taught: Mapping[str, Teacher]) ->
         student = check_run(recipe, images, device.choose(recipe.train.device, recipe.train.precision))
         needed = {name: taught[name] for name, settings in recipe.all_teachers.items()
                   if recipes.needs_teacher(recipe, settings)}  # fmt: skip
-        objective = make_objective(recipe, student, images, needed)
-        for teacher in needed.values():
-            if any(getattr(term, "reuses_classifier", False) for term in objective.terms.values()):
-                reuse_classifier(student.model, teacher.whole())
+        make_objective(recipe, student, images, needed)
     return student
 
 

@@ -1,7 +1,6 @@
 """The objective of a run: checked before any teacher is trained, built when all teachers are ready."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supcrd import recipe as recipes
@@ -49,8 +48,9 @@ def check_objective(recipe: Recipe, student: Normalised, images: ImageSet) -> No
     method = None if recipe.objective else recipe.method.name
     terms = planned(tables(recipe), context, views=recipe.view_groups, method=method)
     for name, teacher in to_train.items():
-        if teacher is not None:
-            _check_reuse(terms, name, partial(_network_to_come, teacher, images))
+        for term in terms:
+            if teacher is not None and term.kind.reuses_classifier and name in term.teachers:
+                _check_reuse(term.name, _network_to_come(teacher, images))
         if teacher is not None and not _trains_head(teacher):
             for term in terms:
                 if term.reads is not None and name in term.teachers and "projections" in term.reads.teacher:
@@ -79,14 +79,12 @@ def _network_to_come(teacher: Recipe, images: ImageSet) -> Normalised:
     return new_student(teacher.model_copy(update={"model": drawn}), images)
 
 
-def _check_reuse(terms: Sequence[Planned], name: str, network: Callable[[], Normalised]) -> None:
+def _check_reuse(term: str, teacher: Normalised) -> None:
     """Refuse a teacher whose classifier a term cannot give to the student."""
-    for term in terms:
-        if term.kind.reuses_classifier and name in term.teachers:
-            try:
-                check_reuse(network().model)
-            except RecipeError as error:
-                raise RecipeError(f"objective.{term.name}: {error}") from None
+    try:
+        check_reuse(teacher.model)
+    except RecipeError as error:
+        raise RecipeError(f"objective.{term}: {error}") from None
 
 
 def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teachers: Mapping[str, Teacher]) -> Objective:
@@ -99,15 +97,15 @@ def make_objective(recipe: Recipe, student: Normalised, images: ImageSet, teache
     maps = reads_maps(wanted)
     known = {name: shapes_of(teacher.whole(), maps=maps) for name, teacher in teachers.items()}
     context = _context(recipe, images, shapes_of(student, maps=maps), known)
-    terms = planned(wanted, context, views=recipe.view_groups)
-    for name, teacher in teachers.items():
-        _check_reuse(terms, name, teacher.whole)
     with forked() as reseed:
         reseed(seed_for("terms", recipe.seed))  # adapters of terms
         objective = build(wanted, context, epochs=recipe.train.epochs, views=recipe.view_groups)
+    terms = {name: part for name, part in objective.terms.items() if isinstance(part, Term)}
+    for name, term in terms.items():
+        if term.reuses_classifier:
+            _check_reuse(name, teachers[term.settings.teacher].whole())
     _check_needs(objective.needs, recipe)
-    _check_shown(recipe, images, {name: (part.reads, part.settings) for name, part in objective.terms.items()
-                                  if isinstance(part, Term)})  # fmt: skip
+    _check_shown(recipe, images, {name: (term.reads, term.settings) for name, term in terms.items()})
     for name, teacher in teachers.items():
         if "projections" in objective.needs.teachers.get(name, ()) and not teacher.projection_trained:
             raise RecipeError(_no_head(recipe, name, str(teacher.folder)))

@@ -11,7 +11,7 @@ from supcrd.base.device import Place
 from supcrd.data import ImageSet, Split
 from supcrd.data.split import balanced, subset
 from supcrd.errors import RunError
-from supcrd.evaluation.outputs import outputs
+from supcrd.evaluation.evaluate import in_passing
 from supcrd.jobs.taught import Tried
 from supcrd.metrics import top_k_accuracy
 from supcrd.models.card import Card
@@ -33,9 +33,7 @@ def trial(subject: Normalised, images: ImageSet, place: Place) -> Tried:
     assert split is not None
     if len(split) > TRIED:
         split = subset(split, balanced(split.labels, limit=TRIED))
-    training = subject.model.training
-    logits = outputs(subject, split.images, place).logits
-    subject.model.train(training)
+    logits = in_passing(subject, split, place).logits
     accuracy = top_k_accuracy(logits, split.labels)
     assert accuracy is not None
     return Tried(accuracy, name, len(split), _chance(split), reordered(logits, split.labels))
