@@ -158,8 +158,9 @@ def test_mistakes_are_one_line(wrong, line):
     assert "\n" not in str(error.value)
 
 
-def test_the_command_refuses_before_it_writes(tmp_path):
+def test_the_command_refuses_before_it_writes(tmp_path, monkeypatch):
     out = tmp_path / "runs"
+    monkeypatch.setattr("supcrd.distil.run.check", lambda *_: pytest.fail("the data were read"))
     both = refused("distil", "--data", "digits", "--student", "resnet8", "--epochs", 3, "--minutes", 2, "--out", out)
     assert both.endswith("--epochs 3 and --minutes 2 exclude one another: give one of them")
     idle = refused("distil", "--data", "digits", "--student", "resnet8", "--workers", 0, "--out", out)

@@ -15,7 +15,7 @@ from supcrd.recipe.compared import COMPARED
 from supcrd.report import report
 from supcrd.runs.folder import RunFolder
 from supcrd.training.task import Distillation
-from typed import invoke, refused
+from typed import invoke, refused, teacher_from
 
 NET = ["data.source=digits", "model.arch=convnet", "train.batch_size=128", "augment.views=1", "train.lr=0.01",
        "probe.epochs=0", "head.epochs=0", "train.precision=float32", "classifier=trained"]  # fmt: skip
@@ -147,3 +147,12 @@ def test_what_cannot_work_is_refused_before_the_teacher_is_trained(name, changes
     line = refused("train", "digits-kd", *own, "--out", tmp_path / "runs")
     assert said in line
     assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_classifier_that_cannot_be_reused_is_refused_before_the_run_has_a_folder(taught, tmp_path):
+    """By the teacher that is there; a folder would stand in the way of the next try."""
+    own = [*NET[:1], *NET[2:], "method.name=simkd", "model.arch=resnet8+128", "name=pupil"]
+    file = teacher_from(tmp_path, f'run = "{taught / "teacher"}"', "digits-kd")
+    line = refused("train", file, *own, "--out", taught)
+    assert "objective.simkd: the teacher's features are not the mean of its last map" in line
+    assert not (taught / "pupil").exists()
