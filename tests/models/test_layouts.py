@@ -377,6 +377,15 @@ def without(key: str) -> State:
     return state
 
 
+def renamed(arch: str) -> dict[str, torch.Tensor]:
+    """Its weights under keys that nobody uses, apart from the classifier's."""
+    state = bare(small(arch))
+    return {
+        key if key.startswith("fc.") else f"p{i}.{key.rpartition('.')[2]}": tensor
+        for i, (key, tensor) in enumerate(state.items())
+    }
+
+
 REFUSED = {
     "no average": (lambda: {"state_dict": bare(small())}, {"state_dict": "ema"},
                    "it has no moving average of the weights; valid: state_dict"),
@@ -395,6 +404,14 @@ REFUSED = {
                    r"1 key missing \(encoder.layer1.0.bn1.bias\)"),
     "a part more": (lambda: bare(small("wrn-16-1")) | {"block1.layer.0.extra": torch.zeros(1)}, {},
                     r"the nearest is wrn-16-1, with 1 key unexpected \(block1.layer.0.extra\)"),
+    "parts more": (lambda: bare(small("wrn-16-1")) | {f"aux.{i}.scale": torch.zeros(1) for i in range(5)}, {},
+                   r"the nearest is wrn-16-1, with 5 keys unexpected \(aux.0.scale, aux.1.scale and 3 more\)"),
+    "other keys": (lambda: renamed("resnet14"), {},
+                   "its keys are of no known architecture; its shapes are those of resnet14, under other keys"),
+    "other keys, of which arch is said": (lambda: renamed("resnet14"), {"arch": "resnet8"},
+                                          "its shapes are those of resnet14, under other keys$"),
+    "other keys, hardly any": (lambda: {"fc.weight": torch.zeros(5, 64)} | dict([*renamed("resnet14").items()][:9]), {},
+                               "of no known architecture; give its arch"),
     "nothing of ours": (lambda: {"features.3.weight": torch.zeros(4, 3, 3, 3), "fc.weight": torch.zeros(2, 4)}, {},
                         "of no known architecture"),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Names of weights as others have them: what stands before them, how a block is called, and where the classifier is."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -194,12 +194,23 @@ def _of_residual_function(key: str) -> str:
     return re.sub(r"\.residual_function\.(\d+)\.", layer, key)
 
 
+def counted_keys(keys: Sequence[str], what: str = "", most: int = 2) -> str:
+    """How many keys, and the first of them.
+
+    Example:
+        >>> counted_keys(["a", "b"], "missing"), counted_keys(list("abcdefg"))
+        ('2 keys missing (a, b)', '7 keys (a, b and 5 more)')
+    """
+    shown = keys[:most]
+    more = f" and {len(keys) - len(shown)} more" if len(keys) > len(shown) else ""
+    return f"{len(keys)} key{'s' * (len(keys) != 1)}{what and f' {what}'} ({', '.join(shown)}{more})"
+
+
 def keys_of(state: State) -> str:
     """ "; it has ..." of the keys of a state dict: how many, and the first.
 
     Example:
         >>> keys_of({"a": Tensor(), "b": Tensor()})
-        '; it has 2 keys (a, ...)'
+        '; it has 2 keys (a and 1 more)'
     """
-    keys = list(state)
-    return f"; it has {len(keys)} keys ({keys[0]}{', ...' * (len(keys) > 1)})" if keys else "; it has no keys"
+    return f"; it has {counted_keys(list(state), most=1)}" if state else "; it has no keys"

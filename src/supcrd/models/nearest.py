@@ -1,5 +1,6 @@
 """The built-in architectures that weights fit, or come nearest to, by the keys and shapes of the encoder."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from supcrd.base.seeding import forked
 from supcrd.errors import PluginError
 from supcrd.models.archs import ARCHS, build_encoder
 from supcrd.models.names import FILES
+from supcrd.models.naming import counted_keys
 
 HALF = 0.5  # below this share of common shapes none is near
 COUNTER = "num_batches_tracked"  # of batch norm, which nothing reads and files may lack
@@ -75,8 +77,33 @@ def nearest_arch(state: Mapping[str, Tensor], *, in_channels: int, image_size: i
     return None if best is None or best[0] < HALF else best[1]
 
 
+def renamed_arch(state: Mapping[str, Tensor], *, in_channels: int, image_size: int) -> str | None:
+    """The built-in architecture that a state dict has all shapes of, under whatever keys; None if there is none.
+
+    Of several (a network within another) it is the one with the most tensors. One with fewer than half of the state
+    dict's tensors is none.
+
+    Args:
+        state, in_channels, image_size: as of `fitting_archs`.
+
+    Example:
+        >>> from supcrd.models import Model
+        >>> state = Model(10, "resnet14").encoder.state_dict()
+        >>> other = {f"encoder.{i}": tensor for i, tensor in enumerate(state.values())}
+        >>> renamed_arch(other, in_channels=3, image_size=32)
+        'resnet14'
+    """
+    own = Counter(shape for _, shape in _entries(state) if shape)  # batch norm's counters are numbers
+    best, most = None, HALF * own.total()
+    for arch in ARCHS:
+        theirs = Counter(shape for _, shape in _built(arch, in_channels, image_size))
+        if theirs <= own and theirs.total() > most:
+            best, most = arch, theirs.total()
+    return best
+
+
 def difference(state: Mapping[str, Tensor], arch: str, *, in_channels: int, image_size: int) -> str:
-    """What keeps a state dict from fitting an architecture: how many keys, and the first of them.
+    """What keeps a state dict from fitting an architecture: how many keys, and the first ones.
 
     Args:
         state, in_channels, image_size: as of `fitting_archs`.
@@ -97,9 +124,7 @@ def difference(state: Mapping[str, Tensor], arch: str, *, in_channels: int, imag
         "of another shape": differing,
     }
     return ", ".join(
-        f"{len(keys)} key{'s' * (len(keys) > 1)} {what} ({keys[0].removeprefix('encoder.')}{', ...' * (len(keys) > 1)})"
-        for what, keys in said.items()
-        if keys
+        counted_keys([key.removeprefix("encoder.") for key in keys], what) for what, keys in said.items() if keys
     )
 
 

@@ -12,7 +12,7 @@ from supcrd.models.archs import ARCHS, check_arch
 from supcrd.models.archs.cifar_resnet import LAYERS
 from supcrd.models.archs.from_timm import LOW_RESOLUTION, timm_defaults
 from supcrd.models.naming import Named, keys_of, named, readings
-from supcrd.models.nearest import difference, fits, fitting_archs, nearest_arch
+from supcrd.models.nearest import difference, fits, fitting_archs, nearest_arch, renamed_arch
 from supcrd.models.recognise import fitting_stems, recognise, size_of
 
 SMALL = 32
@@ -200,11 +200,11 @@ def _infer_arch(
 
 def _nearer(state: dict[str, Tensor], sizes: dict[str, int]) -> str:
     """What to say of weights that have most of a built-in architecture; "" if there is none."""
-    near = nearest_arch(state, **sizes)
+    near, unknown = nearest_arch(state, **sizes), "its keys are of no known architecture"
     if near is None:
-        return ""
-    lacking = difference(state, near.arch, **sizes)
-    return f"its keys are of no known architecture; the nearest is {near.arch}, with {lacking}"
+        renamed = renamed_arch(state, **sizes)
+        return f"{unknown}; its shapes are those of {renamed}, under other keys" if renamed else ""
+    return f"{unknown}; the nearest is {near.arch}, with {difference(state, near.arch, **sizes)}"
 
 
 def _blocks(state: dict[str, Tensor]) -> Sequence[int]:

@@ -16,8 +16,8 @@ from supcrd.models import Model, outside
 from supcrd.models.candidates import Chosen, choose
 from supcrd.models.card import CARD, MISSING, WEIGHTS, Card
 from supcrd.models.names import ARCHS, NETWORKS, plain
-from supcrd.models.naming import keys_of
-from supcrd.models.nearest import nearest_arch
+from supcrd.models.naming import counted_keys, keys_of
+from supcrd.models.nearest import nearest_arch, renamed_arch
 from supcrd.models.published import projector_widths
 from supcrd.models.weightfiles import METADATA_KEY, read_safetensors, torch_load
 
@@ -254,17 +254,18 @@ def _compare(card: Card, expected: dict[str, Tensor], state: dict[str, Tensor]) 
         "unexpected": [key for key in state if key not in expected and not key.endswith(counter)],
     }
     alone = not any(problems.values())
-    described = [
-        f"{len(keys)} key{'s' * (len(keys) > 1)} {what} ({keys[0]}{', ...' * (len(keys) > 1)})"
-        for what, keys in problems.items()
-        if keys
-    ]
-    if differing:  # named where nothing else is wrong: all of it has to fit a line
-        named = f" ({differing[0]}{', ...' * (len(differing) > 1)})" if alone else ""
-        described.append(f"{len(differing)} key{'s' * (len(differing) > 1)} of another shape{named}")
+    most = 1 if problems["missing"] and problems["unexpected"] else 2  # all of it has to fit a line
+    described = [counted_keys(keys, what, most) for what, keys in problems.items() if keys]
+    if differing:  # named where nothing else is wrong
+        one = f"{len(differing)} key{'s' * (len(differing) > 1)} of another shape"
+        described.append(counted_keys(differing, "of another shape") if alone else one)
     if described:
-        has = keys_of(state) if problems["missing"] and not problems["unexpected"] else ""
-        near = nearest_arch(state, in_channels=card.in_channels, image_size=card.image_size)
-        known = near is not None and near[0] != card.arch
-        hint = f"; nearest by shapes is {near[0]} ({near[1]} of its {near[2]} keys)" if near and known else ""
-        raise CheckpointError(f"its weights do not fit arch {card.arch!r}: {'; '.join(described)}{has}{hint}")
+        sizes = {"in_channels": card.in_channels, "image_size": card.image_size}
+        near, hint = nearest_arch(state, **sizes), ""
+        if near is None and (renamed := renamed_arch(state, **sizes)) is not None:
+            hint = f"; its shapes are those of {renamed}, under other keys"
+        elif near is not None and near.arch != card.arch:
+            hint = f"; nearest by shapes is {near.arch} ({near.common} of its {near.whole} keys)"
+        elif problems["missing"] and not problems["unexpected"]:
+            hint = keys_of(state)
+        raise CheckpointError(f"its weights do not fit arch {card.arch!r}: {'; '.join(described)}{hint}")
