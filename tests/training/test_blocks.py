@@ -124,3 +124,18 @@ def test_alone_nothing_is_sent():
     )
     with pytest.raises(RunError, match=r"^the model's outputs of image 0 are not finite"):
         outputs(subject(broken=True), images, CPU)
+
+
+@pytest.mark.parametrize("large", ["images", "network"])
+def test_large_images_come_fewer_at_a_time(monkeypatch, large):
+    """Those of 480 px, or those that are brought to it: 500 x 64 x 64 / 480^2 is 8 (and 0.9)."""
+    sizes, side = [], {"images": (480, 8), "network": (8, 480)}[large]
+    torch.manual_seed(0)
+    known = Normalised(Model(10, "convnet", in_channels=1, image_size=side[1]), (0.3,), (0.4,))
+    prepare = Normalised.prepare
+    monkeypatch.setattr(
+        Normalised, "prepare", lambda self, images, *rest: sizes.append(len(images)) or prepare(self, images, *rest)
+    )
+    images = torch.zeros(19, side[0], side[0], 1, dtype=torch.uint8)
+    outputs(known, images, CPU)
+    assert sizes == [8, 8, 3]

@@ -13,10 +13,10 @@ from supcrd.errors import RunError
 from supcrd.models import Output
 from supcrd.models.normalised import Normalised
 from supcrd.models.portable import Portable
-from supcrd.training.blocks import in_blocks
+from supcrd.training.blocks import at_a_time, in_blocks
 
 
-def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Output:
+def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: int | None = None) -> Output:
     """A model's outputs of plain (not augmented) images, in eval mode; of a split of a run by all its processes.
 
     Never in bfloat16: numbers that are kept shall not depend on what precision a device likes to train in. (torch lets
@@ -26,7 +26,7 @@ def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: in
         subject: the model, moved to the place's device, and its normalisation.
         images: (N, H, W, channels) uint8, or streamed.
         place: the device.
-        batch_size: images at a time.
+        batch_size: images at a time; None: as `at_a_time` says.
 
     Returns:
         Output of (N, F), (N, P), (N, C) float32 on the CPU.
@@ -53,7 +53,7 @@ def outputs(subject: Normalised, images: Images, place: Place, *, batch_size: in
     return Output(*whole)
 
 
-def features(subject: Normalised, images: Images, place: Place, *, batch_size: int = 500) -> Tensor:
+def features(subject: Normalised, images: Images, place: Place, *, batch_size: int | None = None) -> Tensor:
     """The features alone, (N, F) as of `outputs`: of a large training split the rest would fill the memory."""
     rows = torch.empty(len(images), subject.model.feature_dim)
     start = 0
@@ -64,8 +64,10 @@ def features(subject: Normalised, images: Images, place: Place, *, batch_size: i
 
 
 def _run(
-    subject: Normalised, images: Images, place: Place, batch_size: int, *, features_only: bool
+    subject: Normalised, images: Images, place: Place, batch_size: int | None, *, features_only: bool
 ) -> Iterator[tuple[Tensor, ...]]:
+    if batch_size is None:
+        batch_size = at_a_time(max(images.shape[1], subject.model.image_size))
     blocks = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
     return in_blocks(Pass(Portable(subject), features_only), images, torch.empty(0), blocks, place)
 

@@ -33,7 +33,7 @@ from supcrd.models.frozen import frozen_encoder
 from supcrd.models.portable import Portable
 from supcrd.recipe.settings import AugmentSettings
 from supcrd.runs.folder import RunFolder
-from supcrd.training.blocks import in_blocks
+from supcrd.training.blocks import at_a_time, in_blocks
 from supcrd.training.fit import Progress
 from supcrd.training.task import Normalised
 
@@ -90,7 +90,7 @@ def prepare(
     place: Place,
     *,
     report: Callable[[Progress], None] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> FeatureCache:
     """Open the cache of a teacher, after computing what it lacks.
 
@@ -104,7 +104,7 @@ def prepare(
         epochs: E >= 1.
         place: device and precision.
         report: called with the progress, whose steps are images.
-        batch_size: images at a time.
+        batch_size: images at a time; None: 256, fewer of large ones.
 
     Returns:
         The cache. Another process that needs the same cache waits until this one has finished; after a kill the next
@@ -114,6 +114,7 @@ def prepare(
         RunError: the disk has no room, or the folder cannot be written; a feature does not fit half precision.
     """
     groups = [augment] if isinstance(augment, AugmentSettings) else list(augment.values())
+    batch_size = batch_size or at_a_time(max(split.images.shape[1], subject.model.image_size), most=256)
     identities = [group.identity() for group in groups]
     about = {
         "version": VERSION,
