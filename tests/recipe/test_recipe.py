@@ -75,12 +75,29 @@ def test_overrides_set_any_key_with_toml_types():
     assert (r.train.epochs, r.method.adaptive, r.model.projector, r.train.lr) == (2, False, (32, 64), 1.0)
 
 
-def test_changing_the_method_keeps_the_keys_that_both_have():
+def test_changing_the_method_keeps_the_keys_that_mean_the_same():
     r = load("digits-lw-supcrd", ["method.temperature=0.1", "method.name=crd"])
     defaults = {"bank": 0, "bank_momentum": 0.5, "kd_weight": 0.0, "kd_temperature": 4.0}
     assert r.method.model_dump() == {"name": "crd", "temperature": 0.1} | defaults
     r = load("digits-lw-supcrd", ["method.beta=3.0", "method.bank=9", "method.name=hybrid"])
     assert (r.method.beta, r.method.bank, r.method.lam) == (3.0, 9, 0.3)
+    r = load("digits-lw-supcrd", ["method.alpha=3.0", "method.kd_temperature=2.0", "method.name=dkd"])
+    assert r.method == METHOD_SETTINGS["dkd"].model_validate(
+        {"name": "dkd"}
+    )  # whose alpha is the weight of another thing
+    r = load("digits-kd", ["method.temperature=2.0", "method.standardise=true", "method.weight=0.5", "method.name=dkd"])
+    assert (r.method.temperature, r.method.standardise) == (2.0, True)
+    r = load("digits-kd", ["method.weight=0.5", "method.name=kd"])
+    assert r.method.weight == 0.5
+
+
+@pytest.mark.parametrize("name", METHOD_SETTINGS)
+def test_a_method_by_name_is_the_published_one_whatever_the_recipe_had(name):
+    """The weight of `kd`, 0.9, is none for `at` (1000), and its temperature of logits, 4, none of cosines (0.07)."""
+    for other in ("digits-kd", "digits-lw-supcrd", "digits-joint"):
+        method = load(other, [f"method.name={name}"]).method
+        if recipes.read(other)["method"]["name"] != name:
+            assert method == METHOD_SETTINGS[name].model_validate({"name": name})
 
 
 def test_names_tell_runs_apart():

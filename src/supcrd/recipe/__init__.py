@@ -26,8 +26,8 @@ def load(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Args:
         recipe: the name of a built-in recipe, or the path of a TOML file (which has a slash or ends in .toml).
         overrides: "key.of.recipe=value", the value as TOML writes it, else a string; several numbers may be written as
-            0.5,0.4,0.3. `method.name=...` keeps those keys of the old method that the new one has too. They may give
-            what the recipe lacks.
+            0.5,0.4,0.3. `method.name=...` keeps those keys of the old method that mean the same in the new one; a
+            weight of a term is its own (0.9 of kd, 1000 of at). They may give what the recipe lacks.
 
     Returns:
         The recipe; its name is the file's, with what the overrides changed, unless they give a `name`.

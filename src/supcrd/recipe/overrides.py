@@ -10,6 +10,7 @@ from supcrd.base.wording import show
 from supcrd.errors import RecipeError
 from supcrd.recipe import paths
 from supcrd.recipe.settings import METHOD_SETTINGS
+from supcrd.recipe.types import Settings
 
 LENGTHS = ("epochs", "minutes")
 """Keys of [train] that exclude one another."""
@@ -22,7 +23,7 @@ NUMBERS = (
 
 
 def overridden(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A recipe's table with "key.of.recipe=value" applied in turn; `method.name` keeps what the new method has too.
+    """A recipe's table with "key.of.recipe=value" applied in turn; `method.name` keeps what means the same there.
 
     Raises:
         RecipeError: one that is not KEY=VALUE; both train.epochs and train.minutes.
@@ -56,11 +57,32 @@ def _apply(table: dict[str, Any], override: str) -> dict[str, Any]:
         value = _numbers(value)
     methods = table.get("method")
     if key == "method.name" and isinstance(value, str) and value in METHOD_SETTINGS and isinstance(methods, Mapping):
-        shared = METHOD_SETTINGS[value].model_fields
-        table = table | {"method": {k: v for k, v in methods.items() if k in shared}}
+        table = table | {"method": _of_same_meaning(methods, value)}
     for part in reversed(key.split(".")):
         value = {part: value}
     return merge(table, paths.absolute(value, Path(), f"override {show(override)}"))
+
+
+def _of_same_meaning(method: Mapping[str, Any], new: str) -> dict[str, Any]:
+    """What another method keeps of a table: keys that mean the same in both.
+
+    With another default they do not (a temperature of logits, one of cosines), a weight is each method's own, and so
+    are alpha and beta unless one class of settings brought them to both.
+    """
+    if method.get("name") == new:
+        return dict(method)
+    before, after = METHOD_SETTINGS.get(str(method.get("name"))), METHOD_SETTINGS[new]
+    if before is None:
+        return {}
+    common = [base.model_fields for base in before.__mro__ if issubclass(base, Settings) and issubclass(after, base)]
+
+    def same(key: str) -> bool:
+        old, own = before.model_fields.get(key), after.model_fields.get(key)
+        if old is None or own is None or old.default != own.default or key == "weight":
+            return False
+        return key not in ("alpha", "beta") or any(key in fields for fields in common)
+
+    return {key: value for key, value in method.items() if same(key)}
 
 
 def _numbers(value: Any) -> Any:
