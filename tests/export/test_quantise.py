@@ -16,6 +16,7 @@ from supcrd.export.load import Exported
 from supcrd.export.network import Deployed
 from supcrd.export.quantise import layer_names, quantise, sensitive, signal_to_noise
 from supcrd.export.rounding import rounded
+from supcrd.models.rounded import rounded_layers
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,39 @@ def test_linear_layers_on_patches_are_kept_by_their_names(plain, tmp_path):
     (bias,) = [stored[name] for node in model.graph.node if node.input and node.input[0] == kept.output[0]
                for name in node.input if name in stored]  # fmt: skip
     assert np.array_equal(bias, network.encoder.first.bias.detach().numpy())
+
+
+class Bent(nn.Module):
+    """Convolutions, the first of which gives numbers far below 0 beside those around it."""
+
+    def __init__(self, bend, width):
+        super().__init__()
+        torch.manual_seed(1)
+        self.first, self.bend, self.second = nn.Conv2d(1, 16, 3), bend, nn.Conv2d(16, width, 3)
+        self.first.bias.data[::2] -= 60
+
+    def forward(self, images):
+        return self.second(self.bend(self.first(images))).relu().mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize(
+    "bend", [nn.Hardswish(), nn.SiLU(), nn.GELU(), nn.ReLU()], ids=lambda bend: type(bend).__name__
+)
+def test_training_on_rounded_numbers_is_training_on_what_the_file_computes(bend, plain, tmp_path):
+    """What `train.quantize` rounds, against the file: before an activation too, unless that is a ReLU."""
+    source, path = tmp_path / "float32.onnx", tmp_path / "int8.onnx"
+    model, card = digits_model()
+    network = Deployed(model, card)
+    network.encoder = Bent(bend, model.feature_dim).eval()
+    _, about, batches = plain
+    files.write(network, replace(about, precision="float32"), source)
+    quantise(source, about, batches, path)
+    images = torch.from_numpy(batches[0])
+    with torch.no_grad(), rounded_layers(network.encoder, network.classifier):
+        simulated = network(images)
+    with torch.no_grad():
+        error = Exported(path).logits(images) - network(images)
+    assert (simulated - network(images) - error).square().sum() < 0.2 * error.square().sum()
 
 
 def test_a_layer_that_is_not_there(plain, tmp_path):

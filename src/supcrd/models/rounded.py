@@ -12,6 +12,8 @@ LEVELS = 64
 TOP = 255
 """Largest integer of a layer's inputs, which are unsigned."""
 SMALLEST = torch.finfo(torch.float32).tiny
+ACTIVATIONS = (nn.Hardswish, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Hardsigmoid, nn.ELU, nn.Tanh)
+"""What reads a layer's rounded outputs; a ReLU is one with the layer, and only what it gives is rounded."""
 
 
 @contextmanager
@@ -19,8 +21,9 @@ def rounded_layers(*networks: nn.Module) -> Iterator[None]:
     """Let convolutions and linear layers compute with rounded inputs and weights, as `supcrd export --int8` does.
 
     Weights have 129 levels for each output channel, the step the channel's largest weight / 64; a batch normalisation
-    that is folded into the layer later multiplies weights and step alike. Inputs have 256 levels over the range of
-    the batch and 0. The gradient passes as if nothing had been rounded (the straight-through estimator).
+    that is folded into the layer later multiplies weights and step alike. Inputs, of `ACTIVATIONS` too, have 256 levels
+    over the range of the batch and 0. The gradient passes as if nothing had been rounded (the straight-through
+    estimator).
 
     Args:
         networks: whose layers round while the context is open. Their parameters and state stay the same.
@@ -37,8 +40,10 @@ def rounded_layers(*networks: nn.Module) -> Iterator[None]:
         >>> layer(torch.tensor([[0.0, 255.0]]))
         tensor([[102.]], grad_fn=<MmBackward0>)
     """
-    layers = {part for network in networks for part in network.modules() if isinstance(part, nn.Conv2d | nn.Linear)}
-    handles = [layer.register_forward_pre_hook(_inputs) for layer in layers]
+    parts = {part for network in networks for part in network.modules()}
+    layers = [part for part in parts if isinstance(part, nn.Conv2d | nn.Linear)]
+    reading = [*layers, *(part for part in parts if isinstance(part, ACTIVATIONS))]
+    handles = [part.register_forward_pre_hook(_inputs) for part in reading]
     weights = {layer: cast(nn.Parameter, layer.weight) for layer in layers}
     try:
         for layer, weight in weights.items():
