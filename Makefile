@@ -34,13 +34,16 @@ test-all:
 	test -z "$$failed" && test -n "$$passed"
 
 # The oldest versions that pyproject.toml allows, in an environment of their own; the browser, the notebook, the guides and torchdistill need newer ones,
-# and an old huggingface_hub asks the hub that HF_ENDPOINT named when it was imported, where the tests' own cannot stand yet.
+# an old huggingface_hub asks the hub that HF_ENDPOINT named when it was imported, where the tests' own cannot stand yet, and an old safetensors
+# writes no complex numbers.
 test-lowest:
 	$(PYTHON) -m venv build/lowest && build/lowest/bin/python -m pip install --quiet uv
 	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
 		'.[export,figures,mlflow,parquet,remote,tensorboard,wandb]' 'pytest>=8.2' 'pytest-xdist>=3.5' 'hypothesis>=6.100' 'pytorch-metric-learning>=2.5'
 	build/lowest/bin/python -m pytest -n 2 -m "not slow and not hand and not long" tests --ignore tests/test_docs.py --ignore tests/data/test_data_hub.py --ignore tests/sweep --ignore tests/test_notebook.py \
 		--ignore tests/training/objective/test_torchdistill.py \
+		--deselect tests/models/test_weights.py::test_complex_values_beside_a_card_are_refused \
+		--deselect tests/hub/test_hugging_face.py::test_a_rehearsal_in_a_folder_is_what_is_pushed \
 		--deselect tests/hub/test_hugging_face.py::test_pushed_and_loaded_it_is_the_same_model \
 		--deselect tests/hub/test_hugging_face.py::test_no_path_of_this_machine_is_pushed
 

@@ -115,9 +115,10 @@ class ParquetImages:
 
         self.path, self.column, self.recent = path, column, recent
         self.groups: list[RowGroup] = []
-        with damage(path), arrow.pyarrow().OSFile(str(path)) as opened:
-            self.stamp = _stamp(opened)
-            about = parquet.ParquetFile(opened).metadata
+        with damage(path):
+            self.stamp = _stamp(path)  # before it is opened: one that takes its place in between is refused later
+            with arrow.pyarrow().OSFile(str(path)) as opened:
+                about = parquet.ParquetFile(opened).metadata
             names = [about.schema.column(at).path for at in range(about.num_columns)]
             place = names.index(column) if column in names else names.index(f"{column}.bytes")
             null = 0
@@ -138,7 +139,7 @@ class ParquetImages:
         """
         from pyarrow import compute, parquet
 
-        with damage(self.path), arrow.pyarrow().OSFile(str(self.path)) as opened, self._unchanged(opened):
+        with damage(self.path), arrow.pyarrow().OSFile(str(self.path)) as opened, self._unchanged():
             # in one thread: the images of several row groups are wanted by several threads
             table = parquet.ParquetFile(opened).read_row_group(number, columns=[self.leaf], use_threads=False)
             table.validate(full=True)  # wrong offsets would read memory of others
@@ -148,16 +149,16 @@ class ParquetImages:
             return array if self.leaf == self.column else compute.struct_field(array, "bytes")
 
     @contextmanager
-    def _unchanged(self, opened: Any) -> Iterator[None]:
+    def _unchanged(self) -> Iterator[None]:
         """Refuse a file that is another than at first, before it is read and after: it may change in between."""
-        self._check(opened)
+        self._check()
         try:
             yield
         finally:
-            self._check(opened)
+            self._check()
 
-    def _check(self, opened: Any) -> None:
-        if _stamp(opened) != self.stamp:
+    def _check(self) -> None:
+        if _stamp(self.path) != self.stamp:
             raise DataError(f"{self.path}: was changed during the run")
 
 
@@ -188,8 +189,9 @@ def read_often(images: Images, block: int) -> str | None:
     return f"{text}; write the set with smaller row groups, of at most {limit / 2 / WINDOW / 1e6:.3g} MB"
 
 
-def _stamp(opened: Any) -> tuple[int, int]:
-    about = os.fstat(opened.fileno())
+def _stamp(path: Path) -> tuple[int, int]:
+    """By name: an open file of pyarrow before 23 has no number that os.fstat takes."""
+    about = path.stat()
     return about.st_size, about.st_mtime_ns
 
 
