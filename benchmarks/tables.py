@@ -17,6 +17,7 @@ import auto_teacher
 import first_student
 import int8
 import networks
+import rehearse
 import scale_model
 import scale_recipes
 import student_tables
@@ -430,8 +431,14 @@ def scale_recipe_costs() -> str:
     return scale_recipes.table(json.loads((RESULTS / "scale-recipes.json").read_text()))
 
 
+def rehearsed() -> str:
+    """What recipes of docs/scale.md were seen to do at their true shapes."""
+    results = json.loads((RESULTS / "rehearsed-cpu.json").read_text())
+    return "\n".join([rehearse.markdown(results), "", told_of(results)])
+
+
 MADE = {"compared": compared, "measures": measures, "networks": sizes, "objective": common_keys, "presets": presets,
-        "scale": scale, "scale-recipes": scale_recipe_costs, "terms": terms}  # fmt: skip
+        "rehearsed": rehearsed, "scale": scale, "scale-recipes": scale_recipe_costs, "terms": terms}  # fmt: skip
 
 
 def recipe_lines() -> dict[Path, str]:
