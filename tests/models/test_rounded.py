@@ -72,3 +72,19 @@ def test_a_network_is_as_it_was_afterwards():
     assert list(network.state_dict()) == names
     assert all(one is other for one, other in zip(network.parameters(), weights, strict=True))
     assert torch.equal(network(images), before)
+
+
+def test_maps_are_rounded_before_they_are_added_and_nothing_else_is():
+    first, other = torch.tensor([[[[0.0, 1.0, 255.0]]]]), torch.tensor([[[[0.4, -100.0, 155.0]]]])
+    rounded = rounded_input(first) + rounded_input(other)
+    with rounded_layers():
+        again, once_more = first.clone(), first.clone()
+        same = again
+        again += other
+        once_more.add_(other)
+        for total in (first + other, first.add(other), torch.add(first, other), same, once_more):
+            assert torch.equal(total, rounded)
+        assert torch.equal(other[0] + other[0], 2 * other[0])  # no images
+        assert torch.equal(other + 0.25, torch.tensor([[[[0.65, -99.75, 155.25]]]]))
+        assert torch.equal(first * other, other * first)
+    assert not torch.equal(first + other, rounded)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 LEVELS = 64
 """Largest integer of a weight: seven of eight bits, see `supcrd.export.quantise`."""
@@ -14,6 +15,8 @@ TOP = 255
 SMALLEST = torch.finfo(torch.float32).tiny
 ACTIVATIONS = (nn.Hardswish, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Hardsigmoid, nn.ELU, nn.Tanh)
 """What reads a layer's rounded outputs; a ReLU is one with the layer, and only what it gives is rounded."""
+IN_PLACE = (Tensor.add_, Tensor.__iadd__)
+ADDITIONS = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, *IN_PLACE)
 
 
 @contextmanager
@@ -21,15 +24,15 @@ def rounded_layers(*networks: nn.Module) -> Iterator[None]:
     """Let convolutions and linear layers compute with rounded inputs and weights, as `supcrd export --int8` does.
 
     Weights have 129 levels for each output channel, the step the channel's largest weight / 64; a batch normalisation
-    that is folded into the layer later multiplies weights and step alike. Inputs, of `ACTIVATIONS` too, have 256 levels
-    over the range of the batch and 0. The gradient passes as if nothing had been rounded (the straight-through
-    estimator).
+    that is folded into the layer later multiplies weights and step alike. Inputs, of `ACTIVATIONS` and of additions of
+    feature maps too, have 256 levels over the range of the batch and 0. The gradient passes as if nothing had been
+    rounded (the straight-through estimator).
 
     Args:
         networks: whose layers round while the context is open. Their parameters and state stay the same.
 
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3. Differences: inputs have the range of the batch, no moving
-        average of ranges, so that there is no state; what an addition reads is not rounded.
+        average of ranges, so that there is no state.
 
     Example:
         >>> layer = nn.Linear(2, 1, bias=False)
@@ -48,12 +51,23 @@ def rounded_layers(*networks: nn.Module) -> Iterator[None]:
     try:
         for layer, weight in weights.items():
             layer._parameters["weight"] = cast(nn.Parameter, rounded_weight(weight))  # keeps the order of parameters
-        yield
+        with _Additions():
+            yield
     finally:
         for handle in handles:
             handle.remove()
         for layer, weight in weights.items():
             layer._parameters["weight"] = weight
+
+
+class _Additions(TorchFunctionMode):
+    """Rounds what additions of two feature maps read: a network's shortcuts, which are no modules."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in ADDITIONS and all(isinstance(part, Tensor) and part.ndim == 4 for part in args[:2]):
+            total = torch.add(*map(rounded_input, args[:2]), *args[2:], **(kwargs or {}))
+            return args[0].copy_(total) if func in IN_PLACE else total
+        return func(*args, **(kwargs or {}))
 
 
 def rounded_weight(weight: Tensor) -> Tensor:
@@ -85,7 +99,7 @@ def rounded_input(inputs: Tensor) -> Tensor:
 
 def _straight(values: Tensor, of: Tensor) -> Tensor:
     """The values, with the gradient of what they were rounded from."""
-    return of + (values - of).detach()
+    return of - (of - values).detach()  # no addition, which may be rounded
 
 
 def _inputs(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
