@@ -84,7 +84,8 @@ def test_maps_are_rounded_before_they_are_added_and_nothing_else_is():
         once_more.add_(other)
         for total in (first + other, first.add(other), torch.add(first, other), same, once_more):
             assert torch.equal(total, rounded)
-        assert torch.equal(other[0] + other[0], 2 * other[0])  # no images
+        assert torch.equal(first[0] + other[0], rounded[0])  # tokens
+        assert torch.equal(first[0, 0] + other[0, 0], torch.tensor([[0.4, -99.0, 410.0]]))
         assert torch.equal(other + 0.25, torch.tensor([[[[0.65, -99.75, 155.25]]]]))
         assert torch.equal(first * other, other * first)
     assert not torch.equal(first + other, rounded)

@@ -61,10 +61,10 @@ def rounded_layers(*networks: nn.Module) -> Iterator[None]:
 
 
 class _Additions(TorchFunctionMode):
-    """Rounds what additions of two feature maps read: a network's shortcuts, which are no modules."""
+    """Rounds what additions of two feature maps, or of tokens, read: a network's shortcuts, which are no modules."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in ADDITIONS and all(isinstance(part, Tensor) and part.ndim == 4 for part in args[:2]):
+        if func in ADDITIONS and all(isinstance(part, Tensor) and part.ndim >= 3 for part in args[:2]):
             total = torch.add(*map(rounded_input, args[:2]), *args[2:], **(kwargs or {}))
             return args[0].copy_(total) if func in IN_PLACE else total
         return func(*args, **(kwargs or {}))
