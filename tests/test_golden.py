@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -201,8 +202,9 @@ def test_an_unfinished_run_goes_on_as_if_it_had_not_been_cut(golden):
     state = load_model("runs/unfinished")[0].state_dict()
     assert_close({name: tensor.double().norm().item() for name, tensor in state.items()}, UNCUT["norms"], exact)
     rows = [json.loads(line) for line in Path("runs/unfinished/metrics.jsonl").read_text().splitlines()]
-    assert_close(rows, UNCUT["metrics"], exact)
-    assert_close(json.loads(Path("runs/unfinished/evaluation.json").read_text()), UNCUT["evaluation"], exact)
+    same_sums = exact and sys.version_info < (3, 12)  # from there on sum() makes up for the rounding of floats
+    assert_close(rows, UNCUT["metrics"], same_sums)
+    assert_close(json.loads(Path("runs/unfinished/evaluation.json").read_text()), UNCUT["evaluation"], same_sums)
     if exact:
         assert digest(state) == UNCUT["weights"]
 
