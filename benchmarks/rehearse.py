@@ -33,12 +33,12 @@ import torch
 from PIL import Image
 
 from measure import keep, table
-from scale_recipes import large, teacher_arch
+from scale_recipes import SETS, large, teacher_arch
 from supcrd import recipe as recipes
 from supcrd.jobs import run as pipeline
 from supcrd.training.fit import Progress
 
-CLASSES = {"imagenet": 1000, "inat2021": 10_000}
+CLASSES = {name: classes for name, (_, _, classes) in SETS.items()}
 PICTURE = (500, 375)  # px; ILSVRC's mean
 HEAD = ["recipe", "networks", "classes", "batch", "steps", "s a step", "MB", "to its end"]
 
