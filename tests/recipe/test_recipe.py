@@ -87,6 +87,7 @@ def test_changing_the_method_keeps_the_keys_that_mean_the_same():
     )  # whose alpha is the weight of another thing
     r = load("digits-kd", ["method.temperature=2.0", "method.standardise=true", "method.weight=0.5", "method.name=dkd"])
     assert (r.method.temperature, r.method.standardise) == (2.0, True)
+    assert load("digits-kd", ["method.weight=0.5", "method.name=mlkd"]).method.weight == 0.9  # its own, though equal
     r = load("digits-kd", ["method.weight=0.5", "method.name=kd"])
     assert r.method.weight == 0.5
 

@@ -16,7 +16,7 @@ SMALLEST = torch.finfo(torch.float32).tiny
 ACTIVATIONS = (nn.Hardswish, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Hardsigmoid, nn.ELU, nn.Tanh)
 """What reads a layer's rounded outputs; a ReLU is one with the layer, and only what it gives is rounded."""
 IN_PLACE = (Tensor.add_, Tensor.__iadd__)
-ADDITIONS = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, *IN_PLACE)
+ADDITIONS = (torch.add, Tensor.add, Tensor.__add__, *IN_PLACE)
 
 
 @contextmanager
