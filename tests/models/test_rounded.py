@@ -89,3 +89,21 @@ def test_maps_are_rounded_before_they_are_added_and_nothing_else_is():
         assert torch.equal(other + 0.25, torch.tensor([[[[0.65, -99.75, 155.25]]]]))
         assert torch.equal(first * other, other * first)
     assert not torch.equal(first + other, rounded)
+
+
+def test_the_gradient_passes_through_a_shortcut_that_is_added_in_place():
+    torch.manual_seed(4)
+    layer, images = nn.Conv2d(2, 2, 1), torch.randn(3, 2, 4, 4)
+    gradients = []
+    for in_place in (False, True):
+        layer.zero_grad()
+        with rounded_layers(layer):
+            outputs = layer(images)
+            if in_place:
+                outputs += images
+            else:
+                outputs = outputs + images
+            outputs.square().sum().backward()
+        gradients.append(layer.weight.grad.clone())
+    assert torch.equal(*gradients)
+    assert gradients[0].abs().min() > 0

@@ -139,3 +139,13 @@ def test_large_images_come_fewer_at_a_time(monkeypatch, large):
     images = torch.zeros(19, side[0], side[0], 1, dtype=torch.uint8)
     outputs(known, images, CPU)
     assert sizes == [8, 8, 3]
+
+
+def test_large_images_fill_a_cache_fewer_at_a_time(tmp_path):
+    """500 x 64 x 64 / 480^2 is 8, though 256 small ones are done at a time."""
+    torch.manual_seed(0)
+    known = Normalised(Model(10, "convnet", in_channels=1, image_size=8), (0.3,), (0.4,))
+    split, done = Split(torch.zeros(19, 480, 480, 1, dtype=torch.uint8), torch.arange(19) % 10), []
+    cache.prepare(tmp_path, "w", known, split, "a" * 32, AugmentSettings(views=1), 1, CPU,
+                  report=lambda progress: done.append(progress.step))  # fmt: skip
+    assert done[:3] == [8, 16, 19]
