@@ -26,7 +26,7 @@ from supcrd.base.files import write_json
 from supcrd.data import load
 from supcrd.data.split import balanced, subset
 from supcrd.data.stream import fetch
-from supcrd.recipe.overrides import merge
+from supcrd.recipe.overrides import merge, overridden
 from supcrd.recipe.settings import Recipe
 from supcrd.recipe.tables import validate
 from supcrd.runs.folder import RunFolder
@@ -251,7 +251,7 @@ def recipe_of(name: str, changes: dict[str, Any], seed: int, options: argparse.N
                   "schedule": "one_cycle"},
         "probe": {"epochs": 20},
     }  # fmt: skip
-    draft = validate(merge(table, changes | {"teacher": {"run": str(teacher)}}), name)
+    draft = validate(overridden(merge(table, changes | {"teacher": {"run": str(teacher)}}), options.set), name)
     epochs, rest = divmod(options.view_epochs, draft.view_count)
     if rest:
         raise SystemExit(f"--view-epochs {options.view_epochs}: no multiple of the {draft.view_count} views of {name}")
@@ -259,7 +259,7 @@ def recipe_of(name: str, changes: dict[str, Any], seed: int, options: argparse.N
     if draft.method.reads_teacher:
         live = options.live or any(group.mixes for group in draft.view_groups.values())
         table["teacher"] = {"run": str(teacher), "cache": 0 if live else epochs}
-    return validate(merge(table, changes), name)
+    return validate(overridden(merge(table, changes), options.set), name)
 
 
 def planned(options: argparse.Namespace) -> list[Recipe]:
@@ -288,6 +288,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=["detached", "ingredients"])
     parser.add_argument("--only", nargs="+", default=[], help="of their configurations these alone")
     parser.add_argument("--live", action="store_true", help="run the teacher in every step; no cache of its features")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="in every recipe, after all else")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/student"))
     parser.add_argument("--results", type=Path, default=Path("docs/results/best-student.json"))
@@ -319,7 +320,8 @@ def keep(done: Sequence[RunFolder], before: dict[str, Any], options: argparse.Na
     configurations = {run.name: stated(recipes.to_table(run.recipe)) for run in done if run.recipe.seed == 0}
     about = {
         "command": f"python benchmarks/best_student.py --data npz:cifar100.npz --student {options.student} "
-        f"--images {options.images} --view-epochs {options.view_epochs} --teacher TEACHER --weak WEAK --tables TABLE",
+        f"--images {options.images} --view-epochs {options.view_epochs} --teacher TEACHER --weak WEAK --tables TABLE"
+        + (f" --set {' '.join(options.set)}" if options.set else ""),
         "view_epochs": options.view_epochs,
         "training_images": options.images,
         "tables": {name: list(table) for name, table in TABLES.items()},
