@@ -93,6 +93,17 @@ def test_a_trunk_has_a_prefix_and_its_head_has_none(tmp_path: Path, head: str) -
     assert torch.equal(loaded(IMAGES).logits, model(IMAGES).logits)
 
 
+def test_a_classifier_that_is_a_convolution_of_what_was_pooled(tmp_path: Path) -> None:
+    """timm's BiT networks."""
+    torch.manual_seed(0)
+    net = timm.create_model("resnetv2_18", num_classes=5).eval()
+    state = net.state_dict()
+    assert state["head.fc.weight"].shape == (5, 512, 1, 1)
+    loaded, card = load_model(saved(tmp_path / "a.pth", state))
+    assert card.num_classes == 5
+    torch.testing.assert_close(loaded(IMAGES).logits, net(IMAGES))
+
+
 def test_a_prefix_that_belongs_to_the_network_stays(tmp_path: Path) -> None:
     """As a module of the whole layout inside another one has it, which is not taken apart."""
     model = small()

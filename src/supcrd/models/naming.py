@@ -126,9 +126,11 @@ def named(state: State, *, headless: bool) -> Named:
             result[f"projector.{rest}"] = tensor
         else:
             result[f"encoder.{key}"] = tensor
-    if head is not None and "classifier.bias" not in result:
+    if head is not None:
         weight = result["classifier.weight"]
-        result["classifier.bias"] = weight.new_zeros(weight.shape[:1])  # a linear layer without one
+        result.setdefault("classifier.bias", weight.new_zeros(weight.shape[:1]))  # a linear layer without one
+        if head == "head.fc" and weight.shape[2:] == (1, 1):  # timm's BiT: a 1x1 convolution of what is pooled
+            result["classifier.weight"] = weight.flatten(1)
     return Named(result, plain=True, classifier=head is not None, archs=archs)
 
 
