@@ -93,15 +93,19 @@ def test_a_trunk_has_a_prefix_and_its_head_has_none(tmp_path: Path, head: str) -
     assert torch.equal(loaded(IMAGES).logits, model(IMAGES).logits)
 
 
-def test_a_classifier_that_is_a_convolution_of_what_was_pooled(tmp_path: Path) -> None:
-    """timm's BiT networks."""
+@pytest.mark.parametrize(
+    ("name", "head"), [("resnetv2_18", "head.fc"), ("dla46x_c", "fc"), ("inception_next_atto", "head.fc2")]
+)
+def test_classifiers_as_timm_calls_them(tmp_path: Path, name: str, head: str) -> None:
+    """The first two are convolutions of what was pooled."""
     torch.manual_seed(0)
-    net = timm.create_model("resnetv2_18", num_classes=5).eval()
+    net = lively(timm.create_model(name, num_classes=5))
     state = net.state_dict()
-    assert state["head.fc.weight"].shape == (5, 512, 1, 1)
+    assert f"{head}.weight" in state
     loaded, card = load_model(saved(tmp_path / "a.pth", state))
-    assert card.num_classes == 5
-    torch.testing.assert_close(loaded(IMAGES).logits, net(IMAGES))
+    assert (card.arch, card.num_classes) == (f"timm:{name}", 5)
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(loaded.double()(images).logits, net.double()(images))
 
 
 def test_a_prefix_that_belongs_to_the_network_stays(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ LOSSES = ("criterion", "loss", "loss_fn", "loss_function")
 ROOTS = ("final_classifier", "classifier", "fc", "head", "linear", "output", "last_linear")
 """What the module is called that ends in the classifier."""
 
-HEADS = (*ROOTS[:3], "head.fc", *ROOTS[3:])
-"""What the last linear layer is called where it is no part of a sequence of layers, the likeliest first."""
+HEADS = (*ROOTS[:3], "head.fc", *ROOTS[3:], "head.fc2", "head.classifier.4", "head.classifier.linear", "classif")
+"""What the last linear layer is called where it is no part of a sequence of layers, the likeliest first; the last four
+are timm's, of a few families."""
 
 PROJECTORS = ("projector", "projection")
 """What the projection head is called: linear layers and ReLUs in turn."""
@@ -129,7 +130,7 @@ def named(state: State, *, headless: bool) -> Named:
     if head is not None:
         weight = result["classifier.weight"]
         result.setdefault("classifier.bias", weight.new_zeros(weight.shape[:1]))  # a linear layer without one
-        if head == "head.fc" and weight.shape[2:] == (1, 1):  # timm's BiT: a 1x1 convolution of what is pooled
+        if weight.shape[2:] == (1, 1):  # timm's BiT, DLA and DPN: a 1x1 convolution of what was pooled
             result["classifier.weight"] = weight.flatten(1)
     return Named(result, plain=True, classifier=head is not None, archs=archs)
 

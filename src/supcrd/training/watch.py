@@ -23,6 +23,8 @@ BEAT = 10.0
 """Seconds between two signs of life."""
 PATIENCE = 300.0
 """Seconds of silence after which a process counts as gone: much longer than anything that keeps Python from running."""
+ANSWER = 5.0
+"""Seconds that the store may take for an answer before it, and not a process, counts as silent."""
 WHY = "why"
 
 
@@ -62,15 +64,17 @@ def watch(store: Store, rank: int, size: int, silent: Callable[[str], None], ove
     threading.Thread(target=_signs, args=(store, rank, other, heard, over), name="signs", daemon=True).start()
     while not over.wait(BEAT):
         if time.monotonic() - heard.last > PATIENCE:
-            who = f"process {other} of {size} gives" if heard.answered else f"the store of {size} processes gives"
-            return silent(f"{who} no sign of life for {PATIENCE:.0f} s")
+            answered = heard.answered.wait(ANSWER)  # what was just asked may bring the sign
+            if time.monotonic() - heard.last > PATIENCE:
+                who = f"process {other} of {size} gives" if answered else f"the store of {size} processes gives"
+                return silent(f"{who} no sign of life for {PATIENCE:.0f} s")
 
 
 class _Heard:
     """What is known of the next process."""
 
     def __init__(self) -> None:
-        self.last, self.answered = time.monotonic(), True
+        self.last, self.answered = time.monotonic(), threading.Event()
 
 
 def _signs(store: Store, rank: int, other: int, heard: _Heard, over: threading.Event) -> None:
@@ -78,12 +82,13 @@ def _signs(store: Store, rank: int, other: int, heard: _Heard, over: threading.E
     last, count = b"", 0
     try:
         while True:
-            count, heard.answered = count + 1, False
+            count += 1
+            heard.answered.clear()
             store.set(f"alive/{rank}", str(count))
             sign = store.get(f"alive/{other}") if store.check([f"alive/{other}"]) else b""
-            heard.answered = True
             if sign != last:
                 last, heard.last = sign, time.monotonic()
+            heard.answered.set()
             if over.wait(BEAT):
                 return
     except RuntimeError as error:
