@@ -183,6 +183,42 @@ def test_the_time_of_an_epoch_is_that_of_its_steps_and_its_start(monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_device_that_works_by_itself_is_waited_for_at_the_end_alone(monkeypatch):
+    """As a GPU does: a step is given to it in 1 s, and it takes 3; waiting for it costs 5 s besides."""
+    clock = SimpleNamespace(now=0.0, done=0.0)
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def wait(_):
+        if clock.done > clock.now:
+            clock.now = clock.done + 5.0
+
+    monkeypatch.setattr(type(CPU), "wait", wait)
+
+    class Given(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def groups(self, lr):
+            return [{"params": [self.weight], "lr": lr}]
+
+        def forward(self, batch):
+            clock.now += 1.0
+            clock.done = max(clock.done, clock.now) + 3.0
+            return {"loss": self.weight.sum()}, torch.tensor(0)
+
+    class Batches:
+        steps = 100
+
+        def epoch(self, epoch, start=0):
+            yield from [Batch(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64), torch.arange(2))] * self.steps
+
+    settings = TrainSettings(epochs=0, minutes=1.0, optimizer="sgd", lr=0.1)
+    found = time_epoch(Given(), Batches(), settings, CPU, seed=0, limit=60.0)
+    first, steps = 1.0 + 3.0 + 5.0, 52  # given in 60 s; done after 1 s and 3 s each, and one wait
+    assert found.seconds == pytest.approx(first + 99 * (1.0 + 3.0 * steps + 5.0) / steps)
+
+
 def test_plans_and_readers_know_the_epochs_once_they_are_known(short, tmp_path, monkeypatch):
     fixed_time(monkeypatch, 25.0)
     recipe = load("digits-cross-entropy", [*short, "train.minutes=1", "name=x"])
