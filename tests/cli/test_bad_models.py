@@ -112,6 +112,11 @@ def test_a_student_cannot_take_its_teachers_folder(base, out):
 # Recipes and overrides
 
 
+def test_the_joint_objective_names_its_own_key_for_mixed_views(base, tmp_path):
+    line = refused("train", "digits-joint", *student(base, "augment.mixup=0.2"), "--out", tmp_path / "runs")
+    assert "augment.mixup = 0 is right, or method.contrast_mixed = 'skip', which leaves mixed images out" in line
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -8,7 +8,7 @@ from torch import Tensor
 from supcrd.base.wording import nearest
 from supcrd.data.loader import Batch
 from supcrd.errors import RecipeError
-from supcrd.recipe.settings import AugmentSettings
+from supcrd.recipe.settings import METHOD_SETTINGS, AugmentSettings
 from supcrd.recipe.views import numbered
 from supcrd.training.objective.term import Reads, Step, TermSettings
 
@@ -78,12 +78,14 @@ def check_mixed(name: str, reads: Reads, settings: TermSettings, groups: Groups,
     elif mixed:
         by = "cutmix" if groups[mixed[0]].cutmix else "mixup"
         key = f"{_where(mixed[0])}.{by}"
-        right = (
-            f"objective.{name}.views = [...] of an unmixed group is right, or objective.{name}.mixed = 'skip', which "
-            "leaves mixed images out"
-            if method is None
-            else f"{key} = 0 is right, or a recipe with [objective], whose terms choose views: docs/objectives.md"
-        )
+        own = f"objective.{name}.mixed" if method is None else "method.contrast_mixed"
+        skip = f"{own} = 'skip', which leaves mixed images out"
+        if method is None:
+            right = f"objective.{name}.views = [...] of an unmixed group is right, or {skip}"
+        elif "contrast_mixed" in METHOD_SETTINGS[method].model_fields:
+            right = f"{key} = 0 is right, or {skip}"
+        else:
+            right = f"{key} = 0 is right, or a recipe with [objective], whose terms choose views: docs/objectives.md"
         raise RecipeError(
             f"{f'objective.{name}' if method is None else f'method {method}'} needs the label of every image, and "
             f"{key} = {getattr(groups[mixed[0]], by):g} mixes images; {right}"
