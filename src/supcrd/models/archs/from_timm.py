@@ -62,6 +62,20 @@ def timm_defaults(arch: str) -> Defaults:
     return Defaults(int(config.get("input_size", (3, 224, 224))[-1]), tuple(mean), tuple(std))
 
 
+def ends_in_convolution(arch: str) -> bool:
+    """Whether the classifier of a timm architecture is a convolution of what was pooled.
+
+    Example:
+        >>> ends_in_convolution("timm:resnetv2_18"), ends_in_convolution("timm:resnet18")
+        (True, False)
+    """
+    import timm
+
+    with torch.device("meta"):
+        net: Any = timm.create_model(arch.removeprefix("timm:"))
+    return isinstance(net.get_classifier(), nn.Conv2d)
+
+
 def check_timm_name(name: str) -> None:
     """Refuse a name that timm does not know; a hub name only has its form checked.
 
