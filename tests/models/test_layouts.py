@@ -120,6 +120,17 @@ def test_a_convolution_that_the_network_does_not_end_in_is_no_linear_layer(tmp_p
             load_model(saved(tmp_path / "a.pth", state), arch=arch, headless=True)
 
 
+def test_a_classifier_of_timms_that_is_no_linear_layer_is_said_to_be_one(tmp_path: Path) -> None:
+    """Two, with a norm before each; the encoder alone is read, as the line says."""
+    net = timm.create_model("levit_128s", num_classes=5)
+    said = r"12 keys unexpected .*; its own classifier is not one linear layer: without these keys one is fitted"
+    with pytest.raises(CheckpointError, match=said):
+        load_model(saved(tmp_path / "a.pth", net.state_dict()), arch="timm:levit_128s", headless=True)
+    net.reset_classifier(0)
+    card = load_model(saved(tmp_path / "b.pth", net.state_dict()), arch="timm:levit_128s", headless=True)[1]
+    assert card.classifier == "missing"
+
+
 def test_a_prefix_that_belongs_to_the_network_stays(tmp_path: Path) -> None:
     """As a module of the whole layout inside another one has it, which is not taken apart."""
     model = small()

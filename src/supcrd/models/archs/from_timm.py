@@ -69,11 +69,24 @@ def ends_in_convolution(arch: str) -> bool:
         >>> ends_in_convolution("timm:resnetv2_18"), ends_in_convolution("timm:resnet18")
         (True, False)
     """
+    return isinstance(_whole(arch).get_classifier(), nn.Conv2d)
+
+
+def whole_keys(arch: str) -> frozenset[str]:
+    """Keys of a timm architecture with its own classifier.
+
+    Example:
+        >>> "head_dist.linear.weight" in whole_keys("timm:levit_128s")
+        True
+    """
+    return frozenset(_whole(arch).state_dict())
+
+
+def _whole(arch: str) -> Any:
     import timm
 
     with torch.device("meta"):
-        net: Any = timm.create_model(arch.removeprefix("timm:"))
-    return isinstance(net.get_classifier(), nn.Conv2d)
+        return timm.create_model(arch.removeprefix("timm:"))
 
 
 def check_timm_name(name: str) -> None:
