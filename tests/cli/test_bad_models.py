@@ -112,9 +112,17 @@ def test_a_student_cannot_take_its_teachers_folder(base, out):
 # Recipes and overrides
 
 
-def test_the_joint_objective_names_its_own_key_for_mixed_views(base, tmp_path):
-    line = refused("train", "digits-joint", *student(base, "augment.mixup=0.2"), "--out", tmp_path / "runs")
-    assert "augment.mixup = 0 is right, or method.contrast_mixed = 'skip', which leaves mixed images out" in line
+def test_the_joint_objective_names_its_own_keys_for_mixed_views(base, tmp_path):
+    def said(*changes):
+        changes = student(base, "augment.mixup=0.2", *changes)
+        return refused("train", "digits-joint", *changes, "--out", tmp_path / "runs")
+
+    skip = "augment.mixup = 0 is right, or method.contrast_mixed = 'skip', which leaves mixed images out"
+    assert said("augment.mix=0.5").strip().endswith(skip)
+    assert f"{skip}, with augment.mix below 1" in said()  # it is 1 where nothing is said of it
+    line = said("method.contrast_mixed=skip")
+    assert "method.contrast_mixed = 'skip': every view that it reads is mixed" in line
+    assert "mix below 1 is right, or method.contrast_views = [...] of an unmixed group" in line
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.layers import ClassifierHead
 from torch import nn
 
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, check_arch
+from supcrd.models.archs.from_timm import _linear
 from supcrd.models.outside import load_timm
 
 
@@ -134,6 +136,41 @@ def test_a_timm_teacher_keeps_its_stem_size_and_normalisation(tmp_path: Path, we
         torch.testing.assert_close(model.eval()(images).logits, theirs(images), rtol=0, atol=1e-4)
     given = load_timm("mobilenetv3_small_050", num_classes=7, in_channels=3, mean=(0.1,) * 3, std=(0.2,) * 3)[1]
     assert (given.mean, given.std) == ((0.1,) * 3, (0.2,) * 3)
+
+
+@pytest.mark.parametrize("name", ["resnetv2_18", "dla46x_c", "cpubone_nano"])
+def test_classifiers_that_timm_has_no_plain_linear_layer_for(tmp_path: Path, weights_from, name: str) -> None:
+    """Convolutions of what was pooled, a module around the layer: a fresh one in its place would be at chance."""
+    torch.manual_seed(0)
+    theirs = timm.create_model(name, num_classes=7).eval()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    weights_from(tmp_path / "weights.pth", 7)
+    model = load_timm(name, num_classes=7, in_channels=3, image_size=64)[0].eval().double()
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images).logits, theirs.double()(images))
+
+
+def test_the_last_layer_of_a_head_of_timms() -> None:
+    """Which is what timm says is the classifier of Sequencer and SAM."""
+    head = ClassifierHead(8, 5)
+    assert _linear(head) is head.fc
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "levit_128s"])
+def test_a_teacher_whose_own_logits_cannot_be_had_is_refused(tmp_path: Path, weights_from, name: str) -> None:
+    """Two heads, and norms before them."""
+    torch.save(timm.create_model(name, num_classes=7).state_dict(), tmp_path / "weights.pth")
+    weights_from(tmp_path / "weights.pth", 7)
+    with pytest.raises(CheckpointError, match=rf"logits of timm:{name} are not one linear layer of its features"):
+        load_timm(name, num_classes=7, in_channels=3)
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path: Path, weights_from) -> None:
+    torch.save(timm.create_model("mobilenetv3_small_050", num_classes=7).state_dict(), tmp_path / "weights.pth")
+    weights_from(tmp_path / "weights.pth", 7)
+    with pytest.raises(CheckpointError, match=r"mobilenetv3_small_050 has 7 classes, the data 5; weights for exactly"):
+        load_timm("mobilenetv3_small_050", num_classes=5, in_channels=3)
 
 
 @pytest.mark.parametrize("low", [True, False])

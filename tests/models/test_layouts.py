@@ -108,6 +108,29 @@ def test_classifiers_as_timm_calls_them(tmp_path: Path, name: str, head: str) ->
     torch.testing.assert_close(loaded.double()(images).logits, net.double()(images))
 
 
+@pytest.mark.parametrize("head", ["fc", "classifier.1", "head.fc2"])
+def test_a_convolution_that_the_network_does_not_end_in_is_no_linear_layer(tmp_path: Path, head: str) -> None:
+    """SqueezeNet's is followed by a ReLU and then pooled: taken for a linear layer, it gave other logits in silence."""
+    state = bare(small(), head)
+    state[f"{head}.weight"] = state[f"{head}.weight"][:, :, None, None]
+    for arch in (None, "resnet8"):
+        with pytest.raises(
+            CheckpointError, match=r"its classifier is a 1x1 convolution, unlike that of resnet8; a linear"
+        ):
+            load_model(saved(tmp_path / "a.pth", state), arch=arch, headless=True)
+
+
+def test_a_classifier_of_timms_that_is_no_linear_layer_is_said_to_be_one(tmp_path: Path) -> None:
+    """Two, with a norm before each; the encoder alone is read, as the line says."""
+    net = timm.create_model("levit_128s", num_classes=5)
+    said = r"12 keys unexpected .*; its own classifier is not one linear layer: without these keys one is fitted"
+    with pytest.raises(CheckpointError, match=said):
+        load_model(saved(tmp_path / "a.pth", net.state_dict()), arch="timm:levit_128s", headless=True)
+    net.reset_classifier(0)
+    card = load_model(saved(tmp_path / "b.pth", net.state_dict()), arch="timm:levit_128s", headless=True)[1]
+    assert card.classifier == "missing"
+
+
 def test_a_prefix_that_belongs_to_the_network_stays(tmp_path: Path) -> None:
     """As a module of the whole layout inside another one has it, which is not taken apart."""
     model = small()

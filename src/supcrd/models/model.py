@@ -90,7 +90,9 @@ class Model(nn.Module):
         start = getattr(self.encoder, "start_classifier", None)  # of a network that was published with one of its own
         if start is not None:
             start(self.classifier)
-        if classifier is not None and classifier.weight.shape == self.classifier.weight.shape:
+        self.pretrained_classes = None if classifier is None else classifier.out_features
+        """Outputs of the classifier of the pretrained weights, which is taken where they are C; None without one."""
+        if classifier is not None and self.pretrained_classes == num_classes:
             nn.init.zeros_(self.classifier.bias)  # theirs may have none
             self.classifier.load_state_dict(classifier.state_dict(), strict=False)
         self._projector_widths = tuple(projector)

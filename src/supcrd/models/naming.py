@@ -130,8 +130,6 @@ def named(state: State, *, headless: bool) -> Named:
     if head is not None:
         weight = result["classifier.weight"]
         result.setdefault("classifier.bias", weight.new_zeros(weight.shape[:1]))  # a linear layer without one
-        if weight.shape[2:] == (1, 1):  # timm's BiT, DLA and DPN: a 1x1 convolution of what was pooled
-            result["classifier.weight"] = weight.flatten(1)
     return Named(result, plain=True, classifier=head is not None, archs=archs)
 
 

@@ -45,7 +45,8 @@ def load_timm(
         their configuration says.
 
     Raises:
-        CheckpointError: timm does not know it, its weights cannot be had, or it cannot take images of this size.
+        CheckpointError: timm does not know it, its weights cannot be had, it cannot take images of this size, or its
+            classifier is not one linear layer of C outputs.
     """
     arch = f"timm:{name}"
 
@@ -66,6 +67,16 @@ def load_timm(
             if not name.startswith("hf"):
                 raise
             model = build(image_size or min(own.image_size, LOW_RESOLUTION), "low")
+        if model.pretrained_classes is None:
+            raise ValueError(
+                f"the logits of {arch} are not one linear layer of its features (several heads, or a norm between), so "
+                "that its classifier cannot be taken; another network is right"
+            )
+        if model.pretrained_classes != num_classes:
+            raise ValueError(
+                f"{arch} has {model.pretrained_classes} classes, the data {num_classes}; weights for exactly these are "
+                "right, or a file of them (teacher.checkpoint), whose outputs teacher.classes names"
+            )
         config = model.config()
         card = Card(**(config | {"projector": tuple(config["projector"])}), projection_trained=False)
         if in_channels == len(own.mean):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from supcrd.models.archs import ARCHS, check_arch
 from supcrd.models.archs.cifar_resnet import LAYERS
-from supcrd.models.archs.from_timm import LOW_RESOLUTION, timm_defaults
+from supcrd.models.archs.from_timm import LOW_RESOLUTION, ends_in_convolution, timm_defaults
 from supcrd.models.naming import Named, keys_of, named, readings
 from supcrd.models.nearest import difference, fits, fitting_archs, nearest_arch, renamed_arch
 from supcrd.models.recognise import fitting_stems, recognise, size_of
@@ -112,7 +112,8 @@ def _of(
 ) -> Layout:
     """The layout of a state dict in one of its readings."""
     state, plain = known.state, known.plain
-    classes = _shape(state, "classifier.weight", 2)[0] if known.classifier else num_classes or 2
+    convolution = plain and known.classifier and state["classifier.weight"].shape[2:] == (1, 1)
+    classes = _shape(state, "classifier.weight", 4 if convolution else 2)[0] if known.classifier else num_classes or 2
     if num_classes not in (None, classes):
         raise ValueError(f"num_classes is {num_classes}, but its classifier has {classes} classes")
     projector = projector_widths(state)
@@ -127,6 +128,8 @@ def _of(
     else:
         alike = (arch,)
     config["arch"] = arch
+    if convolution:
+        state = _of_pooled(state, arch)
     layout = Layout(config, state, bool(projector), classifier=known.classifier)
     if not arch.startswith("timm:"):
         config |= {"image_size": image_size or _image_size(state) or default_size, "stem": None}
@@ -141,6 +144,19 @@ def _of(
     statistics = {(defaults.mean, defaults.std) for defaults in own}
     usable = len(statistics) == 1 and channels == 3
     return layout._replace(statistics=statistics.pop() if usable else None, size_known=size is not None)
+
+
+def _of_pooled(state: dict[str, Tensor], arch: str) -> dict[str, Tensor]:
+    """With a linear layer in place of timm's 1x1 convolution of pooled features.
+
+    Others' may be followed by a ReLU and pooling (SqueezeNet), or by none (segmentation).
+    """
+    if not (arch.startswith("timm:") and ends_in_convolution(arch)):
+        raise ValueError(
+            f"its classifier is a 1x1 convolution, unlike that of {arch}; a linear layer (C, F) of the pooled features "
+            "is right"
+        )
+    return state | {"classifier.weight": state["classifier.weight"].flatten(1)}
 
 
 def _fit(layout: Layout) -> bool:

@@ -13,6 +13,7 @@ from supcrd.base.files import replacing, write_json
 from supcrd.base.seeding import forked
 from supcrd.errors import CheckpointError
 from supcrd.models import Model, outside
+from supcrd.models.archs.from_timm import whole_keys
 from supcrd.models.candidates import Chosen, choose
 from supcrd.models.card import CARD, MISSING, WEIGHTS, Card
 from supcrd.models.names import ARCHS, NETWORKS, plain
@@ -254,6 +255,7 @@ def _compare(card: Card, expected: dict[str, Tensor], state: dict[str, Tensor]) 
         "unexpected": [key for key in state if key not in expected and not key.endswith(counter)],
     }
     alone = not any(problems.values())
+    only_more = card.arch.startswith("timm:") and not problems["missing"] and not differing
     most = 1 if problems["missing"] and problems["unexpected"] else 2  # all of it has to fit a line
     described = [counted_keys(keys, what, most) for what, keys in problems.items() if keys]
     if differing:  # named where nothing else is wrong
@@ -268,4 +270,6 @@ def _compare(card: Card, expected: dict[str, Tensor], state: dict[str, Tensor]) 
             hint = f"; nearest by shapes is {near.arch} ({near.common} of its {near.whole} keys)"
         elif problems["missing"] and not problems["unexpected"]:
             hint = keys_of(state)
+        elif only_more and {key.removeprefix("encoder.") for key in problems["unexpected"]} <= whole_keys(card.arch):
+            hint = "; its own classifier is not one linear layer: without these keys one is fitted"
         raise CheckpointError(f"its weights do not fit arch {card.arch!r}: {'; '.join(described)}{hint}")

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from supcrd.models.archs import hub
 
@@ -30,6 +30,7 @@ class Encoder(NamedTuple):
     feature_dim: int
     arch: str
     classifier: nn.Linear | None
+    """None too where one linear layer of the features is not what the weights' own logits are"""
     stem: str | None
 
 
@@ -59,6 +60,33 @@ def timm_defaults(arch: str) -> Defaults:
         config = dataclasses.asdict(known)
     mean, std = config.get("mean", timm.data.IMAGENET_DEFAULT_MEAN), config.get("std", timm.data.IMAGENET_DEFAULT_STD)
     return Defaults(int(config.get("input_size", (3, 224, 224))[-1]), tuple(mean), tuple(std))
+
+
+def ends_in_convolution(arch: str) -> bool:
+    """Whether the classifier of a timm architecture is a convolution of what was pooled.
+
+    Example:
+        >>> ends_in_convolution("timm:resnetv2_18"), ends_in_convolution("timm:resnet18")
+        (True, False)
+    """
+    return isinstance(_whole(arch).get_classifier(), nn.Conv2d)
+
+
+def whole_keys(arch: str) -> frozenset[str]:
+    """Keys of a timm architecture with its own classifier.
+
+    Example:
+        >>> "head_dist.linear.weight" in whole_keys("timm:levit_128s")
+        True
+    """
+    return frozenset(_whole(arch).state_dict())
+
+
+def _whole(arch: str) -> Any:
+    import timm
+
+    with torch.device("meta"):
+        return timm.create_model(arch.removeprefix("timm:"))
 
 
 def check_timm_name(name: str) -> None:
@@ -114,9 +142,13 @@ def build_timm(name: str, *, in_channels: int, image_size: int, pretrained: bool
             net, did = _create(name, in_channels, image_size, pretrained, wanted)
             arch = _offline_name(name)
         net_class = type(net).__name__
-        classifier = net.get_classifier() if pretrained else None
+        image = torch.rand(1, in_channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
+        head, logits = (_linear(net.get_classifier()), _output(net, image)) if pretrained else (None, image)
         net.reset_classifier(0)
-        feature_dim = _feature_dim(net, in_channels, image_size)
+        features = _output(net, image)
+        if features.ndim != 2:
+            raise ValueError(f"its features have shape {tuple(features.shape)}, not (B, F)")
+        classifier = head if head is not None and _gives(head, features, logits) else None
     except Exception as error:  # timm and the hub raise errors of any kind: they become one line for the user
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"arch 'timm:{name}' does not work for {image_size} px images: {reason}") from error
@@ -126,8 +158,7 @@ def build_timm(name: str, *, in_channels: int, image_size: int, pretrained: bool
         logger.info(
             "timm:%s at %d px: %s", name, image_size, did or f"{net_class} left as it is, no low-resolution stem known"
         )
-    head = classifier if isinstance(classifier, nn.Linear) else None
-    return Encoder(net, feature_dim, arch, head, "low" if did else "native")
+    return Encoder(net, features.shape[1], arch, classifier, "low" if did else "native")
 
 
 def create(name: str, in_channels: int, image_size: int, *, stem: str) -> tuple[Any, str]:
@@ -185,15 +216,32 @@ def _low_resolution_stem(net: Any, *, keep: bool) -> str:
     return "3x3 stride-1 conv1 (the centre of its pretrained kernel), no max-pool"
 
 
-def _feature_dim(net: nn.Module, in_channels: int, image_size: int) -> int:
+def _output(net: nn.Module, image: Tensor) -> Tensor:
     training = net.training
     net.eval()  # batch norm neither uses nor changes its statistics
     with torch.no_grad():
-        features = net(torch.zeros(1, in_channels, image_size, image_size))
+        output: Tensor = net(image)
     net.train(training)
-    if features.ndim != 2:
-        raise ValueError(f"its features have shape {tuple(features.shape)}, not (B, F)")
-    return int(features.shape[1])
+    return output
+
+
+def _linear(head: Any) -> nn.Linear | None:
+    """A classifier, or the last layer of a whole head, as a linear layer; None if it is something else."""
+    last = getattr(head, "fc", getattr(head, "linear", head))
+    if isinstance(last, nn.Conv2d) and last.kernel_size == (1, 1):  # of what was pooled
+        linear = nn.Linear(last.in_channels, last.out_channels, bias=last.bias is not None)
+        state = {key: tensor.flatten(1) if key == "weight" else tensor for key, tensor in last.state_dict().items()}
+        linear.load_state_dict(state)
+        return linear
+    return last if isinstance(last, nn.Linear) else None
+
+
+def _gives(head: nn.Linear, features: Tensor, logits: Tensor) -> bool:
+    """Whether this layer of a network's features gives its own logits: some have a norm between, or a second head."""
+    if features.shape[1] != head.in_features or logits.shape != (1, head.out_features):
+        return False
+    with torch.no_grad():
+        return bool((head(features) - logits).abs().max() <= 1e-3 * logits.abs().max())
 
 
 def _offline_name(name: str) -> str:

@@ -68,18 +68,22 @@ def check_mixed(name: str, reads: Reads, settings: TermSettings, groups: Groups,
     by_number = {view: group for group, numbers in numbered(groups).items() for view in numbers}
     read = {by_number[view] for view in chosen(name, settings, groups)}
     mixed = [group for group in groups if group in read and groups[group].mixes]
+    never = len(mixed) == len(read) and all(groups[group].mix == 1 for group in mixed)
+    own, views = f"objective.{name}.mixed", "views"
+    if method is not None:
+        own, views = "method.contrast_mixed", "method.contrast_views"
     if settings.mixed == "skip":
-        if len(mixed) == len(read) and all(groups[group].mix == 1 for group in mixed):
+        if never:
             raise RecipeError(
-                f"objective.{name}.mixed = 'skip': every view that it reads is mixed in every step "
-                f"({_where(mixed[0])}.mix = 1), so it would never be computed; mix below 1 is right, or views = [...] "
-                "of an unmixed group"
+                f"{own} = 'skip': every view that it reads is mixed in every step "
+                f"({_where(mixed[0])}.mix = 1), so it would never be computed; mix below 1 is right, or "
+                f"{views} = [...] of an unmixed group"
             )
     elif mixed:
         by = "cutmix" if groups[mixed[0]].cutmix else "mixup"
         key = f"{_where(mixed[0])}.{by}"
-        own = f"objective.{name}.mixed" if method is None else "method.contrast_mixed"
         skip = f"{own} = 'skip', which leaves mixed images out"
+        skip += f", with {_where(mixed[0])}.mix below 1" * never
         if method is None:
             right = f"objective.{name}.views = [...] of an unmixed group is right, or {skip}"
         elif "contrast_mixed" in METHOD_SETTINGS[method].model_fields:
