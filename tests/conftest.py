@@ -312,6 +312,24 @@ def quick_teacher():
 
 
 @pytest.fixture
+def weights_from(monkeypatch):
+    """timm's own loading of pretrained weights, from a file in place of the network."""
+    import timm
+
+    create = timm.create_model
+
+    def use(path, classes):
+        overlay = {"file": str(path), "num_classes": classes}
+
+        def patched(name, pretrained=False, **options):
+            return create(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **options)
+
+        monkeypatch.setattr(timm, "create_model", patched)
+
+    return use
+
+
+@pytest.fixture
 def plain(monkeypatch):
     """Reports with figures that are quick."""
     from supcrd.report import shown

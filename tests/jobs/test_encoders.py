@@ -2,10 +2,12 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -16,6 +18,7 @@ from supcrd.models.weights import load_model
 from supcrd.runs.folder import RunFolder
 from typed import NET, invoke, refused, teacher_from, write_npz
 
+State = dict[str, torch.Tensor]
 HALF = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
 
 
@@ -101,6 +104,45 @@ def test_an_encoder_that_cannot_teach(encoder: Path, data: Path, tmp_path: Path)
     assert "has no validation images" in refused(*words, "data.validation=0")
     assert "teacher.classes names outputs, but" in refused(*words, "teacher.classes=a,b,c")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def published(tmp_path: Path, weights_from: Callable[[Path, int], None]) -> State:
+    """What timm gives for its test_resnet: weights of seven classes."""
+    torch.manual_seed(0)
+    net = timm.create_model("test_resnet", num_classes=7)
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    weights_from(tmp_path / "weights.pth", 7)
+    return net.state_dict()
+
+
+def test_a_network_of_timms_with_other_classes_teaches(
+    data: Path, published: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A classifier of the data's is fitted to its features, as to those of an encoder."""
+    file = teacher_from(tmp_path, 'timm = "test_resnet"\nimage_size = 32', built_in="digits-kd")
+    words = ["train", file, f"data.source=npz:{data}", *NET, "--out", tmp_path / "runs", "--json"]
+    done = invoke(*words)
+    assert "timm:test_resnet: its classifier is left out, since it has 7 classes, and 3 are wanted" in caplog.text
+    assert "test_resnet has no classifier: one was fitted to its features of the 54 training images" in caplog.text
+    teacher = RunFolder(Path(json.loads(done.stdout)["runs"]["teacher"]))
+    assert teacher.evaluation["classifier"]["saved"] == "refit"
+    assert teacher.evaluation["accuracy"] > 0.5  # tints of a whole image, which a random network tells apart
+    state = load_model(teacher.path)[0].state_dict()
+    assert torch.equal(state["encoder.conv1.0.weight"], published["conv1.0.weight"])
+
+
+def test_some_of_the_classes_of_a_network_of_timms(data: Path, published: State, tmp_path: Path) -> None:
+    write_npz(data, class_names=np.array(["cat", "dog", "owl"]))
+    recipe = teacher_from(tmp_path, 'timm = "test_resnet"\nimage_size = 32\ncheck = false', built_in="digits-kd")
+    words = ["train", recipe, f"data.source=npz:{data}", *NET, "--out", tmp_path / "runs", "--json"]
+    for file, names in (("all.txt", "ant owl bee cat fly dog gnu"), ("four.txt", "ant owl cat dog")):
+        (tmp_path / file).write_text(names.replace(" ", "\n"))
+    done = invoke(*words, f"teacher.classes={tmp_path}/all.txt")
+    teacher = load_model(Path(json.loads(done.stdout)["runs"]["teacher"]))[0]
+    assert torch.equal(teacher.classifier.weight, published["fc.weight"][[3, 5, 1]])
+    line = refused(*words, f"teacher.classes={tmp_path}/four.txt", "name=other")
+    assert "teacher.classes has 4 names, timm:test_resnet 7 outputs" in line
 
 
 # Other weights, as a user types them

@@ -152,7 +152,7 @@ def _imported(
     subject = Normalised(model, card.mean, card.std)
     final = None
     if card.classifier == MISSING:
-        card, final = fit_missing(subject, card, images, settings.checkpoint, place, report)
+        card, final = fit_missing(subject, card, images, settings.checkpoint or stem, place, report)
     # before anything is written, and compared with what the weights' own card says
     tried = trial(subject, images, place)
     judge(tried, own.get("accuracy") if own else None, stem, settings.check)
@@ -211,10 +211,11 @@ def from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Ca
         return model, card, path.stem, fingerprint(RunFolder(path).weights if path.is_dir() else path)[:10]
     if settings.mean is not None and len(settings.mean) != images.channels:
         raise RecipeError(f"teacher.mean has {len(settings.mean)} channels, the images have {images.channels}")
+    names = None if settings.classes is None else read_names(settings.classes, "teacher.classes")
     try:
         model, card = load_timm(
             str(settings.timm),
-            num_classes=images.num_classes,
+            num_classes=images.num_classes if names is None else len(names),
             in_channels=images.channels,
             image_size=settings.image_size,
             mean=settings.mean,
@@ -222,6 +223,11 @@ def from_outside(settings: TeacherSettings, images: ImageSet) -> tuple[Model, Ca
         )
     except CheckpointError as error:
         raise CheckpointError(f"teacher.timm: {error}") from None
+    if card.classifier == MISSING:
+        if names is not None:
+            outputs = model.pretrained_classes or "no usable"
+            raise RecipeError(f"teacher.classes has {len(names)} names, timm:{settings.timm} {outputs} outputs")
+        card = with_classes(model, card, images)
     return model, card, str(settings.timm).rsplit("/", 1)[-1], ""
 
 

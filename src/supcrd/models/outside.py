@@ -41,12 +41,12 @@ def load_timm(
         mean, std, image_size: in place of timm's own.
 
     Returns:
-        The model and its card. Hub weights that fit only the stem for small images get that one, at 32 px or what
-        their configuration says.
+        The model and its card, which says so where the classifier is not theirs (`MISSING`): where they have other
+        classes, or logits that no linear layer of the features gives. Hub weights that fit only the stem for small
+        images get that one, at 32 px or what their configuration says.
 
     Raises:
-        CheckpointError: timm does not know it, its weights cannot be had, it cannot take images of this size, or its
-            classifier is not one linear layer of C outputs.
+        CheckpointError: timm does not know it, its weights cannot be had, or it cannot take images of this size.
     """
     arch = f"timm:{name}"
 
@@ -67,25 +67,26 @@ def load_timm(
             if not name.startswith("hf"):
                 raise
             model = build(image_size or min(own.image_size, LOW_RESOLUTION), "low")
-        if model.pretrained_classes is None:
-            raise ValueError(
-                f"the logits of {arch} are not one linear layer of its features (several heads, or a norm between), so "
-                "that its classifier cannot be taken; another network is right"
-            )
-        if model.pretrained_classes != num_classes:
-            raise ValueError(
-                f"{arch} has {model.pretrained_classes} classes, the data {num_classes}; weights for exactly these are "
-                "right, or a file of them (teacher.checkpoint), whose outputs teacher.classes names"
-            )
+        lacks = _lacks(model.pretrained_classes, num_classes)
         config = model.config()
-        card = Card(**(config | {"projector": tuple(config["projector"])}), projection_trained=False)
+        config |= {"projector": tuple(config["projector"]), "classifier": MISSING if lacks else None}
+        card = Card(**config, projection_trained=False)
         if in_channels == len(own.mean):
             card = replace(card, mean=own.mean, std=own.std)
         card = with_statistics(card, mean, std)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
+    if lacks:
+        logger.warning("%s: its classifier is left out, since %s", arch, lacks)
     report(arch, card)
     return model, card
+
+
+def _lacks(classes: int | None, wanted: int) -> str:
+    """Why the classifier of pretrained weights is of no use; "" if it is."""
+    if classes is None:
+        return "its logits are not one linear layer of its features (several heads, or a norm between)"
+    return "" if classes == wanted else f"it has {classes} classes, and {wanted} are wanted"
 
 
 def describe(

@@ -64,7 +64,8 @@ class TeacherSettings(Settings):
     """which state dict of a `checkpoint` that has several: a key of the file, ema for a moving average, or what stands
     before the keys of one of several networks, such as student; the usual one if not given"""
     timm: str | None = None
-    """timm model with pretrained weights for exactly these classes, such as hf_hub:OWNER/NAME"""
+    """timm model with pretrained weights, such as resnet50.a1_in1k or hf_hub:OWNER/NAME; where its classes are others
+    than the data's and `classes` does not name them, a classifier is fitted to its features of the training images"""
     arch: str | None = None
     """network of `checkpoint`, as model.arch; needed only if the names of its weights leave it open"""
     classes: ClassNames | None = None
