@@ -58,10 +58,10 @@ def match(known: Sequence[str] | None, count: int, images: ImageSet, *, model: o
         )
     # a source without training images may lack the last classes
     if len(names) != count and (images.named or images.train is not None or len(names) > count):
-        pick = f"{key} (its outputs' names) picks among them, or " if count > len(names) else ""
+        pick = f"{key} picks among them, or " if count > len(names) else ""
         raise DataError(
-            f"{images.source} has {len(names)} classes, {model} knows {count}; {pick}`supcrd train` with "
-            "model.checkpoint starts from its weights"
+            f"{images.source} has {len(names)} classes, {model} knows {count}; {pick}model.checkpoint trains from its "
+            "weights"
         )
     nameless = model if known is None else images.source
     logger.warning("the classes of %s have no names: label 0 is taken as the first output of %s, 1 as its second, and "
