@@ -19,7 +19,7 @@ if [ ! -f "$runs/teacher/evaluation.json" ]; then
 fi
 student="$python benchmarks/best_student.py --data $data --images 0 --student ${STUDENT:-resnet18} --live --tables pair"
 student="$student --view-epochs ${VIEW_EPOCHS:-10} --teacher $runs/teacher --seeds ${SEEDS:-3}"
+student="$student --results $out/best-student-resnet-gpu.json"
 recipe="$split train.optimizer=sgd train.lr=0.1 train.batch_size=256 probe.epochs=5"
-$student --only lw-dist-1 --workers 1 --out "$runs/alone" --results "$out/alone-gpu.json" --set $recipe > "$out/alone.txt" 2>&1
-$student --only dist-1 kd-1 cross_entropy-1 lw-kd-1 --workers "${MANY:-6}" \
-    --out "$runs/beside" --results "$out/beside-gpu.json" --set $recipe > "$out/beside.txt" 2>&1
+$student --only lw-dist-1 --workers 1 --out "$runs/alone" --set $recipe > "$out/alone.txt" 2>&1
+$student --only dist-1 kd-1 cross_entropy-1 lw-kd-1 --workers "${MANY:-6}" --out "$runs/beside" --set $recipe > "$out/beside.txt" 2>&1

@@ -22,7 +22,6 @@ BASELINES: dict[str, str | dict[str, str]] = {
     "rates": DECAYED,
     "long": "kd-1",
     "pair": "cross_entropy-1",
-    "resnet": "cross_entropy-1",
     "headline": "cross_entropy-1",
     "settings": "lr-3e-3-all",
     "tuned": "cross_entropy-1-lr-3e-3",

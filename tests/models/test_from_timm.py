@@ -153,6 +153,16 @@ def test_a_classifier_that_is_no_linear_layer_of_the_features_is_left_out(
     assert f"timm:{name}: its classifier is left out, since its logits are not one linear layer" in caplog.text
 
 
+def test_a_linear_layer_behind_a_norm_is_not_the_classifier(tmp_path: Path, weights_from) -> None:
+    """By what it gives: the layer is a plain one, and fits."""
+    torch.manual_seed(0)
+    net = timm.create_model("efficientvit_m0", num_classes=7)
+    net.head.bn.running_mean.uniform_(-1, 1)
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    weights_from(tmp_path / "weights.pth", 7)
+    assert load_timm("efficientvit_m0", num_classes=7, in_channels=3)[1].classifier == MISSING
+
+
 def test_a_classifier_of_other_classes_is_left_out(
     tmp_path: Path, weights_from, caplog: pytest.LogCaptureFixture
 ) -> None:

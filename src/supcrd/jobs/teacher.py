@@ -144,6 +144,8 @@ def _imported(
         identity = (*identity, settings.state_dict)
     if order != tuple(range(len(order))):
         identity = (*identity, order)
+    if settings.timm is not None and card.classifier == MISSING:
+        identity = (*identity, MISSING)  # versions before had a random classifier in the folder without this
     folder = _folder(out, stem, identity, model)
     if RunFolder(folder).finished:
         return folder, None

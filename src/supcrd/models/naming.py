@@ -127,9 +127,9 @@ def named(state: State, *, headless: bool) -> Named:
             result[f"projector.{rest}"] = tensor
         else:
             result[f"encoder.{key}"] = tensor
-    if head is not None:
+    if head is not None and "classifier.bias" not in result:
         weight = result["classifier.weight"]
-        result.setdefault("classifier.bias", weight.new_zeros(weight.shape[:1]))  # a linear layer without one
+        result["classifier.bias"] = weight.new_zeros(weight.shape[:1])  # a linear layer without one
     return Named(result, plain=True, classifier=head is not None, archs=archs)
 
 
